@@ -1,0 +1,433 @@
+//! The cell: everything that one [`Cell::step`] goes through, in order.
+//!
+//! Link and orders first (a takeover in this scan wins), then image, parts, features, scores,
+//! signatures, labels, then conditions and registers, and at last each loop: effect, rung,
+//! proposal, permit. Analyse first, act after.
+
+mod drive;
+mod intake;
+mod orders;
+mod outbox;
+mod state;
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::cycle::Cycles;
+use crate::event::What;
+use crate::feature::{FeatureValue, Features};
+use crate::image::{Image, ProcessClock};
+use crate::interlock::{Change, Interlocks};
+use crate::ledger::{Finding, ReadBack, Register};
+use crate::mode::{Mode, Owner, Rung, TripReason};
+use crate::model::Models;
+use crate::plan::{CHANGES_MAX, LoopId, Plan, PlanError, SetpointId};
+use crate::record::Record;
+use crate::scan::{Ack, AckResult, Action, Actions, Link, Scan};
+use crate::tag::{Quality, Reading, Sample, Status, TagId, Value};
+use crate::time::{Mono, Now, Process};
+use crate::unit::Ticks;
+use crate::verdict::Signatures;
+use crate::watchdog::Watchdog;
+
+use intake::{Due, LabelMemory};
+use outbox::Outbox;
+use state::LoopState;
+
+pub use state::LoopStatus;
+
+/// Scans may come this many periods late before nothing is written on them.
+const LATE_PERIODS: i64 = 3;
+
+/// One cell: a plan and all state that its decisions rest on.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact about this scan")]
+pub struct Cell {
+    plan: Plan,
+    image: Image,
+    clock: ProcessClock,
+    features: Features,
+    cycles: Cycles,
+    models: Models,
+    signatures: Signatures,
+    interlocks: Interlocks,
+    watchdog: Watchdog,
+    registers: Vec<Register>,
+    loops: Vec<LoopState>,
+    out: Outbox,
+
+    /// Clocks of this scan.
+    now: Now,
+    process: Process,
+    on_time: bool,
+    clock_backwards: bool,
+    started: bool,
+    link: Link,
+    /// The session stands and spoke lately.
+    link_live: bool,
+    heartbeat: bool,
+    /// A part ended in this scan.
+    part_ended: bool,
+    /// Id of the newest part.
+    part: i64,
+    due: Due,
+    labels: Vec<LabelMemory>,
+
+    /// `[features]` of the newest part.
+    part_features: Vec<FeatureValue>,
+    /// `[setpoints]` as read back in this scan.
+    read: Vec<Option<ReadBack>>,
+    ticks: Vec<Option<Ticks>>,
+    /// `[setpoints]` the two values each may hold.
+    may_hold: Vec<Option<(Ticks, Ticks)>>,
+    /// `[tags]` quality as last reported.
+    quality: Vec<Quality>,
+    swept: usize,
+    /// `[models]` domain and alarm as last reported.
+    in_domain: Vec<bool>,
+    alarm: Vec<bool>,
+    next_write: u64,
+    next_proposal: u64,
+    next_decision: u64,
+}
+
+impl Cell {
+    /// Builds a cell in SHADOW, owner unknown. All memory is taken here.
+    ///
+    /// # Errors
+    /// [`PlanError`] when an index or a bound of the plan does not hold.
+    pub fn new(plan: Plan) -> Result<Self, PlanError> {
+        plan.check()?;
+        let setpoints = plan.setpoints.len();
+        let rows = plan.features.len() + 6 * plan.models.len() + plan.signatures.len();
+        let room = 256 + 4 * rows + plan.tags.len().min(1024) + 16 * plan.loops.len();
+        Ok(Self {
+            image: Image::new(&plan),
+            clock: ProcessClock::new(&plan),
+            features: Features::new(&plan),
+            cycles: Cycles::new(&plan),
+            models: Models::new(&plan),
+            signatures: Signatures::new(&plan),
+            interlocks: Interlocks::new(&plan),
+            watchdog: Watchdog::new(plan.link.heartbeat),
+            registers: vec![Register::new(Process::default()); setpoints],
+            loops: plan.loops.iter().map(LoopState::new).collect(),
+            out: Outbox::new(room, 16 * plan.loops.len() + 4),
+            now: Now::default(),
+            process: Process::default(),
+            on_time: false,
+            clock_backwards: false,
+            started: false,
+            link: Link::default(),
+            link_live: false,
+            heartbeat: false,
+            part_ended: false,
+            part: 0,
+            due: Due::new(&plan),
+            labels: vec![LabelMemory::new(); plan.characteristics.len()],
+            part_features: vec![FeatureValue { value: None, coverage: 0.0 }; plan.features.len()],
+            read: vec![None; setpoints],
+            ticks: vec![None; setpoints],
+            may_hold: vec![None; setpoints],
+            quality: vec![Quality::Missing; plan.tags.len()],
+            swept: 0,
+            in_domain: vec![true; plan.models.len()],
+            alarm: vec![false; plan.models.len()],
+            next_write: 1,
+            next_proposal: 1,
+            next_decision: 1,
+            plan,
+        })
+    }
+
+    /// One step. Total: whatever the scan holds, it neither panics nor allocates.
+    pub fn step(&mut self, scan: Scan<'_>) -> Actions<'_> {
+        self.begin(&scan);
+        self.follow_link(scan.link);
+        self.follow_clock(scan.changes);
+        for ack in scan.acks {
+            self.take_ack(ack);
+        }
+        self.take_samples(scan.changes);
+        self.sweep();
+        self.observe_machine();
+        self.observe_registers();
+        for order in scan.commands {
+            self.take_order(order);
+        }
+        for index in 0..self.loops.len() {
+            self.drive(index);
+        }
+        self.beat();
+        self.out.drain()
+    }
+
+    fn begin(&mut self, scan: &Scan<'_>) {
+        let before = self.now.mono;
+        self.clock_backwards = self.started && scan.now.mono < before;
+        let late = self.plan.period.times(LATE_PERIODS);
+        self.on_time = self.started && !self.clock_backwards && scan.now.mono - before <= late;
+        if self.clock_backwards {
+            // Ages are judged against the newest time seen, so that nothing grows younger.
+            self.now.utc = scan.now.utc;
+        } else {
+            self.now = scan.now;
+        }
+        self.started = true;
+        self.process = self.clock.begin(self.now);
+        self.part_ended = false;
+        self.out.begin(self.now, self.process);
+        if self.clock_backwards {
+            self.out.event(What::MonotonicBackwards);
+        }
+    }
+
+    /// A new session, a lost one, a silent one.
+    fn follow_link(&mut self, link: Link) {
+        let was = self.link;
+        self.link = link;
+        let fresh = link.life.is_some_and(|at| self.now.mono - at <= self.plan.link.stale_after);
+        let lost = was.up && (!link.up || link.epoch != was.epoch);
+        // Left-overs of an old session may have trickled in while the link was down.
+        if lost || (link.up && !was.up) {
+            self.lose_session();
+        }
+        let live = link.up && fresh;
+        if live && (!self.link_live || lost) {
+            self.out.event(What::LinkUp(link.epoch));
+        } else if !live && self.link_live {
+            self.out.event(What::LinkDown);
+        }
+        self.link_live = live;
+    }
+
+    /// Moves process time on, before any sample is judged by it.
+    fn follow_clock(&mut self, samples: &[Sample]) {
+        if let Some(tag) = self.plan.link.clock {
+            for sample in samples.iter().take(CHANGES_MAX) {
+                if sample.tag == tag
+                    && sample.status == Status::Good
+                    && let Some(ms) = sample.value.and_then(Value::as_i64)
+                    && self.clock.on_clock(ms).is_some()
+                {
+                    self.out.event(What::ProcessClockJump);
+                }
+            }
+        }
+        self.process = self.clock.now();
+        self.image.begin(self.now, &self.clock, self.link.life);
+    }
+
+    /// Nothing survives a session: no value, no owner, no authority. People raise the loops again.
+    fn lose_session(&mut self) {
+        self.image.forget();
+        self.features.reset();
+        self.cycles.link_lost();
+        self.clock.forget();
+        self.watchdog.forget();
+        self.due.forget();
+        for register in &mut self.registers {
+            if let Some(row) = register.link_lost() {
+                self.out.must(Record::Ledger(row));
+            }
+        }
+        for state in &mut self.loops {
+            state.release();
+        }
+    }
+
+    fn take_ack(&mut self, ack: &Ack) {
+        for register in &mut self.registers {
+            let Some(row) = register.answer(ack) else { continue };
+            self.out.must(Record::Ledger(row));
+            match ack.result {
+                AckResult::Refused(status) => {
+                    self.out.event(What::WriteRefused(row.setpoint, status));
+                }
+                AckResult::Unknown => self.out.event(What::WriteUnknown(row.setpoint)),
+                AckResult::Good | AckResult::NotSent => {}
+            }
+        }
+    }
+
+    /// Interlocks, bindings, heartbeat.
+    fn observe_machine(&mut self) {
+        let (plan, out) = (&self.plan, &mut self.out);
+        let mut rebound = false;
+        self.interlocks.observe(plan, &self.image, |change| match change {
+            Change::Interlock(id, closed) => out.event(What::Interlock(id, closed)),
+            Change::Binding(id, bound) => {
+                rebound |= bound;
+                out.event(What::Binding(id, bound));
+            }
+        });
+        if rebound && self.interlocks.bound() {
+            // Another product ran, or the service has just started: estimators wait.
+            self.cycles.disturb();
+            for state in &mut self.loops {
+                state.effect.forget();
+            }
+            for register in &mut self.registers {
+                register.rebase();
+            }
+        }
+        if let Some(plan) = self.plan.link.heartbeat
+            && let Some(value) = self.image.good_int(&self.plan, plan.echo)
+        {
+            self.watchdog.echo(value);
+        }
+        let alive = self.watchdog.alive(self.now.mono);
+        if alive != self.heartbeat && self.plan.link.heartbeat.is_some() {
+            let what = if alive { What::HeartbeatBack } else { What::HeartbeatLost };
+            self.out.event(what);
+        }
+        self.heartbeat = alive;
+    }
+
+    /// Reads every setpoint back and settles what is pending.
+    fn observe_registers(&mut self) {
+        let bound = self.interlocks.bound();
+        for index in 0..self.registers.len() {
+            self.read_register(index);
+            let read = self.read.get(index).copied().flatten();
+            let owner = self.loop_of(index).and_then(|l| self.loops.get(l)).map(|l| l.owner);
+            let ours = bound && owner != Some(Owner::Unknown);
+            let (Some(register), Some(limits)) =
+                (self.registers.get_mut(index), self.plan.setpoints.get(index))
+            else {
+                continue;
+            };
+            let found = register.observe(limits, read, self.now.mono, ours);
+            let held = register.may_hold(read.map(|r| r.ticks));
+            if let Some(slot) = self.may_hold.get_mut(index) {
+                *slot = held;
+            }
+            if let Some((finding, row)) = found {
+                if let Some(row) = row {
+                    self.out.must(Record::Ledger(row));
+                }
+                self.take_finding(index, finding);
+            }
+        }
+    }
+
+    fn read_register(&mut self, index: usize) {
+        let read = self.plan.setpoints.get(index).and_then(|limits| {
+            let reading = self.image.reading(&self.plan, limits.tag);
+            let value = reading.value.as_f64();
+            let good = self.link_live && reading.quality.is_good();
+            let ticks = limits.grid.nearest(value).filter(|_| good)?;
+            let on_grid = limits.grid.holds(value);
+            Some(ReadBack { ticks, on_grid, received: reading.received })
+        });
+        if let Some(slot) = self.read.get_mut(index) {
+            *slot = read;
+        }
+        if let Some(slot) = self.ticks.get_mut(index) {
+            *slot = read.map(|r| r.ticks);
+        }
+    }
+
+    fn take_finding(&mut self, setpoint: usize, finding: Finding) {
+        let Some(index) = self.loop_of(setpoint) else { return };
+        match finding {
+            Finding::Confirmed => {
+                let part = self.cycles.newest().map_or(0, |p| p.number);
+                if let Some(state) = self.loops.get_mut(index) {
+                    state.confirmed(part);
+                }
+            }
+            Finding::NotTaken(false) | Finding::Mismatch(false) => {}
+            Finding::NotTaken(true) => self.trip(index, TripReason::NotTaken),
+            Finding::Mismatch(true) => self.trip(index, TripReason::Mismatch),
+            Finding::Foreign(ticks) => {
+                let id = u16::try_from(setpoint).unwrap_or(u16::MAX);
+                self.out.must_tell(What::ExternalChange(SetpointId(id), ticks));
+                if let Some(state) = self.loops.get_mut(index) {
+                    state.yield_to_operator();
+                }
+            }
+        }
+    }
+
+    fn loop_of(&self, setpoint: usize) -> Option<usize> {
+        self.plan.loops.iter().position(|l| l.setpoint.index() == setpoint)
+    }
+
+    fn beat(&mut self) {
+        if self.link.up
+            && let Some(count) = self.watchdog.beat(self.now.mono)
+        {
+            self.out.urgent(Action::Heartbeat(count));
+        }
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What a loop is doing; `None` when there is no such loop.
+    pub fn loop_status(&self, loop_id: LoopId) -> Option<LoopStatus> {
+        let limits = self.plan.loops.get(loop_id.index())?;
+        let state = self.loops.get(loop_id.index())?;
+        let read_back = self.ticks.get(limits.setpoint.index()).copied().flatten();
+        Some(LoopStatus {
+            asked: state.asked,
+            in_force: state.in_force,
+            owner: state.owner,
+            trip: state.trip,
+            rung: if self.link_live { state.rung } else { Rung::Released },
+            read_back,
+            desired: state.desired,
+            limited: state.limited,
+            held: state.held,
+            authority_used: self.authority_used(loop_id.index()).unwrap_or(0.0),
+            authority_permille: state.authority,
+            open_proposal: state.proposal,
+            writes: state.writes,
+        })
+    }
+
+    /// A tag as judged in the last step; `None` when there is no such tag.
+    pub fn reading(&self, tag: TagId) -> Option<Reading> {
+        self.plan.tags.get(tag.index())?;
+        Some(self.image.reading(&self.plan, tag))
+    }
+
+    /// Process time of the last step.
+    pub fn process(&self) -> Process {
+        self.process
+    }
+
+    /// Id of the newest finished part; 0 before the first.
+    pub fn part(&self) -> i64 {
+        self.part
+    }
+
+    /// Scores and contributions of the newest part, for explanations.
+    pub fn models(&self) -> &Models {
+        &self.models
+    }
+
+    /// Signatures as of the newest part.
+    pub fn signatures(&self) -> &Signatures {
+        &self.signatures
+    }
+
+    /// Features of the newest part, `[features]`.
+    pub fn features(&self) -> &[FeatureValue] {
+        &self.part_features
+    }
+
+    /// Age reference of the last step.
+    pub fn mono(&self) -> Mono {
+        self.now.mono
+    }
+}
+
+/// The mode in force: the least of what is asked, what the recipe allows and what the PLC enables.
+fn in_force(asked: Mode, recipe: Mode, enabled: bool) -> Mode {
+    let plc = if enabled { Mode::Auto } else { Mode::Shadow };
+    asked.min(recipe).min(plc)
+}

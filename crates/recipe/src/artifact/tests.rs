@@ -1,0 +1,275 @@
+//! Every byte counts: round trips, refusals with their codes, and no panic on anything.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use super::*;
+use proptest::prelude::*;
+
+fn features(p: usize) -> Vec<FeatureSpec> {
+    let spec = |i| FeatureSpec { name: format!("f{i}"), unit: "bar".to_owned() };
+    (0..p).map(spec).collect()
+}
+
+fn header(kind: Kind, p: usize) -> Header {
+    Header {
+        id: "weight-r3".to_owned(),
+        kind,
+        features: features(p),
+        recipe: "housing-bore r7".to_owned(),
+        rows: 350,
+        window: Some(TrainingWindow {
+            from: "2026-01-01T00:00:00Z".to_owned(),
+            to: "2026-01-02T00:00:00Z".to_owned(),
+        }),
+        seed: u64::MAX,
+        note: "Prüfstand 2".to_owned(),
+    }
+}
+
+/// A monitor whose components are the first `k` axes.
+fn pca(p: usize, k: usize) -> PcaPlan {
+    let mut loadings = vec![0.0; k * p];
+    for (a, row) in loadings.chunks_exact_mut(p).enumerate() {
+        row[a] = 1.0;
+    }
+    PcaPlan {
+        inputs: (0..p).map(|i| FeatureId(u16::try_from(i).unwrap())).collect(),
+        mean: (0..p).map(|i| 0.1 * i as f64).collect(),
+        scale: vec![0.3; p],
+        loadings,
+        eigenvalues: vec![1.5; k],
+        alarm: PcaLimits { t2: 14.13, spe: 16.556 },
+        domain_out: PcaLimits { t2: 20.0, spe: 22.0 },
+        domain_in: PcaLimits { t2: 14.13, spe: 16.556 },
+    }
+}
+
+fn linear(p: usize) -> LinearPlan {
+    LinearPlan {
+        inputs: (0..p).map(|i| FeatureId(u16::try_from(i).unwrap())).collect(),
+        coefficients: vec![-0.7; p],
+        mean: vec![4.0; p],
+        scale: vec![0.5; p],
+        intercept: 19.42,
+        half_width: 0.03,
+        span: vec![(3.0, 5.0); p],
+        domain: None,
+    }
+}
+
+fn sealed(mut body: Vec<u8>) -> Vec<u8> {
+    let digest = Sha256::digest(&body);
+    body.extend_from_slice(&digest);
+    body
+}
+
+/// The file with one change in its body and a digest that fits.
+fn forged(change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+    let mut body = Artifact::new(header(Kind::Pca, 3), &Model::Pca(pca(3, 2))).unwrap().body();
+    change(&mut body);
+    sealed(body)
+}
+
+fn code(bytes: &[u8]) -> &'static str {
+    Artifact::read(bytes).map_or_else(|error| error.code(), |_| "read")
+}
+
+fn replace(body: &mut Vec<u8>, from: &str, to: &str) {
+    assert_eq!(from.len(), to.len(), "the header keeps its length");
+    let at = body.windows(from.len()).position(|w| w == from.as_bytes()).expect(from);
+    body.splice(at..at + from.len(), to.bytes());
+}
+
+/// What is bound is what was trained, at this size and alignment, with the digest as hash.
+#[test]
+fn round_trips() {
+    for (model, kind, p) in [
+        (Model::Pca(pca(3, 2)), Kind::Pca, 3),
+        (Model::Pca(pca(1, 1)), Kind::Pca, 1),
+        (Model::Linear(linear(5)), Kind::Linear, 5),
+    ] {
+        let artifact = Artifact::new(header(kind, p), &model).unwrap();
+        let bytes = artifact.write();
+        assert_eq!(bytes, artifact.write());
+        assert_eq!(&bytes[..4], b"TLMD");
+        assert_eq!(bytes[bytes.len() - 32..], artifact.hash());
+        let back = Artifact::read(&bytes).unwrap();
+        assert_eq!(back, artifact);
+        assert_eq!(back.header().rows, 350);
+        let by_name = |name: &str| Some((FeatureId(name[1..].parse().ok()?), "bar"));
+        assert_eq!(back.bind(by_name).unwrap(), model);
+        // Arrays begin at multiples of 64 bytes of the file.
+        let mean = 0.3_f64.to_le_bytes();
+        if kind == Kind::Pca {
+            let at = bytes.windows(8).position(|w| w == mean).unwrap();
+            assert_eq!(at % 64, 0);
+        }
+    }
+}
+
+/// The bytes of one small file are fixed: a change of the format needs a new format number.
+#[test]
+fn bytes_are_stable() {
+    let artifact = Artifact::new(header(Kind::Linear, 2), &Model::Linear(linear(2))).unwrap();
+    assert_eq!(hex(&artifact.hash()), STABLE);
+}
+const STABLE: &str = "652509fd74e03c8960a4869c5f3c82227d09918b40b7be8263c6048de9040f60";
+
+/// Each kind of damage has its own code.
+#[test]
+fn refusals() {
+    let good = forged(|_| ());
+    assert_eq!(code(&good), "read");
+    let mut changed = good.clone();
+    let middle = changed.len() - 40;
+    changed[middle] ^= 1;
+    assert_eq!(code(&changed), "TL0504");
+    assert_eq!(code(b""), "TL0501");
+    assert_eq!(code(b"TLMD"), "TL0501");
+    assert_eq!(code(&good[..good.len() - 1]), "TL0501");
+    assert_eq!(code(&good[..60]), "TL0501");
+    assert_eq!(code(b"PK\x03\x04 something else"), "TL0502");
+    assert_eq!(code(&forged(|b| b[4] = 2)), "TL0503");
+    assert_eq!(code(&forged(|b| b[6] = 1)), "TL0505");
+    assert_eq!(code(&forged(|b| b[12] = b'[')), "TL0505");
+    assert_eq!(code(&forged(|b| b[8..12].copy_from_slice(&[255; 4]))), "TL0505");
+    assert_eq!(code(&forged(|b| replace(b, "\"rows\":350", "\"r0ws\":350"))), "TL0505");
+    assert_eq!(code(&forged(|b| replace(b, "\"name\":\"f1\"", "\"name\":\"f0\""))), "TL0505");
+    assert_eq!(code(&forged(|b| b.extend([0; 8]))), "TL0505");
+    assert_eq!(code(&forged(|b| replace(b, "\"kind\":\"pca\"", "\"kind\":\"PCA\""))), "TL0505");
+    assert_eq!(code(&forged(|b| replace(b, "\"shape\":[2,3]", "\"shape\":[3,2]"))), "TL0506");
+    assert_eq!(code(&forged(|b| replace(b, "\"dtype\":\"f64\"", "\"dtype\":\"f32\""))), "TL0506");
+    assert_eq!(code(&forged(|b| replace(b, "\"loadings\"", "\"loadingz\""))), "TL0506");
+    assert_eq!(code(&forged(|b| b.truncate(b.len() - 8))), "TL0506");
+    assert_eq!(code(&forged(|b| replace(b, "\"name\":\"f1\"", "\"name\":\"f7\""))), "TL0512");
+    assert_eq!(code(&forged(|b| replace(b, "\"unit\":\"bar\"", "\"unit\":\"psi\""))), "TL0512");
+    let last = |x: f64| {
+        move |b: &mut Vec<u8>| {
+            let at = b.len() - 8;
+            b[at..].copy_from_slice(&x.to_le_bytes());
+        }
+    };
+    assert_eq!(code(&forged(last(f64::NAN))), "TL0507");
+    assert_eq!(code(&forged(last(f64::INFINITY))), "TL0507");
+    assert_eq!(code(&forged(last(-1.0))), "TL0508");
+    assert_eq!(code(&vec![b'T'; BYTES_MAX + 1]), "TL0509");
+}
+
+/// Models that cannot be right are not even written.
+#[test]
+fn not_made() {
+    let refuse = |kind, p, model: &Model| Artifact::new(header(kind, p), model).unwrap_err().code();
+    let spoilt = |change: fn(&mut PcaPlan)| {
+        let mut plan = pca(3, 2);
+        change(&mut plan);
+        refuse(Kind::Pca, 3, &Model::Pca(plan))
+    };
+    assert_eq!(spoilt(|p| p.scale[1] = 0.0), "TL0508");
+    assert_eq!(spoilt(|p| p.eigenvalues[1] = 2.0), "TL0508");
+    assert_eq!(spoilt(|p| p.loadings[1] = 0.1), "TL0508");
+    assert_eq!(spoilt(|p| p.alarm.t2 = 0.0), "TL0508");
+    assert_eq!(spoilt(|p| p.alarm.t2 = f64::NAN), "TL0507");
+    assert_eq!(spoilt(|p| p.mean.truncate(1)), "TL0506");
+    assert_eq!(spoilt(|p| p.eigenvalues.clear()), "TL0506");
+    let mut plan = linear(2);
+    plan.span[1] = (1.0, 0.0);
+    assert_eq!(refuse(Kind::Linear, 2, &Model::Linear(plan)), "TL0508");
+    let mut plan = linear(2);
+    plan.half_width = -1.0;
+    assert_eq!(refuse(Kind::Linear, 2, &Model::Linear(plan)), "TL0508");
+    assert_eq!(refuse(Kind::Linear, 3, &Model::Pca(pca(3, 2))), "TL0505");
+    assert_eq!(refuse(Kind::Pca, 0, &Model::Pca(pca(3, 2))), "TL0505");
+}
+
+/// Every missing feature is named; a unit is compared letter by letter.
+#[test]
+fn binding() {
+    let artifact = Artifact::new(header(Kind::Pca, 3), &Model::Pca(pca(3, 2))).unwrap();
+    let error = artifact.bind(|name| (name == "f1").then_some((FeatureId(4), "bar"))).unwrap_err();
+    assert_eq!(error, ArtifactError::MissingFeatures(vec!["f0".to_owned(), "f2".to_owned()]));
+    let error = artifact
+        .bind(|name| Some((FeatureId(0), if name == "f2" { "psi" } else { "bar" })))
+        .unwrap_err();
+    assert_eq!(error.code(), "TL0511");
+    assert!(error.to_string().contains("f2 in \"bar\""), "{error}");
+    let other = |unit: &str| {
+        let mut header = header(Kind::Pca, 3);
+        header.features[2].unit = unit.to_owned();
+        header.schema_hash()
+    };
+    assert_ne!(other("psi"), artifact.header().schema_hash());
+    assert_eq!(other("bar"), artifact.header().schema_hash());
+}
+
+/// Codes are unique and messages are sentences without type names.
+#[test]
+fn codes_are_unique() {
+    let text = String::new;
+    let all = [
+        ArtifactError::Truncated { have: 1, need: Some(2) },
+        ArtifactError::Magic,
+        ArtifactError::Format(2),
+        ArtifactError::Digest,
+        ArtifactError::Header(text()),
+        ArtifactError::Shape(text()),
+        ArtifactError::NotFinite { array: text(), index: 0 },
+        ArtifactError::Impossible(text()),
+        ArtifactError::TooLarge(1),
+        ArtifactError::MissingFeatures(Vec::new()),
+        ArtifactError::Unit { feature: text(), model: text(), recipe: text() },
+        ArtifactError::Schema,
+    ];
+    let codes: BTreeSet<_> = all.iter().map(ArtifactError::code).collect();
+    let texts: BTreeSet<_> = all.iter().map(ToString::to_string).collect();
+    assert_eq!((codes.len(), texts.len()), (all.len(), all.len()));
+}
+
+proptest! {
+    /// A file with any one byte changed is refused.
+    #[test]
+    fn any_mutated_byte_is_refused(at in any::<prop::sample::Index>(), bits in 1_u8..) {
+        let mut bytes = forged(|_| ());
+        let at = at.index(bytes.len());
+        bytes[at] ^= bits;
+        prop_assert!(Artifact::read(&bytes).is_err());
+    }
+
+    /// A file cut anywhere is refused as cut short.
+    #[test]
+    fn any_cut_is_truncation(at in any::<prop::sample::Index>()) {
+        let bytes = forged(|_| ());
+        prop_assert_eq!(code(&bytes[..at.index(bytes.len())]), "TL0501");
+    }
+
+    /// Behind a digest that fits, anything is either refused or exactly what would be written;
+    /// nothing panics.
+    #[test]
+    fn forgeries_never_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        digits in any::<bool>(),
+    ) {
+        let bytes = forged(|body| {
+            for (at, byte) in &changes {
+                let at = at.index(body.len());
+                // Digits reach shapes and offsets where random bytes only break the JSON.
+                if !digits {
+                    body[at] = *byte;
+                } else if body[at].is_ascii_digit() {
+                    body[at] = b'0' + byte % 10;
+                }
+            }
+        });
+        if let Ok(artifact) = Artifact::read(&bytes) {
+            prop_assert_eq!(artifact.write(), bytes);
+        }
+    }
+
+    /// Random bytes are refused.
+    #[test]
+    fn noise_is_refused(mut bytes in prop::collection::vec(any::<u8>(), 0..400), magic: bool) {
+        if magic {
+            bytes.splice(0..0, *b"TLMD\x01\0\0\0");
+        }
+        prop_assert!(Artifact::read(&bytes).is_err());
+    }
+}

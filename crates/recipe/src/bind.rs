@@ -1,0 +1,484 @@
+//! Recipe + PLC config + models -> one [`Bound`] plan.
+//!
+//! Binding finds what neither file shows alone: tags without a node, setpoints on nodes that may
+//! not be written, models that are missing or of the wrong kind. Tags of the heartbeat, the enable
+//! contact and the clock are added to the plan when the recipe does not name them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use trimloop_core::plan::{
+    FeatureId, HeartbeatPlan, LinkPlan, Model, ModelPlan, Plan, TAGS_MAX, TagPlan,
+};
+use trimloop_core::tag::TagId;
+
+use crate::artifact::{Artifact, ArtifactError};
+use crate::check::UNUSED_FEATURE_HELP;
+use crate::codes;
+use crate::diagnostic::{Diagnostic, did_you_mean, has_errors, sort};
+use crate::plc_config::{NodeType, PlcConfig};
+use crate::recipe::{ArtifactUse, Recipe};
+use crate::spanned::At;
+
+/// Model artifacts by folder name, as bytes.
+#[derive(Clone, Debug, Default)]
+pub struct Models {
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Models {
+    /// None at all.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads `DIR/NAME/model.tlm` of each name. What cannot be read is left out, and reported
+    /// where a recipe is bound that needs it.
+    pub fn read<'a>(folder: &Path, names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut models = Self::new();
+        for name in names {
+            // Checked names hold no separators, so that no recipe reads outside its folder.
+            let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+            if let (true, Ok(bytes)) = (plain, std::fs::read(folder.join(name).join("model.tlm"))) {
+                models.insert(name, bytes);
+            }
+        }
+        models
+    }
+
+    /// Adds one.
+    pub fn insert(&mut self, name: &str, bytes: Vec<u8>) {
+        self.files.insert(name.to_owned(), bytes);
+    }
+
+    /// Names present.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+}
+
+/// A recipe bound to its PLC and models: what the service runs.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// The plan.
+    pub plan: Plan,
+    /// The PLC config.
+    pub plc: PlcConfig,
+    /// Index into `plc.nodes` of each tag of the plan.
+    pub tag_nodes: Vec<usize>,
+    /// Index into `plc.nodes` of the heartbeat that we write.
+    pub heartbeat_write: Option<usize>,
+    /// What a person should look at.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Binds a recipe.
+///
+/// # Errors
+/// Every mistake that shows, warnings among them; at least one is an error.
+pub fn bind(recipe: &Recipe, plc: &PlcConfig, models: &Models) -> Result<Bound, Vec<Diagnostic>> {
+    let mut binder = Binder {
+        recipe,
+        plc,
+        plan: recipe.plan.clone(),
+        tag_nodes: Vec::new(),
+        hashes: Vec::new(),
+        used_features: BTreeSet::new(),
+        found: Vec::new(),
+    };
+    binder.nodes();
+    binder.link();
+    binder.setpoints();
+    binder.models(models);
+    binder.usage();
+    binder.plan.hash = hash(recipe, plc, &binder.hashes);
+    let mut found = binder.found;
+    sort(&mut found);
+    if has_errors(&found) {
+        return Err(found);
+    }
+    Ok(Bound {
+        plan: binder.plan,
+        plc: plc.clone(),
+        tag_nodes: binder.tag_nodes,
+        heartbeat_write: plc.heartbeat.map(|heartbeat| heartbeat.write),
+        warnings: found,
+    })
+}
+
+struct Binder<'a> {
+    recipe: &'a Recipe,
+    plc: &'a PlcConfig,
+    plan: Plan,
+    tag_nodes: Vec<usize>,
+    hashes: Vec<[u8; 32]>,
+    used_features: BTreeSet<FeatureId>,
+    found: Vec<Diagnostic>,
+}
+
+impl Binder<'_> {
+    fn error(
+        &self,
+        code: &'static codes::Code,
+        span: std::ops::Range<usize>,
+        message: impl Into<String>,
+    ) -> Diagnostic {
+        Diagnostic::error(code, &self.recipe.source, span, message)
+    }
+
+    /// A node for every tag.
+    fn nodes(&mut self) {
+        let recipe = self.recipe;
+        for (name, _) in recipe.raw.tag.iter() {
+            let place = self.plc.node(name);
+            if place.is_none() {
+                let message = format!("tag \"{}\" has no node in the PLC config", name.get());
+                let names = self.plc.nodes.iter().map(|node| node.name.as_str());
+                let found = self
+                    .error(&codes::NO_NODE, name.span(), message)
+                    .label(format!("no [node.{}] in {}", name.get(), self.plc.source.file))
+                    .maybe_help(did_you_mean(name, names));
+                self.found.push(found);
+            }
+            self.tag_nodes.push(place.unwrap_or(usize::MAX));
+        }
+    }
+
+    /// The tag of a node: the recipe's own, or one added for it.
+    fn tag_of(&mut self, node: usize, contact: bool) -> TagId {
+        let place = self.tag_nodes.iter().position(|known| *known == node);
+        let place = place.unwrap_or_else(|| {
+            let name = self.plc.nodes.get(node).map(|node| node.name.clone()).unwrap_or_default();
+            self.plan.tags.push(TagPlan {
+                name,
+                unit: String::new(),
+                range: contact.then_some((0.0, 1.0)),
+                rate_max: None,
+                resolution: 0.0,
+                spike: false,
+                frozen_after: 0,
+                stale_after: None,
+                accept_uncertain: false,
+            });
+            self.tag_nodes.push(node);
+            self.plan.tags.len() - 1
+        });
+        TagId(u16::try_from(place).unwrap_or(u16::MAX))
+    }
+
+    fn link(&mut self) {
+        let link = self.plc.link;
+        let heartbeat = self.plc.heartbeat.map(|heartbeat| HeartbeatPlan {
+            echo: self.tag_of(heartbeat.echo, false),
+            period: heartbeat.period,
+            timeout: heartbeat.timeout,
+        });
+        let enable = link.enable.map(|node| self.tag_of(node, true));
+        let clock = link.clock.map(|node| self.tag_of(node, false));
+        self.plan.link = LinkPlan {
+            stale_after: link.stale,
+            heartbeat,
+            enable,
+            clock,
+            clock_step_max: link.clock_step,
+            skew_max: link.skew,
+        };
+        let head = self.recipe.raw.recipe.get();
+        if self.plan.tags.len() > TAGS_MAX {
+            let message =
+                format!("{} tags with those of the link; at most {TAGS_MAX}", self.plan.tags.len());
+            let found = self.error(&codes::TOO_MANY, head.plc.span(), message);
+            self.found.push(found);
+        }
+        if heartbeat.is_none() && !self.plan.loops.is_empty() {
+            let found = self
+                .error(
+                    &codes::NO_HEARTBEAT,
+                    head.plc.span(),
+                    format!(
+                        "PLC config \"{}\" has no \
+                    heartbeat",
+                        self.plc.name
+                    ),
+                )
+                .warning()
+                .note(
+                    "when trimloop or its computer stops, the PLC cannot know it and keeps the \
+                    last trim",
+                )
+                .help("add [heartbeat] to the PLC config, and the watchdog to the PLC");
+            self.found.push(found);
+        }
+    }
+
+    /// Nodes of setpoints are writable and can carry them.
+    fn setpoints(&mut self) {
+        let recipe = self.recipe;
+        let mut written: BTreeSet<usize> = BTreeSet::new();
+        written.extend(self.plc.heartbeat.map(|heartbeat| heartbeat.write));
+        for (name, setpoint) in recipe.raw.setpoint.iter() {
+            let Some(place) = self.plc.node(&setpoint.tag) else { continue };
+            let Some(node) = self.plc.nodes.get(place) else { continue };
+            written.insert(place);
+            if !node.writable {
+                let message =
+                    format!("setpoint \"{}\" is on a node that may not be written", name.get());
+                let found = self
+                    .error(&codes::NOT_WRITABLE, setpoint.tag.span(), message)
+                    .label(format!(
+                        "[node.{}] in {} is not writable",
+                        node.name, self.plc.source.file
+                    ))
+                    .help("the controls engineer adds `writable = true` there");
+                self.found.push(found);
+            }
+            if let Some(kind @ (NodeType::Boolean | NodeType::SByte | NodeType::Byte)) = node.kind {
+                let message =
+                    format!("setpoint \"{}\" is on a node of type {}", name.get(), kind.word());
+                let found = self
+                    .error(&codes::NODE_TYPE, setpoint.tag.span(), message)
+                    .help("a setpoint needs a number of 16 bits or more");
+                self.found.push(found);
+            }
+            self.whole_grid(name, setpoint, node.kind);
+        }
+        for (place, node) in self.plc.nodes.iter().enumerate() {
+            if node.writable && !written.contains(&place) {
+                let message = format!(
+                    "node \"{}\" is writable, and recipe \"{}\" never writes it",
+                    node.name, self.plan.name
+                );
+                let found = Diagnostic::error(
+                    &codes::UNUSED_WRITABLE,
+                    &self.plc.source,
+                    node.span.0..node.span.1,
+                    message,
+                )
+                .warning()
+                .help("remove `writable`, unless another recipe needs it");
+                self.found.push(found);
+            }
+        }
+    }
+
+    /// A whole-number node cannot carry half steps.
+    fn whole_grid(
+        &mut self,
+        name: &At<String>,
+        raw: &crate::raw::RawSetpoint,
+        kind: Option<NodeType>,
+    ) {
+        let place = self.recipe.raw.setpoint.position(name);
+        let plan = place.and_then(|place| self.plan.setpoints.get(place));
+        let Some((kind, plan)) = kind.zip(plan) else { return };
+        let whole = plan.grid.mantissa() % 10_i64.pow(u32::from(plan.grid.decimals())) == 0;
+        if !kind.is_float() && !whole {
+            let message = format!(
+                "setpoint \"{}\" has steps that a node of type {} cannot carry",
+                name.get(),
+                kind.word()
+            );
+            let found = self
+                .error(&codes::NODE_TYPE, raw.grid.span(), message)
+                .help("use a whole grid, or a node of type Float or Double");
+            self.found.push(found);
+        }
+    }
+
+    fn models(&mut self, models: &Models) {
+        let recipe = self.recipe;
+        for artifact in &recipe.artifacts {
+            let made = self.one_model(artifact, models);
+            // A missing model keeps its place, so that later ids stay right until errors end it.
+            let (hash, model) = made.unwrap_or(([0; 32], None));
+            self.hashes.push(hash);
+            if let Some(model) = model {
+                let name = artifact.name.get().clone();
+                self.plan.models.push(ModelPlan { name, hash, model });
+            }
+        }
+    }
+
+    fn one_model(
+        &mut self,
+        artifact: &ArtifactUse,
+        models: &Models,
+    ) -> Option<([u8; 32], Option<Model>)> {
+        let name = artifact.name.get();
+        let file = artifact.file.get();
+        let Some(bytes) = models.files.get(file) else {
+            let message = format!("model \"{name}\" has no file");
+            let found = self
+                .error(&codes::MODEL_FILE, artifact.file.span(), message)
+                .label(format!("there is no models/{file}/model.tlm"))
+                .maybe_help(did_you_mean(file, models.names()));
+            self.found.push(found);
+            return None;
+        };
+        let read = match Artifact::read(bytes) {
+            Ok(read) => read,
+            Err(error) => {
+                self.model_error(artifact, &error);
+                return None;
+            }
+        };
+        let hash = read.hash();
+        let shown: String = hash.iter().flat_map(|byte| hex(*byte)).collect();
+        if let Some(pin) = &artifact.sha256
+            && !pin.eq_ignore_ascii_case(&shown)
+        {
+            let found = self
+                .error(
+                    &codes::MODEL_HASH,
+                    pin.span(),
+                    format!("model \"{name}\" is not the one that the recipe pins"),
+                )
+                .note(format!("models/{file}/model.tlm has {shown}"))
+                .help("restore the pinned model, or pin this one in a new revision of the recipe");
+            self.found.push(found);
+        }
+        let features = &self.recipe.plan.features;
+        let bound = read.bind(|wanted| {
+            let place = features.iter().position(|feature| feature.name == wanted)?;
+            let feature = features.get(place)?;
+            Some((FeatureId(u16::try_from(place).ok()?), feature.unit.as_str()))
+        });
+        match bound {
+            Ok(model) => Some((hash, Some(self.fit(artifact, model)))),
+            Err(error) => {
+                self.model_error(artifact, &error);
+                None
+            }
+        }
+    }
+
+    fn model_error(&mut self, artifact: &ArtifactUse, error: &ArtifactError) {
+        let code = codes::find(error.code()).unwrap_or(&codes::MODEL_FILE);
+        let message = format!("model \"{}\" cannot be used", artifact.name.get());
+        let found = self
+            .error(code, artifact.file.span(), message)
+            .label(format!("models/{}/model.tlm", artifact.file.get()))
+            .note(error.to_string());
+        self.found.push(found);
+    }
+
+    /// Refuses a model that is taken for what it is not, and joins a sensor to its domain.
+    fn fit(&mut self, artifact: &ArtifactUse, mut model: Model) -> Model {
+        let (wrong, is, wanted) = match &mut model {
+            Model::Pca(pca) => {
+                self.used_features.extend(pca.inputs.iter().copied());
+                (&artifact.as_sensor, "a monitor", "a soft sensor")
+            }
+            Model::Linear(linear) => {
+                self.used_features.extend(linear.inputs.iter().copied());
+                linear.domain = artifact.domain;
+                (&artifact.as_monitor, "a soft sensor", "a monitor")
+            }
+            Model::Chart(_) => return model,
+        };
+        for span in wrong {
+            let message =
+                format!("model \"{}\" is {is}, and is taken for {wanted}", artifact.name.get());
+            let found = self.error(&codes::MODEL_WRONG_KIND, span.clone(), message);
+            self.found.push(found);
+        }
+        model
+    }
+
+    /// Features that nothing uses, now that the models' inputs are known.
+    fn usage(&mut self) {
+        let recipe = self.recipe;
+        if recipe.artifacts.is_empty() || has_errors(&self.found) {
+            return;
+        }
+        let mut used = self.used_features.clone();
+        for model in &self.plan.models {
+            if let Model::Chart(chart) = &model.model {
+                used.insert(chart.input);
+            }
+        }
+        for clause in self.plan.signatures.iter().flat_map(|signature| &signature.clauses) {
+            if let trimloop_core::plan::Source::Feature(id) = clause.source {
+                used.insert(id);
+            }
+        }
+        for (place, (name, feature)) in recipe.raw.feature.iter().enumerate() {
+            let watched = feature.watch.as_ref().is_some_and(|watch| *watch.get());
+            if !watched && !used.contains(&FeatureId(u16::try_from(place).unwrap_or(u16::MAX))) {
+                let message = format!("nothing uses feature \"{}\"", name.get());
+                let found = self
+                    .error(&codes::UNUSED_FEATURE, name.span(), message)
+                    .warning()
+                    .help(UNUSED_FEATURE_HELP);
+                self.found.push(found);
+            }
+        }
+    }
+}
+
+fn hex(byte: u8) -> [char; 2] {
+    [byte >> 4, byte & 15].map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('0'))
+}
+
+/// SHA-256 over what the plan rests on, without comments, spacing and order of keys: both files in
+/// canonical form and the models' hashes, each with its length before it.
+fn hash(recipe: &Recipe, plc: &PlcConfig, models: &[[u8; 32]]) -> [u8; 32] {
+    let mut sha = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        sha.update((bytes.len() as u64).to_le_bytes());
+        sha.update(bytes);
+    };
+    part(b"trimloop plan 1");
+    for source in [&recipe.source, &plc.source] {
+        // Both were read as TOML before; a text that is none would hash as itself.
+        match source.text.parse::<toml::Table>() {
+            Ok(table) => {
+                let mut out = Vec::new();
+                canonical(&toml::Value::Table(table), &mut out);
+                part(&out);
+            }
+            Err(_) => part(source.text.as_bytes()),
+        }
+    }
+    for model in models {
+        part(model);
+    }
+    sha.finalize().into()
+}
+
+/// A value as a letter for its kind, its length, its content; tables by key. Written here, so that
+/// no library's format or feature can change a hash.
+fn canonical(value: &toml::Value, out: &mut Vec<u8>) {
+    let mut head = |kind: u8, len: usize| {
+        out.push(kind);
+        out.extend_from_slice(&(len as u64).to_le_bytes());
+    };
+    let text = match value {
+        toml::Value::Table(table) => {
+            head(b't', table.len());
+            let mut entries: Vec<_> = table.iter().collect();
+            entries.sort_by_key(|(key, _)| key.as_str());
+            for (key, value) in entries {
+                out.extend_from_slice(&(key.len() as u64).to_le_bytes());
+                out.extend_from_slice(key.as_bytes());
+                canonical(value, out);
+            }
+            return;
+        }
+        toml::Value::Array(items) => {
+            head(b'a', items.len());
+            for item in items {
+                canonical(item, out);
+            }
+            return;
+        }
+        toml::Value::String(text) => (b's', text.clone().into_bytes()),
+        toml::Value::Integer(whole) => (b'i', whole.to_le_bytes().to_vec()),
+        toml::Value::Float(float) => (b'f', float.to_bits().to_le_bytes().to_vec()),
+        toml::Value::Boolean(truth) => (b'b', vec![u8::from(*truth)]),
+        toml::Value::Datetime(time) => (b'd', time.to_string().into_bytes()),
+    };
+    head(text.0, text.1.len());
+    out.extend_from_slice(&text.1);
+}

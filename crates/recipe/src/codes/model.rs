@@ -1,0 +1,112 @@
+//! Codes of model artifacts, TL05.
+
+use super::{Code, codes};
+
+codes! {
+    TRUNCATED = "TL0501" {
+        title: "a model file is cut short",
+        means: "The file is shorter than its description says.",
+        why: "A model with missing numbers scores nonsense.",
+        wrong: "a copy that broke off",
+        right: "copy models/NAME-rN/model.tlm again",
+    }
+    MAGIC = "TL0502" {
+        title: "not a model file",
+        means: "The file does not begin with TLMD.",
+        why: "Something else was copied to its place.",
+        wrong: "a card or an archive named model.tlm",
+        right: "the model.tlm that `trimloop model train` wrote",
+    }
+    FORMAT = "TL0503" {
+        title: "a model file of another format",
+        means: "The file was written by a trimloop with another model format.",
+        why: "Numbers in another order would still be numbers.",
+        wrong: "a model of a later trimloop",
+        right: "train it again, or use the matching trimloop",
+    }
+    DIGEST = "TL0504" {
+        title: "a model file was damaged or changed",
+        means: "The digest at the end of the file does not fit its bytes.",
+        why: "One wrong bit in a coefficient may turn a sign.",
+        wrong: "an edited model.tlm",
+        right: "copy it again from where it was trained",
+    }
+    HEADER = "TL0505" {
+        title: "a model's description is not valid",
+        means: "The header cannot be read, or says something impossible.",
+        why: "What is not described cannot be checked.",
+        wrong: "an edited header",
+        right: "copy it again from where it was trained",
+    }
+    SHAPE = "TL0506" {
+        title: "a model's arrays do not fit together",
+        means: "An array is missing, surplus or of the wrong shape.",
+        why: "A sum over the wrong columns is still a number.",
+        wrong: "a model written by another program",
+        right: "train it with `trimloop model train`",
+    }
+    NOT_FINITE = "TL0507" {
+        title: "a model holds a number that is not finite",
+        means: "A coefficient is NaN or infinite.",
+        why: "Its score would be NaN for every part.",
+        wrong: "trained on rows with gaps",
+        right: "train it again on clean rows",
+    }
+    IMPOSSIBLE = "TL0508" {
+        title: "a model that cannot be right",
+        means: "A deviation is zero, an eigenvalue negative, a limit reversed, or loadings are not \
+         orthonormal.",
+        why: "Limits of such a model mean nothing.",
+        wrong: "a constant feature in training",
+        right: "leave that feature out and train again",
+    }
+    TOO_LARGE = "TL0509" {
+        title: "a model file is too large",
+        means: "The file is larger than any model that fits a plan.",
+        why: "Everything is bounded, so that memory is known before it runs.",
+        wrong: "a model over 5000 features",
+        right: "choose the features that matter",
+    }
+    MISSING_FEATURES = "TL0510" {
+        title: "a model's features are missing",
+        means: "The model was trained on features that the recipe does not have.",
+        why: "It cannot be scored without all of them.",
+        wrong: "a feature renamed in the recipe",
+        right: "the name it had in training",
+    }
+    MODEL_UNIT = "TL0511" {
+        title: "a model's unit differs",
+        means: "The model was trained on a feature in another unit.",
+        why: "Its numbers mean nothing in another unit.",
+        wrong: "trained in MPa, recipe in bar",
+        right: "the same unit in both",
+    }
+    SCHEMA = "TL0512" {
+        title: "a model's feature list was changed",
+        means: "The list of features does not give the schema hash in the description.",
+        why: "Someone edited the list; the arrays still follow the old one.",
+        wrong: "an edited header",
+        right: "copy it again from where it was trained",
+    }
+    MODEL_FILE = "TL0513" {
+        title: "a model file is missing",
+        means: "There is no models/FILE/model.tlm.",
+        why: "What the recipe builds on it would hold for ever.",
+        wrong: "file = \"upstream-r2\"",
+        right: "file = \"upstream-r1\", with models/upstream-r1/model.tlm",
+    }
+    MODEL_HASH = "TL0514" {
+        title: "another model than the pinned one",
+        means: "The artifact's hash is not the one that the recipe pins.",
+        why: "The recipe was approved with that model; another one needs another approval.",
+        wrong: "a retrained model under the old name",
+        right: "a new folder, a new pin, a new revision",
+    }
+    MODEL_WRONG_KIND = "TL0515" {
+        title: "a trained model of the wrong kind",
+        means: "T2, SPE and domains need a PCA monitor; predictions need a linear soft sensor.",
+        why: "The other kind has no such number.",
+        wrong: "t2 = \"weight-sensor\"",
+        right: "t2 = \"upstream\"",
+    }
+}

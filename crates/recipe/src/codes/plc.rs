@@ -1,0 +1,104 @@
+//! Codes of PLC configs, TL03.
+
+use super::{Code, codes};
+
+codes! {
+    BAD_URL = "TL0301" {
+        title: "not an OPC UA address",
+        means: "The url must begin with opc.tcp:// and name a host.",
+        why: "trimloop speaks OPC UA over TCP only.",
+        wrong: "url = \"http://10.0.0.5\"",
+        right: "url = \"opc.tcp://10.0.0.5:4840\"",
+    }
+    OPEN_LINK = "TL0302" {
+        title: "an unprotected link to another machine",
+        means: "`security = \"none\"` is allowed to this machine only.",
+        why: "Anyone on the network could read along, or answer in the PLC's place.",
+        wrong: "security = \"none\" with a plant address",
+        right: "security = \"none\" with 127.0.0.1",
+    }
+    UNKNOWN_ALIAS = "TL0303" {
+        title: "an unknown namespace alias",
+        means: "The word before the colon is not in `namespaces`.",
+        why: "Namespaces are found by their URI at every connect, because their index changes \
+            with a \
+         download.",
+        wrong: "id = \"pres:s=MeltTemp\"",
+        right: "id = \"press:s=MeltTemp\"",
+    }
+    BAD_NODE = "TL0304" {
+        title: "a node address that cannot be read",
+        means: "An address is ALIAS:s=TEXT, ALIAS:i=NUMBER, ALIAS:g=GUID or ALIAS:b=BASE64; a \
+            path is \
+         SEGMENT/SEGMENT.",
+        why: "An address that is nearly right may be another node.",
+        wrong: "id = \"Press4.MeltTemp\"",
+        right: "id = \"press:s=Press4.MeltTemp\"",
+    }
+    NODE_TWICE = "TL0305" {
+        title: "two names for one node",
+        means: "Two node tables have the same address.",
+        why: "Usually one of them was copied and not changed: a tag then shows another tag's \
+            value.",
+        wrong: "two tables with id = \"press:s=MeltTemp\"",
+        right: "one table per node",
+    }
+    HEARTBEAT_TIMEOUT = "TL0306" {
+        title: "heartbeat timeout too short",
+        means: "The timeout must be at least two periods.",
+        why: "One late beat would drop the link again and again.",
+        wrong: "period = \"200 ms\", timeout = \"200 ms\"",
+        right: "timeout = \"1 s\"",
+    }
+    NO_NODE = "TL0307" {
+        title: "a tag without a node",
+        means: "The recipe uses a tag for which the PLC config has no [node.NAME].",
+        why: "The tag would be Missing for ever, and what needs it would hold.",
+        wrong: "[tag.melt_temp] in the recipe only",
+        right: "[node.melt_temp] in the PLC config",
+    }
+    UNKNOWN_NODE = "TL0308" {
+        title: "a node that is not declared",
+        means: "Heartbeat, enable or clock names a node for which there is no table.",
+        why: "The link could never be checked.",
+        wrong: "write = \"hearbeat_in\"",
+        right: "write = \"heartbeat_in\"",
+    }
+    NODE_ADDRESS = "TL0310" {
+        title: "a node needs exactly one address",
+        means: "Give `id` or `path`, not both, not neither.",
+        why: "Two addresses may lead to two nodes.",
+        wrong: "[node.melt_temp] without `id`",
+        right: "id = \"press:s=Press4.MeltTemp\"",
+    }
+    NODE_TYPE = "TL0311" {
+        title: "a type that does not fit",
+        means: "The node's type cannot carry what it is used for.",
+        why: "A conversion that loses digits is refused at connect; better to see it here.",
+        wrong: "type = \"Boolean\" for a setpoint",
+        right: "type = \"Double\"",
+    }
+    BAD_NAMESPACE = "TL0312" {
+        title: "not a namespace",
+        means: "An alias stands for a namespace URI, which is not empty and stands once.",
+        why: "Two aliases for one URI make two names for one node.",
+        wrong: "namespaces = { press = \"\" }",
+        right: "namespaces = { press = \"urn:plant:press-4\" }",
+    }
+    LINK_TIMES = "TL0313" {
+        title: "times of the link that contradict",
+        means: "A time of the link is shorter than what it waits for.",
+        why: "The link would be stale before it can be fresh.",
+        wrong: "stale = \"100 ms\" with publishing = \"500 ms\"",
+        right: "stale = \"2 s\"",
+    }
+    UNUSED_WRITABLE = "TL0314" {
+        title: "a writable node that nothing writes",
+        means: "The node is marked writable, and neither heartbeat nor a setpoint of the recipe \
+            writes \
+         it.",
+        why: "Every writable node is reach that somebody has to justify.",
+        wrong: "writable = true on a sensor",
+        right: "remove `writable`",
+    }
+}

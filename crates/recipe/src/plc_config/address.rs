@@ -1,0 +1,212 @@
+//! Node addresses: namespace URI and identifier, or a browse path. Never a namespace index.
+
+/// URI of the namespace of OPC UA itself, for addresses without an alias.
+pub const OPC_UA: &str = "http://opcfoundation.org/UA/";
+
+/// Where a node is found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Address {
+    /// By identifier.
+    Id {
+        /// Namespace URI.
+        namespace: String,
+        /// Identifier in it.
+        identifier: Identifier,
+    },
+    /// By browse names from the root folder.
+    Path(Vec<Segment>),
+}
+
+/// The four kinds of identifier.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Identifier {
+    /// `s=`
+    Text(String),
+    /// `i=`
+    Numeric(u32),
+    /// `g=`, in network order.
+    Guid([u8; 16]),
+    /// `b=`, decoded.
+    Opaque(Vec<u8>),
+}
+
+/// One step of a browse path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Segment {
+    /// Namespace URI of the browse name.
+    pub namespace: String,
+    /// Browse name.
+    pub name: String,
+}
+
+/// Why an address is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddressError {
+    /// No such alias.
+    Alias(String),
+    /// Not of the form of an address; what is wrong.
+    Shape(&'static str),
+}
+
+/// Reads `alias:s=Press4.MeltTemp`. `uri` gives the URI of an alias.
+///
+/// # Errors
+/// [`AddressError`] when it is none.
+pub fn parse_id(text: &str, uri: impl Fn(&str) -> Option<String>) -> Result<Address, AddressError> {
+    let (head, value) = text.split_once('=').ok_or(AddressError::Shape("has no `=`"))?;
+    let (alias, kind) = match head.rsplit_once(':') {
+        Some((alias, kind)) => (Some(alias), kind),
+        None => (None, head),
+    };
+    if value.is_empty() || value.len() > 4096 {
+        return Err(AddressError::Shape("the identifier must have 1 to 4096 bytes"));
+    }
+    let identifier = match kind {
+        "s" => Identifier::Text(value.to_owned()),
+        "i" => {
+            let digits = value.bytes().all(|b| b.is_ascii_digit());
+            let number = value.parse().ok().filter(|_| digits);
+            Identifier::Numeric(
+                number.ok_or(AddressError::Shape("`i=` takes a number below 2^32"))?,
+            )
+        }
+        "g" => Identifier::Guid(
+            guid(value).ok_or(AddressError::Shape("`g=` takes 8-4-4-4-12 hexadecimal digits"))?,
+        ),
+        "b" => Identifier::Opaque(base64(value).ok_or(AddressError::Shape("`b=` takes Base64"))?),
+        _ => return Err(AddressError::Shape("the kind must be s, i, g or b")),
+    };
+    Ok(Address::Id { namespace: namespace(alias, uri)?, identifier })
+}
+
+/// Reads `Objects/press:Press4/press:MeltTemp`.
+///
+/// # Errors
+/// [`AddressError`] when it is none.
+pub fn parse_path(
+    text: &str,
+    uri: impl Fn(&str) -> Option<String>,
+) -> Result<Address, AddressError> {
+    let mut segments = Vec::new();
+    let (mut alias, mut name, mut chars) = (None, String::new(), text.chars());
+    loop {
+        match chars.next() {
+            Some('&') => name.push(chars.next().ok_or(AddressError::Shape("ends with `&`"))?),
+            Some(':') if alias.is_none() => alias = Some(std::mem::take(&mut name)),
+            end @ (Some('/') | None) => {
+                if name.is_empty() {
+                    return Err(AddressError::Shape("has an empty step"));
+                }
+                let namespace = namespace(alias.take().as_deref(), &uri)?;
+                segments.push(Segment { namespace, name: std::mem::take(&mut name) });
+                if segments.len() > 32 {
+                    return Err(AddressError::Shape("has more than 32 steps"));
+                }
+                if end.is_none() {
+                    return Ok(Address::Path(segments));
+                }
+            }
+            Some(other) => name.push(other),
+        }
+    }
+}
+
+fn namespace(
+    alias: Option<&str>,
+    uri: impl Fn(&str) -> Option<String>,
+) -> Result<String, AddressError> {
+    match alias {
+        None => Ok(OPC_UA.to_owned()),
+        Some(alias) => uri(alias).ok_or_else(|| AddressError::Alias(alias.to_owned())),
+    }
+}
+
+fn guid(text: &str) -> Option<[u8; 16]> {
+    let lengths: Vec<_> = text.split('-').map(str::len).collect();
+    let hex: String = text.split('-').collect();
+    if lengths != [8, 4, 4, 4, 12] || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    u128::from_str_radix(&hex, 16).ok().map(u128::to_be_bytes)
+}
+
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let body = text.trim_end_matches('=');
+    let padding = text.len() - body.len();
+    let short = body.len() % 4;
+    if short == 1 || (padding != 0 && !(short + padding).is_multiple_of(4)) || padding > 2 {
+        return None;
+    }
+    let (mut out, mut bits, mut count) = (Vec::new(), 0_u32, 0_u32);
+    for byte in body.bytes() {
+        let six = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6 | u32::from(six)) & 0xff_ffff;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            out.push(u8::try_from(bits >> count & 0xff).unwrap_or(0));
+        }
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn uri(alias: &str) -> Option<String> {
+        (alias == "press").then(|| "urn:x".to_owned())
+    }
+
+    /// The four kinds of identifier, with and without alias.
+    #[test]
+    fn identifiers() {
+        let id = |text: &str| match parse_id(text, uri) {
+            Ok(Address::Id { namespace, identifier }) => (namespace, identifier),
+            other => panic!("{text}: {other:?}"),
+        };
+        let text = Identifier::Text("Press4.Melt:x=1".to_owned());
+        assert_eq!(id("press:s=Press4.Melt:x=1"), ("urn:x".to_owned(), text));
+        assert_eq!(id("i=2258"), (OPC_UA.to_owned(), Identifier::Numeric(2258)));
+        assert_eq!(id("press:b=AQID").1, Identifier::Opaque(vec![1, 2, 3]));
+        assert_eq!(id("press:b=AQI=").1, Identifier::Opaque(vec![1, 2]));
+        let guid = id("press:g=00010203-0405-0607-0809-0a0b0c0d0e0f").1;
+        assert_eq!(guid, Identifier::Guid(std::array::from_fn(|i| u8::try_from(i).unwrap())));
+        for text in
+            ["", "press:MeltTemp", "press:i=-1", "press:g=1", "x=1", "press:s=", "press:b=A"]
+        {
+            assert!(matches!(parse_id(text, uri), Err(AddressError::Shape(_))), "{text}");
+        }
+        assert_eq!(parse_id("pres:i=1", uri), Err(AddressError::Alias("pres".to_owned())));
+    }
+
+    /// Paths are cut at slashes that are not escaped.
+    #[test]
+    fn paths() {
+        let Ok(Address::Path(steps)) = parse_path("Objects/press:A&/B/press:c:d", uri) else {
+            panic!("no path");
+        };
+        let names: Vec<_> = steps.iter().map(|s| (s.namespace.as_str(), s.name.as_str())).collect();
+        assert_eq!(names, [(OPC_UA, "Objects"), ("urn:x", "A/B"), ("urn:x", "c:d")]);
+        for text in ["", "Objects//x", "Objects/", "x&"] {
+            assert!(matches!(parse_path(text, uri), Err(AddressError::Shape(_))), "{text}");
+        }
+    }
+
+    proptest! {
+        /// No text makes the readers panic.
+        #[test]
+        fn never_panics(text in "[a-z:=/&+0-9-]{0,40}") {
+            let _ = parse_id(&text, uri);
+            let _ = parse_path(&text, uri);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! A PLC config as serde reads it: shapes and places only.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::spanned::{At, Literal, Named};
+
+/// A trimloop PLC config: where the tags of recipes are found in one PLC, and which may be written.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawPlcConfig {
+    /// Name, address, security.
+    pub plc: At<RawPlc>,
+    /// Life signs both ways. Without it nothing reverts when trimloop dies.
+    pub heartbeat: Option<At<RawHeartbeat>>,
+    /// Times and signals of the link.
+    pub link: Option<At<RawLink>>,
+    /// Nodes by the name of their tag.
+    #[serde(default)]
+    pub node: Named<RawNode>,
+}
+
+/// Name, address, security.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawPlc {
+    /// Name; the file is called NAME.toml.
+    pub name: At<String>,
+    /// Address: opc.tcp://HOST:PORT.
+    pub url: At<String>,
+    /// Interval at which the server sends changes; default "100 ms".
+    pub publishing: Option<At<Literal>>,
+    /// Short words for namespace URIs, used in node addresses.
+    #[serde(default)]
+    pub namespaces: Named<At<String>>,
+    /// "none", to this machine only.
+    pub security: At<String>,
+    /// Free text for people.
+    pub note: Option<At<String>>,
+    /// Limits of the server, where it does not state them itself.
+    pub limits: Option<At<RawPlcLimits>>,
+}
+
+/// Limits of the server.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawPlcLimits {
+    /// Most items in one call, 1 to 10000; default 1000.
+    pub items_per_call: Option<At<i64>>,
+}
+
+/// Life signs both ways.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawHeartbeat {
+    /// Node into which our counter is written.
+    pub write: At<String>,
+    /// Node in which the PLC echoes it.
+    pub echo: At<String>,
+    /// Time between two beats; default "200 ms".
+    pub period: Option<At<Literal>>,
+    /// Age of the echo after which nothing is written; default "1 s".
+    pub timeout: Option<At<Literal>>,
+}
+
+/// Times and signals of the link.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawLink {
+    /// Silence after which every tag is Stale; default "2 s".
+    pub stale: Option<At<Literal>>,
+    /// Node of the contact by which the PLC permits writes.
+    pub enable: Option<At<String>>,
+    /// Node of the PLC's clock [ms since the Unix epoch] that process time follows.
+    pub clock: Option<At<String>>,
+    /// Largest believable step of that clock; default "10 min".
+    pub clock_step: Option<At<Literal>>,
+    /// Largest believable difference between a stamp and our clock; default "2 s".
+    pub skew: Option<At<Literal>>,
+}
+
+/// One node: exactly one of `id`, `path`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawNode {
+    /// ALIAS:s=TEXT, ALIAS:i=NUMBER, ALIAS:g=GUID or ALIAS:b=BASE64; without an alias in the
+    /// namespace of OPC UA.
+    pub id: Option<At<String>>,
+    /// Browse path from the root folder, such as "Objects/press:Press4/press:MeltTemp".
+    /// `&` before `/`, `:` or `&` takes it literally.
+    pub path: Option<At<String>>,
+    /// OPC UA type, such as "Double"; checked at connect.
+    #[serde(rename = "type")]
+    pub kind: Option<At<String>>,
+    /// Sampling interval; default "0 ms", as fast as the server can.
+    pub sampling: Option<At<Literal>>,
+    /// Values kept by the server between two messages, 1 (default) to 1000.
+    pub queue: Option<At<i64>>,
+    /// Whether setpoints and the heartbeat may write it; default false.
+    pub writable: Option<At<bool>>,
+}

@@ -1,0 +1,67 @@
+//! The checked recipe. It cannot be built with mistakes in it; [`crate::bind()`] makes a plan
+//! of it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use trimloop_core::plan::{ModelId, Plan};
+
+use crate::diagnostic::Source;
+use crate::raw::RawRecipe;
+use crate::spanned::At;
+
+/// A recipe without errors, not yet bound to a PLC config and models.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    pub(crate) source: Arc<Source>,
+    pub(crate) raw: RawRecipe,
+    /// Complete but for link, trained models (which follow the charts) and hash.
+    pub(crate) plan: Plan,
+    pub(crate) artifacts: Vec<ArtifactUse>,
+}
+
+impl Recipe {
+    /// Name.
+    pub fn name(&self) -> &str {
+        &self.plan.name
+    }
+
+    /// Revision, from 1.
+    pub fn revision(&self) -> u32 {
+        self.plan.revision
+    }
+
+    /// Name of the PLC config it runs on.
+    pub fn plc(&self) -> &str {
+        &self.raw.recipe.plc
+    }
+
+    /// Folders under models/ that it needs.
+    pub fn model_files(&self) -> impl Iterator<Item = &str> {
+        self.artifacts.iter().map(|artifact| artifact.file.as_str())
+    }
+
+    /// The file it was read from.
+    pub fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// The raw shape, with places.
+    pub fn raw(&self) -> &RawRecipe {
+        &self.raw
+    }
+}
+
+/// A trained model that the recipe names, and what it takes it for.
+#[derive(Clone, Debug)]
+pub(crate) struct ArtifactUse {
+    pub(crate) name: At<String>,
+    pub(crate) file: At<String>,
+    pub(crate) sha256: Option<At<String>>,
+    /// Monitor whose domain a soft sensor shares.
+    pub(crate) domain: Option<ModelId>,
+    /// Where it is taken for a monitor with T2 and SPE.
+    pub(crate) as_monitor: Vec<Range<usize>>,
+    /// Where it is taken for a soft sensor.
+    pub(crate) as_sensor: Vec<Range<usize>>,
+}

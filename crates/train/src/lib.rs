@@ -1,0 +1,29 @@
+//! Turns recorded history into the models of trimloop.
+//!
+//! History is a [`Table`]: one row per part in time order, one named column per feature. Order
+//! matters, because neighbouring parts resemble each other: whatever judges a fit here holds out
+//! whole blocks of time, never random rows.
+//!
+//! - [`fit_pca`]: T2 and SPE monitor with limits that hold on fresh rows.
+//! - [`fit_ridge`]: linear soft sensor with a conformal interval.
+//! - [`fit_ar1`]: mean, spread and memory of one feature, for its chart.
+//!
+//! The same table, options and seed give the same bits. Nothing here runs on the live path:
+//! quantiles of F, beta and chi-squared are worked out once and stored in the plan.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![cfg_attr(test, allow(clippy::float_cmp))]
+
+mod ar1;
+mod blocks;
+mod limits;
+mod noise;
+mod pca;
+mod ridge;
+mod table;
+
+pub use ar1::{Ar1Fit, fit_ar1};
+pub use limits::{LimitError, spe_limit, t2_limit, t2_limit_training};
+pub use pca::{PcaFit, PcaOptions, PcaReport, fit_pca};
+pub use ridge::{LinearFit, RidgeOptions, fit_ridge};
+pub use table::{Table, TrainError};

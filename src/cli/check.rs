@@ -1,0 +1,187 @@
+//! `trimloop check`: settings, PLC configs, recipes with their tests, models.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, builder::FalseyValueParser};
+use serde_json::{Value, json};
+
+use trimloop_recipe::diagnostic::{Diagnostic, Severity};
+use trimloop_recipe::{Bound, Recipe};
+
+use super::ui::diagnostic_json;
+use super::{Exit, Failure, Global, Ui, load, recipe_test};
+use crate::settings::Settings;
+
+const EXAMPLES: &str = "\
+Examples:
+  trimloop check                              ./trimloop.toml, else ./recipes and ./plc-configs
+  trimloop check recipes/housing-lid.toml     One recipe, with the PLC config it names
+  trimloop check --config my-cell             Another folder
+  trimloop check --format json --deny-warnings
+
+Exit: 0 all well, 1 a mistake was found, 2 the settings are wrong, 3 warnings with
+--deny-warnings. Runs the [[check]] tests of every recipe on the code that runs the machine.";
+
+/// What to check.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct CheckArgs {
+    /// Only these recipes or PLC configs
+    files: Vec<PathBuf>,
+    /// Exit 3 when there are warnings
+    #[arg(long, env = "TRIMLOOP_DENY_WARNINGS", hide_env = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
+    deny_warnings: bool,
+    /// Do not look at the PLC and the machine (it never does yet)
+    #[arg(long, env = "TRIMLOOP_NO_ENVIRONMENT", hide_env = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
+    no_environment: bool,
+}
+
+/// One line of the report.
+struct Item {
+    section: &'static str,
+    name: String,
+    detail: String,
+    /// `None` = skipped.
+    ok: Option<bool>,
+}
+
+pub(super) fn run(ui: &Ui, global: &Global, args: &CheckArgs) -> Result<Exit, Failure> {
+    let settings = load::settings(global)?;
+    let project = load::project(&settings, &args.files);
+    let mut found = project.diagnostics.clone();
+    let mut items = vec![settings_item(&settings)];
+    let mut tests = 0;
+    let mut bounds: Vec<(&Recipe, Bound)> = Vec::new();
+    for recipe in &project.recipes {
+        match project.bind(recipe) {
+            Ok(bound) => {
+                found.extend(bound.warnings.iter().cloned());
+                found.extend(recipe_test::run(recipe, &bound));
+                tests += recipe.raw().check.len();
+                bounds.push((recipe, bound));
+            }
+            Err(more) => found.extend(more),
+        }
+    }
+    dedup(&mut found);
+    let broken =
+        |file: &str| found.iter().any(|d| d.severity == Severity::Error && d.source.file == file);
+    for file in &project.plc_files {
+        let config = project.plc_configs.iter().find(|plc| plc.source().file == *file);
+        let detail = config.map_or(String::new(), |plc| {
+            let writable = plc.nodes.iter().filter(|node| node.writable).count();
+            format!("{} nodes, {writable} writable", plc.nodes.len())
+        });
+        items.push(Item {
+            section: "PLC configs",
+            name: file.clone(),
+            detail,
+            ok: Some(!broken(file)),
+        });
+    }
+    for file in &project.recipe_files {
+        let recipe = bounds.iter().find(|(recipe, _)| recipe.source().file == *file);
+        let detail = recipe.map_or(String::new(), |(recipe, bound)| {
+            let (loops, checks) = (bound.plan.loops.len(), recipe.raw().check.len());
+            format!("r{}, {loops} loops, {checks} checks", recipe.revision())
+        });
+        items.push(Item {
+            section: "recipes",
+            name: file.clone(),
+            detail,
+            ok: Some(!broken(file)),
+        });
+    }
+    for name in project.models.names() {
+        let name = name.to_owned();
+        items.push(Item { section: "models", name, detail: String::new(), ok: Some(true) });
+    }
+    if project.models.names().next().is_none() {
+        let name = settings.models.display().to_string();
+        let detail = "none named by a recipe".to_owned();
+        items.push(Item { section: "models", name, detail, ok: None });
+    }
+    if project.recipe_files.is_empty() && project.plc_files.is_empty() {
+        ui.note(&format!(
+            "there is nothing to check: no recipes in {}, no PLC configs in {}",
+            settings.recipes.display(),
+            settings.plc_configs.display()
+        ));
+    }
+    Ok(report(ui, args, &items, &found, tests))
+}
+
+fn report(ui: &Ui, args: &CheckArgs, items: &[Item], found: &[Diagnostic], tests: usize) -> Exit {
+    let errors = found.iter().filter(|d| d.severity == Severity::Error).count();
+    let warnings = found.len() - errors;
+    let exit = match (errors, warnings) {
+        (0, 0) => Exit::Ok,
+        (0, _) if args.deny_warnings => Exit::Warnings,
+        (0, _) => Exit::Ok,
+        _ => Exit::Failed,
+    };
+    let mut object = ui.head("trimloop.check/1", exit == Exit::Ok);
+    object["errors"] = json!(errors);
+    object["warnings"] = json!(warnings);
+    object["tests"] = json!(tests);
+    object["items"] = items.iter().map(item_json).collect();
+    object["diagnostics"] = found.iter().map(diagnostic_json).collect();
+    ui.diagnostics(found);
+    if !found.is_empty() {
+        ui.note("");
+    }
+    ui.result(&text(items, errors, warnings, tests, exit), &object);
+    exit
+}
+
+fn text(items: &[Item], errors: usize, warnings: usize, tests: usize, exit: Exit) -> String {
+    let mut text = String::new();
+    for item in items {
+        let mark = match item.ok {
+            Some(true) => "\x1b[32mok\x1b[0m",
+            Some(false) => "\x1b[31mx \x1b[0m",
+            None => "- ",
+        };
+        let detail =
+            if item.detail.is_empty() { String::new() } else { format!(" ({})", item.detail) };
+        text.push_str(&format!(" {mark} {:12} {}{detail}\n", item.section, item.name));
+    }
+    let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+    text.push_str(&format!(
+        "{}, {}, {} run  (exit {})\n",
+        plural(errors, "error"),
+        plural(warnings, "warning"),
+        plural(tests, "recipe test"),
+        exit as u8
+    ));
+    text
+}
+
+fn item_json(item: &Item) -> Value {
+    json!({
+        "section": item.section,
+        "name": item.name,
+        "detail": item.detail,
+        "ok": item.ok,
+    })
+}
+
+fn settings_item(settings: &Settings) -> Item {
+    let name = settings
+        .file
+        .as_ref()
+        .map_or("none, defaults stand".to_owned(), |file| file.display().to_string());
+    let ok = settings.file.as_ref().map(|_| true);
+    Item { section: "settings", name, detail: String::new(), ok }
+}
+
+/// A PLC config may be bound to several recipes; what is wrong with it is said once.
+fn dedup(found: &mut Vec<Diagnostic>) {
+    let mut seen: Vec<Diagnostic> = Vec::with_capacity(found.len());
+    for diagnostic in found.drain(..) {
+        if !seen.contains(&diagnostic) {
+            seen.push(diagnostic);
+        }
+    }
+    *found = seen;
+}

@@ -1,0 +1,254 @@
+//! `trimloop demo`: the simulated cell with and without correction, over real OPC UA.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, builder::FalseyValueParser};
+use indicatif::{ProgressBar, ProgressStyle};
+use trimloop_core::event::What;
+use trimloop_core::ledger::Fate;
+use trimloop_core::record::Record;
+use trimloop_simulator::Report;
+
+use super::{Exit, Failure, Ui};
+use crate::demo::{self, DemoReport, DemoSettings, Progress};
+use crate::dispatch::Seen;
+use crate::error::{SIMULATOR, chain};
+use crate::output::{Names, event_text};
+
+const EXAMPLES: &str = "\
+Examples:
+  trimloop demo
+  trimloop demo --headless --parts 3000 --seed 7 --format json
+  trimloop demo --headless --scenario wear --seed 3";
+
+/// What to show.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct DemoArgs {
+    /// No live view: only the result
+    #[arg(long, env = "TRIMLOOP_HEADLESS", hide_env = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
+    pub headless: bool,
+    /// Parts per arm
+    #[arg(long, env = "TRIMLOOP_PARTS", hide_env = true, default_value_t = 3000, value_name = "N")]
+    pub parts: u64,
+    /// Seed of all disturbances
+    #[arg(long, env = "TRIMLOOP_SEED", hide_env = true, default_value_t = 7, value_name = "N")]
+    pub seed: u64,
+    /// Scenario to play
+    #[arg(
+        long,
+        env = "TRIMLOOP_SCENARIO",
+        hide_env = true,
+        default_value = "nominal",
+        value_name = "NAME"
+    )]
+    pub scenario: String,
+    /// Wall time of one part [ms]
+    #[arg(long, env = "TRIMLOOP_PACE", hide_env = true, default_value_t = 25, value_name = "MS")]
+    pub pace: u64,
+    /// Keep journal and history in this folder [default: a temporary one, removed at the end]
+    #[arg(long, env = "TRIMLOOP_DATA", hide_env = true, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// Runs both arms.
+pub(super) fn run(ui: &Ui, args: &DemoArgs) -> Result<Exit, Failure> {
+    let failed =
+        |error: &dyn std::error::Error| Failure::new(&SIMULATOR, chain(error), Exit::Internal);
+    ui.start_logs("warn");
+    let folder = Folder::make(args.data.clone()).map_err(|error| failed(&error))?;
+    let settings = DemoSettings {
+        scenario: super::simulate::scenario(&args.scenario)?,
+        seed: args.seed,
+        parts: args.parts,
+        pace: Duration::from_millis(args.pace),
+        data: folder.path.clone(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| failed(&error))?;
+    let mut view = View::new(ui, args);
+    let report =
+        demo::play(&settings, &runtime, |news| view.tell(&news)).map_err(|error| failed(&error))?;
+    view.end();
+    let mut object = ui.head("trimloop.demo/1", true);
+    let body = serde_json::to_value(&report).map_err(|error| failed(&error))?;
+    if let (Some(object), Some(body)) = (object.as_object_mut(), body.as_object()) {
+        object.extend(body.clone());
+    }
+    ui.result(&summary(&report), &object);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(Exit::Ok)
+}
+
+/// The run's folder; a temporary one goes when the demo ends.
+struct Folder {
+    path: PathBuf,
+    temporary: bool,
+}
+
+impl Folder {
+    fn make(asked: Option<PathBuf>) -> std::io::Result<Self> {
+        let temporary = asked.is_none();
+        let path = asked.unwrap_or_else(|| {
+            std::env::temp_dir().join(format!("trimloop-demo-{}", std::process::id()))
+        });
+        std::fs::create_dir_all(&path)?;
+        Ok(Self { path, temporary })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.temporary
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
+            tracing::warn!(%error, folder = %self.path.display(), "The demo's folder stays.");
+        }
+    }
+}
+
+/// What people see while it runs.
+struct View<'a> {
+    ui: &'a Ui,
+    live: bool,
+    bar: Option<ProgressBar>,
+    shown: u64,
+    next_line: u64,
+}
+
+impl<'a> View<'a> {
+    fn new(ui: &'a Ui, args: &DemoArgs) -> Self {
+        let bar = ui.has_bars().then(|| {
+            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} parts  {msg}");
+            let bar = ProgressBar::new(args.parts);
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar
+        });
+        Self { ui, live: !args.headless && !ui.is_json(), bar, shown: 0, next_line: 500 }
+    }
+
+    fn tell(&mut self, news: &Progress<'_>) {
+        match news {
+            Progress::Started { urls, names } => self.started(urls, names),
+            Progress::Seen(seen, names) if self.live => self.seen(seen, names),
+            Progress::Seen(..) => {}
+            Progress::Parts { off, on } => self.parts(off, on),
+        }
+    }
+
+    fn started(&mut self, urls: &[String; 2], names: &Names) {
+        if !self.live {
+            return;
+        }
+        let loops: Vec<&str> = names.loops.iter().map(|l| l.name.as_str()).collect();
+        self.line(&format!(
+            " ok press without correction  {}  loops in SHADOW\n \
+             ok press with correction     {}  loops {} in AUTO\n\
+             Both see the same lots, weather and wear. Simulated; trimloop is not a safety system.\n",
+            urls[0],
+            urls[1],
+            loops.join(" and ")
+        ));
+    }
+
+    /// Events, and every tenth write, so that a person can follow.
+    fn seen(&mut self, seen: &Seen, names: &Names) {
+        let text = match seen {
+            Seen::Event(event) => {
+                if matches!(event.what, What::TagQuality(..) | What::OrderDone(_)) {
+                    return;
+                }
+                format!("part {:>5}  {}", event.part, event_text(&event.what, names).sentence)
+            }
+            Seen::Record(_, Record::Ledger(row)) if row.fate == Fate::Confirmed => {
+                self.shown += 1;
+                if self.shown % 10 != 1 {
+                    return;
+                }
+                let setpoint = row.setpoint.index();
+                let Some(confirmed) = row.confirmed else { return };
+                format!(
+                    "             {} wanted {:.2}, wrote {}, read back after {:.1} ms (write {})",
+                    names.setpoint_name(setpoint),
+                    row.desired,
+                    names.setpoint_text(setpoint, row.sent),
+                    (confirmed - row.issued).as_secs_f64() * 1e3,
+                    row.write,
+                )
+            }
+            Seen::Record(..) | Seen::Ask(..) => return,
+        };
+        self.line(&text);
+    }
+
+    fn parts(&mut self, off: &Report, on: &Report) {
+        let rates = format!(
+            "scrap {:.2} % off, {:.2} % on",
+            100.0 * off.verdict.scrap_rate(),
+            100.0 * on.verdict.scrap_rate()
+        );
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(on.verdict.parts);
+                bar.set_message(rates);
+            }
+            // Without a terminal, a line now and then.
+            None if self.live && on.verdict.parts >= self.next_line => {
+                self.next_line += 500;
+                self.line(&format!("part {:>5}  {rates}", on.verdict.parts));
+            }
+            None => {}
+        }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            None => self.ui.note(text),
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn summary(report: &DemoReport) -> String {
+    let (off, on) = (&report.loop_off, &report.loop_on);
+    let percent = |rate: f64| 100.0 * rate;
+    let causes = |arm: &demo::Arm| {
+        let list: Vec<String> = arm.scrap.iter().map(|(c, n)| format!("{n} {c}")).collect();
+        if list.is_empty() { "none".to_owned() } else { list.join(", ") }
+    };
+    let mut text = format!(
+        "\nScenario {}, seed {}, {} parts each (simulated)\n  \
+         loop off   scrap {:5.2} %   {}\n  \
+         loop on    scrap {:5.2} %   {}\n  \
+         floor      scrap {:5.2} %   perfect knowledge of each next part\n  \
+         writes     {}, {} violations by the press's own judge\n  \
+         latency    change to verified write p50 {:.1} ms, p99 {:.1} ms\n",
+        report.scenario,
+        report.seed,
+        on.arm.parts,
+        percent(off.scrap_rate),
+        causes(off),
+        percent(on.arm.scrap_rate),
+        causes(&on.arm),
+        percent(report.scrap_floor),
+        on.writes,
+        report.violations.total(),
+        report.latency_ms.p50,
+        report.latency_ms.p99,
+    );
+    for end in &report.loops {
+        let trip = end.trip.map_or(String::new(), |reason| format!(", tripped: {reason}"));
+        text.push_str(&format!("  loop {:<9} {}, rung {}{trip}\n", end.name, end.mode, end.rung));
+    }
+    text
+}

@@ -1,0 +1,185 @@
+//! `trimloop run`: the service.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, builder::FalseyValueParser};
+use nix::sys::signal::{SigSet, Signal};
+
+use trimloop_recipe::Bound;
+
+use super::{Exit, Failure, Global, Ui, load};
+use crate::control::{CellPort, ControlServer, ServerOptions, own_user};
+use crate::error::{START_PLC, STORE_OPEN, chain};
+use crate::journal::{JournalHead, JournalWriter};
+use crate::output::Names;
+use crate::service::{CellHandle, CellSettings};
+use crate::settings::Settings;
+use crate::store::{Store, StoreOptions};
+
+const EXAMPLES: &str = "\
+Examples:
+  trimloop run                                The service of this folder or machine
+  trimloop run --config my-cell               Of another folder
+  TRIMLOOP_LOG__LEVEL=debug trimloop run      Settings can come from the environment
+
+Every loop starts in SHADOW: it decides and records, and writes nothing until a person raises it
+with `trimloop loop auto NAME --reason TEXT`. Ctrl-C or SIGTERM ends it.";
+
+/// How to run.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct RunArgs {
+    /// Only start, say what would run, and end
+    #[arg(long, env = "TRIMLOOP_DRY_RUN", hide_env = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
+    dry_run: bool,
+}
+
+/// The signals that end a run, held back from every thread that is started after.
+pub(super) struct Signals {
+    set: SigSet,
+}
+
+impl Signals {
+    /// Holds them back; call before any thread is started.
+    pub(super) fn block() -> nix::Result<Self> {
+        let mut set = SigSet::empty();
+        set.add(Signal::SIGINT);
+        set.add(Signal::SIGTERM);
+        set.thread_block()?;
+        Ok(Self { set })
+    }
+
+    /// Waits for one; true when it came from the keyboard.
+    pub(super) fn wait(&self) -> nix::Result<bool> {
+        loop {
+            match self.set.wait() {
+                Ok(signal) => return Ok(signal == Signal::SIGINT),
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits on a thread of its own.
+    pub(super) fn into_receiver(self) -> std::io::Result<tokio::sync::oneshot::Receiver<()>> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            if self.wait().is_err() || sender.send(()).is_err() {
+                tracing::debug!("Nobody waits for a signal any more.");
+            }
+        })?;
+        Ok(receiver)
+    }
+}
+
+pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
+    let settings = load::settings(global)?;
+    let bound = load::bound(&settings)?;
+    ui.diagnostics(&bound.warnings);
+    if args.dry_run {
+        let text = format!(
+            "would run recipe {} r{} on {} ({}), socket {}, data {}\n",
+            bound.plan.name,
+            bound.plan.revision,
+            bound.plc.name,
+            bound.plc.url,
+            settings.socket.display(),
+            settings.data.display()
+        );
+        let mut object = ui.head("trimloop.plan/1", true);
+        object["message"] = text.trim_end().into();
+        ui.result(&text, &object);
+        return Ok(Exit::Ok);
+    }
+    // Before any thread is started, so that none of them takes the signal.
+    let signals = Signals::block().map_err(|error| internal(&error))?;
+    ui.start_logs(&settings.log_level);
+    let store = open_store(ui, &settings, &bound)?;
+    let journal = open_journal(ui, &settings, &bound, &store)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("plc")
+        .enable_all()
+        .build()
+        .map_err(|error| internal(&error))?;
+    let plc = bound.plc.name.clone();
+    let url = bound.plc.url.clone();
+    let cell_settings = CellSettings {
+        bound,
+        journal,
+        store: Some(store.sender()),
+        client_name: settings.name.clone(),
+        pki_dir: settings.data.join("pki"),
+    };
+    let cell = CellHandle::start(cell_settings, runtime.handle())
+        .map_err(|error| Failure::new(&START_PLC, chain(&error), Exit::Internal))?;
+    store.sender().audit(0, "service", "start", &format!("recipe {}", cell.plan().name));
+    let port = CellPort::new(cell.clone(), store.sender(), &settings.name, &plc);
+    let options =
+        ServerOptions { path: settings.socket.clone(), store: store.sender(), owner: own_user() };
+    let control = ControlServer::start(options, Arc::new(port))
+        .map_err(|error| Failure::new(&STORE_OPEN, chain(&error), Exit::Unreachable))?;
+    ui.note(&format!(
+        "{} runs recipe {} r{} on {plc} at {url}, every loop in SHADOW; Ctrl-C ends it",
+        settings.name,
+        cell.plan().name,
+        cell.plan().revision
+    ));
+    let from_keyboard = signals.wait().map_err(|error| internal(&error))?;
+    tracing::info!("The service was asked to end.");
+    drop(control);
+    cell.stop();
+    store.sender().audit(0, "service", "stop", "signal");
+    // Commits what waits.
+    drop(store);
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    Ok(if from_keyboard { Exit::Interrupted } else { Exit::Ok })
+}
+
+fn internal(error: &dyn std::error::Error) -> Failure {
+    Failure::new(&START_PLC, chain(error), Exit::Internal)
+}
+
+fn open_store(ui: &Ui, settings: &Settings, bound: &Bound) -> Result<Store, Failure> {
+    let options = StoreOptions {
+        dir: settings.data.clone(),
+        names: Names::of(&bound.plan),
+        clock: ui.clock(),
+        node: settings.name.clone(),
+        recipe: bound.plan.name.clone(),
+        revision: bound.plan.revision,
+        plan_hash: bound.plan.hash,
+    };
+    let store = Store::open(&options)
+        .map_err(|error| Failure::new(&STORE_OPEN, chain(&error), Exit::Unreachable))?;
+    for notice in store.notices() {
+        store.sender().audit(0, "service", "history set aside", notice);
+    }
+    Ok(store)
+}
+
+fn open_journal(
+    ui: &Ui,
+    settings: &Settings,
+    bound: &Bound,
+    store: &Store,
+) -> Result<Option<JournalWriter>, Failure> {
+    if !settings.journal {
+        return Ok(None);
+    }
+    let head = JournalHead {
+        recipe: bound.plan.name.clone(),
+        revision: bound.plan.revision,
+        plan_hash: bound.plan.hash,
+        node: settings.name.clone(),
+        boot: store.boot(),
+        utc: ui.clock().utc(),
+    };
+    let journal = JournalWriter::open(&settings.data.join("journal"), &head)
+        .map_err(|error| Failure::new(&STORE_OPEN, chain(&error), Exit::Unreachable))?;
+    if let Some(aside) = journal.set_aside() {
+        store.sender().audit(0, "service", "journal tail set aside", &aside.to_string());
+    }
+    Ok(Some(journal))
+}

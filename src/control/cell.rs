@@ -1,0 +1,263 @@
+//! The running cell as the control socket sees it.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+use trimloop_core::cell::LoopStatus as CoreLoop;
+use trimloop_core::mode::{Owner, Trip};
+use trimloop_core::plan::LoopId;
+use trimloop_core::record::{Outcome, Record};
+use trimloop_core::scan::Command;
+use trimloop_core::time::{Mono, Span, Utc};
+
+use super::server::{OrderOutcome, Port};
+use crate::dispatch::{OrderResult, Seen};
+use crate::output::dto::{
+    EventLine, Latency, LinkStatus, LoopStatus, ProposalStatus, Status, TagStatus,
+};
+use crate::output::{Names, event_text, utc_text};
+use crate::service::{CellHandle, CellStatus, LoopState};
+use crate::store::StoreSender;
+
+/// Longest silence of a watched stream, after which the client is asked whether it is there.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// The port of a running cell.
+pub struct CellPort {
+    cell: CellHandle,
+    store: StoreSender,
+    names: Names,
+    name: String,
+    plc: String,
+}
+
+impl CellPort {
+    /// Of a cell under the service's name, and its PLC's.
+    #[must_use]
+    pub fn new(cell: CellHandle, store: StoreSender, name: &str, plc: &str) -> Self {
+        let names = Names::of(cell.plan());
+        Self { cell, store, names, name: name.to_owned(), plc: plc.to_owned() }
+    }
+
+    fn loop_status(&self, index: usize, state: &LoopState, now: Mono) -> LoopStatus {
+        let id = u16::try_from(index).map_or(LoopId(u16::MAX), LoopId);
+        let setpoint = self.cell.plan().loops.get(id.index()).map(|l| l.setpoint.index());
+        let named = setpoint.and_then(|place| self.names.setpoints.get(place));
+        let mut out = LoopStatus {
+            name: state.name.clone(),
+            setpoint: state.setpoint.clone(),
+            unit: named.map_or(String::new(), |s| s.unit.clone()),
+            decimals: named.map_or(0, |s| s.grid.decimals()),
+            mode: "shadow".to_owned(),
+            asked: "shadow".to_owned(),
+            owner: "unknown".to_owned(),
+            trip: "clear".to_owned(),
+            ..LoopStatus::default()
+        };
+        let Some(status) = &state.status else { return out };
+        let value = |ticks| named.map(|s| s.grid.value(ticks));
+        out.mode = status.in_force.word().to_owned();
+        out.asked = status.asked.word().to_owned();
+        out.owner = owner_word(status.owner).to_owned();
+        out.rung = status.rung.word().to_owned();
+        out.read_back = status.read_back.and_then(value);
+        out.desired = status.desired;
+        out.limited = status.limited.and_then(value);
+        out.held = status.held.map(|reason| reason.word().to_owned());
+        out.authority_used_percent = status.authority_used;
+        out.authority_percent = status.authority_permille as f64 / 10.0;
+        out.writes = status.writes;
+        set_trip(&mut out, status);
+        out.proposal = status.open_proposal.map(|proposal| ProposalStatus {
+            id: proposal.id,
+            from: value(proposal.from).unwrap_or_default(),
+            to: value(proposal.to).unwrap_or_default(),
+            from_ticks: proposal.from.count(),
+            expires_ms: Some(millis(proposal.expires - now)),
+        });
+        out
+    }
+
+    fn counters(&self, status: &CellStatus) -> BTreeMap<String, u64> {
+        let store = self.store.counts();
+        let (intake, link) = (status.counts.intake, status.plc.counts);
+        [
+            ("samples", intake.samples),
+            ("samples_dropped", intake.dropped),
+            ("samples_stray", intake.stray),
+            ("orders_refused", intake.orders_refused),
+            ("orders_expired", intake.orders_expired),
+            ("scans", status.counts.scan.scans),
+            ("overruns", status.counts.scan.overruns),
+            ("scan_longest_us", status.counts.scan.longest.as_nanos().unsigned_abs() / 1000),
+            ("writes", status.counts.dispatch.writes),
+            ("writes_held_back", status.counts.dispatch.writes_held_back),
+            ("writes_confirmed", status.counts.dispatch.confirmed),
+            ("holds", status.counts.dispatch.holds),
+            ("watchers_lost", status.counts.watchers_lost),
+            ("connects", link.connects),
+            ("resubscriptions", link.resubscriptions),
+            ("notifications", link.notifications),
+            ("overflows", link.overflows),
+            ("undecodable", link.undecodable),
+            ("writes_refused", link.writes_refused),
+            ("writes_unknown", link.writes_unknown),
+            ("heartbeats", link.heartbeats),
+            ("history_samples_dropped", store.samples_dropped),
+            ("history_samples_doubled", store.samples_doubled),
+            ("records_lost", store.rows_lost),
+        ]
+        .into_iter()
+        .map(|(name, count)| (name.to_owned(), count))
+        .collect()
+    }
+
+    /// A line for people and machines; parts, features and waiting ledger rows say nothing here.
+    fn line(&self, seen: Seen) -> Option<EventLine> {
+        match seen {
+            Seen::Event(event) => {
+                let text = event_text(&event.what, &self.names);
+                Some(EventLine {
+                    utc: utc_text(event.at.utc),
+                    part: event.part,
+                    code: text.code.to_owned(),
+                    subject: text.subject,
+                    detail: text.detail,
+                    sentence: text.sentence,
+                })
+            }
+            Seen::Record(utc, Record::Decision(row)) => {
+                let name = self.names.loop_name(row.loop_id.index());
+                let setpoint = self.names.setpoint_of(row.loop_id.index());
+                let to = row
+                    .limited
+                    .zip(setpoint)
+                    .map_or(String::new(), |(ticks, place)| self.names.setpoint_text(place, ticks));
+                let (code, sentence) = match row.outcome {
+                    Outcome::Write(_) => ("write", format!("{name} writes {to}.")),
+                    Outcome::Return(_) => ("return", format!("{name} returns to {to}.")),
+                    Outcome::WouldWrite => ("would_write", format!("{name} would write {to}.")),
+                    Outcome::Asked(id) => {
+                        ("asked", format!("{name} proposes {to} (proposal {id})."))
+                    }
+                    Outcome::Hold(_) | Outcome::Trip(_) => return None,
+                };
+                Some(line(utc, row.part, code, name, to, sentence))
+            }
+            Seen::Record(..) | Seen::Ask(..) => None,
+        }
+    }
+}
+
+fn line(
+    utc: Utc,
+    part: i64,
+    code: &str,
+    subject: String,
+    detail: String,
+    sentence: String,
+) -> EventLine {
+    EventLine { utc: utc_text(utc), part, code: code.to_owned(), subject, detail, sentence }
+}
+
+fn owner_word(owner: Owner) -> &'static str {
+    match owner {
+        Owner::Unknown => "unknown",
+        Owner::Ours => "ours",
+        Owner::Operator => "operator",
+    }
+}
+
+fn set_trip(out: &mut LoopStatus, status: &CoreLoop) {
+    let (word, reason) = match status.trip {
+        Trip::Clear => ("clear", None),
+        Trip::Returning(reason) => ("returning", Some(reason)),
+        Trip::Latched(reason) => ("latched", Some(reason)),
+    };
+    out.trip = word.to_owned();
+    out.trip_reason = reason.map(|reason| reason.word().to_owned());
+}
+
+fn millis(span: Span) -> f64 {
+    span.as_secs_f64() * 1e3
+}
+
+impl Port for CellPort {
+    fn status(&self) -> Status {
+        let status = self.cell.status();
+        let now = self.cell.clock().now();
+        let tags = status.tags.iter().map(|tag| TagStatus {
+            name: tag.name.clone(),
+            unit: tag.unit.clone(),
+            value: tag.reading.map(|reading| reading.value.as_f64()),
+            quality: tag.reading.map_or("missing", |reading| reading.quality.word()).to_owned(),
+            age_ms: tag.age.map(millis),
+        });
+        let loops: Vec<LoopStatus> = (0..)
+            .zip(&status.loops)
+            .map(|(index, state)| self.loop_status(index, state, now.mono))
+            .collect();
+        let records_sound = self.store.sound() && !status.counts.scan.journal_poisoned;
+        let some = |x: f64| (status.latency.count > 0).then_some(x);
+        Status {
+            schema: "trimloop.status/1".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            generated: utc_text(now.utc),
+            ok: status.link.up && records_sound && loops.iter().all(|l| l.trip == "clear"),
+            cell: self.name.clone(),
+            plc: self.plc.clone(),
+            recipe: status.recipe.clone(),
+            revision: status.revision,
+            link: LinkStatus {
+                up: status.link.up,
+                epoch: status.link.epoch,
+                age_ms: status.link.life.map(|life| millis(now.mono - life)),
+                state: status.plc.state.word().to_owned(),
+                trouble: status.plc.trouble.clone(),
+                problems: status
+                    .plc
+                    .problems
+                    .iter()
+                    .map(|problem| format!("{}: {}", problem.node, problem.what))
+                    .collect(),
+            },
+            part: status.part,
+            writes: status.counts.dispatch.confirmed,
+            loops,
+            tags: tags.collect(),
+            counters: self.counters(&status),
+            latency_ms: Latency {
+                p50: some(status.latency.p50_ms),
+                p99: some(status.latency.p99_ms),
+            },
+            records_sound,
+        }
+    }
+
+    fn order(&self, command: Command) -> Result<u64, String> {
+        self.cell.order(command).map_err(|error| crate::error::chain(&error))
+    }
+
+    fn wait(&self, order: u64, longest: Duration) -> OrderOutcome {
+        match self.cell.wait_order(order, longest) {
+            OrderResult::Done => OrderOutcome::Done,
+            OrderResult::Refused(why) => OrderOutcome::Refused(why.word().to_owned()),
+            OrderResult::Expired | OrderResult::Waiting => OrderOutcome::Expired,
+        }
+    }
+
+    fn watch(&self, each: &mut dyn FnMut(Option<EventLine>) -> bool) {
+        let seen = self.cell.events();
+        loop {
+            let go_on = match seen.recv_timeout(BEAT) {
+                Ok(seen) => self.line(seen).is_none_or(|line| each(Some(line))),
+                Err(RecvTimeoutError::Timeout) => each(None),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if !go_on {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Errors as people read them: the whole chain of causes, once, at the edge; and the service's
+//! own table of stable codes beside that of `trimloop-recipe` (02 to 05).
+
+use std::error::Error;
+
+use trimloop_recipe::codes::{self, Code};
+
+/// An error with its causes: `cannot open x: permission denied`.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// A code of any crate by its name, such as `TL0214`; small letters are taken too.
+#[must_use]
+pub fn find_code(name: &str) -> Option<&'static Code> {
+    let name = name.trim().to_ascii_uppercase();
+    SERVICE_CODES.iter().copied().find(|code| code.code == name).or_else(|| codes::find(&name))
+}
+
+/// Declares codes and the list of them.
+macro_rules! codes {
+    ($($name:ident = $code:literal {
+        title: $title:literal, means: $means:literal, why: $why:literal,
+        wrong: $wrong:literal, right: $right:literal,
+    })*) => {
+        $(
+            #[doc = $title]
+            pub static $name: Code = Code {
+                code: $code, title: $title, means: $means, why: $why,
+                wrong: $wrong, right: $right,
+            };
+        )*
+        /// Every code of the service, in order.
+        pub static SERVICE_CODES: &[&Code] = &[$(&$name),*];
+    };
+}
+
+codes! {
+    SETTINGS_READ = "TL0101" {
+        title: "settings file cannot be read",
+        means: "The file named with --config (or TRIMLOOP_CONFIG) is missing, or may not be read.",
+        why: "trimloop never guesses settings that somebody asked for by name.",
+        wrong: "trimloop run --config no-such-folder",
+        right: "trimloop run --config .        (a folder with trimloop.toml, or the file itself)",
+    }
+    SETTINGS_SYNTAX = "TL0102" {
+        title: "settings file is not TOML",
+        means: "The text breaks the rules of TOML at the marked place.",
+        why: "Nothing after that place can be trusted to mean what it says.",
+        wrong: "name = cell-1",
+        right: "name = \"cell-1\"",
+    }
+    SETTINGS_KEY = "TL0103" {
+        title: "unknown setting",
+        means: "No setting has this name; the same goes for TRIMLOOP_SECTION__KEY variables.",
+        why: "A misspelt setting would silently keep its default.",
+        wrong: "[journal]\n        enable = true",
+        right: "[journal]\n        enabled = true",
+    }
+    SETTINGS_VALUE = "TL0104" {
+        title: "setting has a value that does not fit",
+        means: "The value is of another kind than the setting takes, or outside what it allows.",
+        why: "The service would start with something else than what was meant.",
+        wrong: "[log]\n        level = \"loud\"",
+        right: "[log]\n        level = \"info\"",
+    }
+    FOLDER_MISSING = "TL0105" {
+        title: "folder does not exist",
+        means: "A folder that the settings name is not there.",
+        why: "Without it there is nothing to run or check.",
+        wrong: "[paths]\n        recipes = \"recipe\"",
+        right: "[paths]\n        recipes = \"recipes\"",
+    }
+    RECIPE_CHOICE = "TL0106" {
+        title: "which recipe to run is not said",
+        means: "The recipes folder holds several recipes, or none of the name in [cell] recipe.",
+        why: "Only one recipe may act on a cell, and trimloop does not choose it.",
+        wrong: "(no [cell] table, and two files in recipes/)",
+        right: "[cell]\n        recipe = \"housing-lid\"",
+    }
+    FILE_READ = "TL0107" {
+        title: "file cannot be read",
+        means: "A recipe, PLC config or model that was to be checked could not be read.",
+        why: "What cannot be read cannot be checked.",
+        wrong: "trimloop check recipes/gone.toml",
+        right: "trimloop check recipes/housing-lid.toml",
+    }
+    START_PLC = "TL0601" {
+        title: "the cell could not be started",
+        means: "The plan was refused, or a thread, file or certificate of the PLC link was not to be had.",
+        why: "Nothing runs, and nothing is written.",
+        wrong: "(a client certificate folder that may not be written)",
+        right: "[paths]\n        data = \"/var/lib/trimloop\"",
+    }
+    STORE_OPEN = "TL0701" {
+        title: "the store cannot be used",
+        means: "state.db or the journal could not be opened, locked or brought to disk.",
+        why: "Without an audit trail nothing is written to the PLC.",
+        wrong: "(two services on one data folder; a full disk)",
+        right: "(stop the other service, or free the disk)",
+    }
+    SIMULATOR = "TL0602" {
+        title: "the simulator could not start or go on",
+        means: "Its port is taken, or its OPC UA server did not start.",
+        why: "There is nothing to connect to.",
+        wrong: "trimloop simulate --port 4855      (while another one runs)",
+        right: "trimloop simulate --port 0         (any free port)",
+    }
+    NO_SERVICE = "TL0901" {
+        title: "no service answers",
+        means: "Nothing listens on the control socket.",
+        why: "status and loop ask the running service; they know nothing by themselves.",
+        wrong: "trimloop status                    (before trimloop run)",
+        right: "trimloop run --config .            (in another terminal)",
+    }
+    NOT_PERMITTED = "TL0902" {
+        title: "not permitted",
+        means: "Raising a loop to ADVISORY or AUTO takes the OS user who runs the service.",
+        why: "Until accounts exist, that user is the approver.",
+        wrong: "trimloop loop auto weight          (as another user)",
+        right: "sudo -u trimloop trimloop loop auto weight --yes --reason \"trial passed\"",
+    }
+    NO_AUDIT = "TL0903" {
+        title: "the audit trail cannot be written",
+        means: "The order was not given, because nobody could later see who gave it.",
+        why: "No audit, no write.",
+        wrong: "(a full disk under the data folder)",
+        right: "(free space, then ask again)",
+    }
+    NO_SUCH_LOOP = "TL0904" {
+        title: "no such loop",
+        means: "The running recipe has no loop of this name.",
+        why: "An order must name what it moves.",
+        wrong: "trimloop loop hold wieght --reason door",
+        right: "trimloop loop hold weight --reason door",
+    }
+    ORDER_REFUSED = "TL0905" {
+        title: "the cell refused the order",
+        means: "The loop is tripped, the recipe does not allow that mode, or the proposal is gone.",
+        why: "The guard's word is final; `trimloop status` says what holds it.",
+        wrong: "trimloop loop auto weight          (while it is tripped)",
+        right: "trimloop loop reset weight --reason \"cause found\"",
+    }
+    REQUEST = "TL0906" {
+        title: "the request was not understood",
+        means: "The service did not know this request, or it lacked a reason.",
+        why: "Orders are audited with their reason.",
+        wrong: "trimloop loop hold weight",
+        right: "trimloop loop hold weight --reason \"door open\"",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No code means two things, in any crate.
+    #[test]
+    fn codes_are_unique() {
+        let mut all: Vec<&str> =
+            SERVICE_CODES.iter().map(|c| c.code).chain(codes::all().map(|c| c.code)).collect();
+        all.sort_unstable();
+        let count = all.len();
+        all.dedup();
+        assert_eq!(all.len(), count);
+    }
+
+    /// A cause is said once, even when the outer error already quotes it.
+    #[test]
+    fn a_chain_says_each_cause_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot open x")]
+        struct Outer(#[source] std::io::Error);
+        let error = Outer(std::io::Error::other("disk full"));
+        assert_eq!(chain(&error), "cannot open x: disk full");
+    }
+}

@@ -1,0 +1,30 @@
+//! The service of trimloop: everything that touches the world. What is decided lives in
+//! `trimloop-core`, what may be asked of it in `trimloop-recipe`.
+//!
+//! Modules in reading order: what runs, how a reading goes through it, what is kept, and how
+//! people talk to it.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![cfg_attr(test, allow(clippy::float_cmp))]
+
+pub mod service;
+
+pub mod clock;
+pub mod plc;
+
+pub mod intake;
+pub mod scan;
+
+pub mod dispatch;
+pub mod latency;
+
+pub mod journal;
+pub mod store;
+
+pub mod control;
+pub mod output;
+pub mod settings;
+
+pub mod cli;
+pub mod demo;
+pub mod error;

@@ -1,0 +1,12 @@
+//! How things are said: names for index types, sentences for events, times as text, JSON shapes.
+//!
+//! One text for every face: store, control socket, CLI and pages all take their words from here.
+
+pub mod dto;
+mod names;
+mod text;
+mod time;
+
+pub use names::{EventText, Named, Names, SetpointName, event_text};
+pub use text::status_table;
+pub use time::{day_text, duration_text, utc_text};

@@ -1,0 +1,186 @@
+//! JSON shapes, one per `schema` id. Core types are never serialised as they are.
+
+use serde::{Deserialize, Serialize};
+
+/// `trimloop.status/1`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// `trimloop.status/1`.
+    pub schema: String,
+    /// Version of the service.
+    pub version: String,
+    /// UTC.
+    pub generated: String,
+    /// Whether the link is up, the records are sound and no loop is tripped.
+    pub ok: bool,
+    /// Name of the service.
+    pub cell: String,
+    /// PLC config.
+    pub plc: String,
+    /// Recipe.
+    pub recipe: String,
+    /// Its revision.
+    pub revision: u32,
+    /// The PLC link.
+    pub link: LinkStatus,
+    /// Part being made.
+    pub part: i64,
+    /// Writes confirmed since the start.
+    pub writes: u64,
+    /// Loops.
+    pub loops: Vec<LoopStatus>,
+    /// Tags.
+    pub tags: Vec<TagStatus>,
+    /// Counters by name.
+    pub counters: std::collections::BTreeMap<String, u64>,
+    /// Change received to write confirmed [ms].
+    pub latency_ms: Latency,
+    /// Whether journal and store take records; else nothing is written to the PLC.
+    pub records_sound: bool,
+}
+
+/// The PLC link.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// A session with live subscriptions stands.
+    pub up: bool,
+    /// Its number.
+    pub epoch: u64,
+    /// Age of the last sign of life [ms].
+    pub age_ms: Option<f64>,
+    /// `down`, `connecting`, `resolving`, `subscribed`, `live`, `refused` or `stopped`.
+    #[serde(default)]
+    pub state: String,
+    /// What went wrong last.
+    #[serde(default)]
+    pub trouble: Option<String>,
+    /// Nodes that are not what the PLC config says.
+    #[serde(default)]
+    pub problems: Vec<String>,
+}
+
+/// A loop.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LoopStatus {
+    /// Its name.
+    pub name: String,
+    /// Mode in force.
+    pub mode: String,
+    /// Mode asked for.
+    pub asked: String,
+    /// `unknown`, `ours` or `operator`.
+    pub owner: String,
+    /// `clear`, `returning` or `latched`.
+    pub trip: String,
+    /// Why it tripped.
+    pub trip_reason: Option<String>,
+    /// Place on the fallback ladder.
+    pub rung: String,
+    /// Setpoint it moves.
+    pub setpoint: String,
+    /// Its unit.
+    pub unit: String,
+    /// Decimals that its grid shows.
+    pub decimals: u8,
+    /// Register as read back.
+    pub read_back: Option<f64>,
+    /// What the controller wants.
+    pub desired: Option<f64>,
+    /// What the limits leave of it.
+    pub limited: Option<f64>,
+    /// First reason of the last hold.
+    pub held: Option<String>,
+    /// Share of the trim in use [%].
+    pub authority_used_percent: f64,
+    /// Share of step and trim allowed [%].
+    pub authority_percent: f64,
+    /// Writes confirmed since the start.
+    pub writes: u64,
+    /// A proposal that waits for a person.
+    pub proposal: Option<ProposalStatus>,
+}
+
+/// A proposal that waits for a person.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProposalStatus {
+    /// Its number, for `trimloop loop approve|deny`.
+    pub id: u64,
+    /// Where the setpoint stood.
+    pub from: f64,
+    /// Where it should go.
+    pub to: f64,
+    /// The same in ticks, as an approval must repeat it.
+    pub from_ticks: i64,
+    /// Time left [ms].
+    pub expires_ms: Option<f64>,
+}
+
+/// A tag.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TagStatus {
+    /// Its name.
+    pub name: String,
+    /// Its unit.
+    pub unit: String,
+    /// Its value, for display only when `quality` is not `good`.
+    pub value: Option<f64>,
+    /// Verdict of the last scan.
+    pub quality: String,
+    /// Age of the last sample [ms].
+    pub age_ms: Option<f64>,
+}
+
+/// Percentiles [ms]; `None` without a single measurement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Median.
+    pub p50: Option<f64>,
+    /// 99 of 100 are shorter.
+    pub p99: Option<f64>,
+}
+
+/// One line of `trimloop.events/1`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EventLine {
+    /// UTC.
+    pub utc: String,
+    /// Part being made.
+    pub part: i64,
+    /// Stable word.
+    pub code: String,
+    /// Whom it is about.
+    pub subject: String,
+    /// One word or number more.
+    pub detail: String,
+    /// For people.
+    pub sentence: String,
+}
+
+/// `trimloop.loop/1`: what became of an order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LoopAnswer {
+    /// `trimloop.loop/1`, or `trimloop.plan/1` for a dry run.
+    pub schema: String,
+    /// Version of the service.
+    pub version: String,
+    /// UTC.
+    pub generated: String,
+    /// Whether it was (or would be) carried out.
+    pub ok: bool,
+    /// Loop.
+    #[serde(rename = "loop")]
+    pub loop_name: String,
+    /// What was asked.
+    pub action: String,
+    /// Mode in force before.
+    pub before: String,
+    /// Mode in force after.
+    pub after: String,
+    /// Number of the order; 0 for a dry run.
+    pub order: u64,
+    /// What that means, for people.
+    pub message: String,
+    /// Setpoint moves that the order itself would make: none, orders only queue commands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<String>,
+}

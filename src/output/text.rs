@@ -1,0 +1,138 @@
+//! Tables for people.
+
+use super::dto::{LoopStatus, Status};
+
+/// `trimloop status` for people.
+#[must_use]
+pub fn status_table(status: &Status) -> String {
+    let mut out = String::new();
+    let link = match (status.link.up, status.link.age_ms) {
+        (true, Some(age)) => format!("PLC ok {age:.0} ms"),
+        (true, None) => "PLC ok".to_owned(),
+        (false, _) => "PLC DOWN".to_owned(),
+    };
+    let latency = status.latency_ms.p99.map_or(String::new(), |p99| format!("  p99 {p99:.1} ms"));
+    out.push_str(&format!(
+        "{} {}  recipe {} r{}  {link}  part {}  writes {}{latency}\n",
+        status.cell, status.plc, status.recipe, status.revision, status.part, status.writes
+    ));
+    let rows: Vec<[String; 6]> = status.loops.iter().map(row).collect();
+    let header = ["LOOP", "MODE", "SETPOINT", "SP->NEW", "TRIM", "WHY"].map(str::to_owned);
+    let mut widths = header.each_ref().map(|cell| cell.chars().count());
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for row in std::iter::once(&header).chain(&rows) {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            line.push_str(&format!("{cell:width$}  "));
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    if let Some(trouble) = &status.link.trouble {
+        out.push_str(&format!("PLC link {}: {trouble}\n", status.link.state));
+    }
+    for problem in &status.link.problems {
+        out.push_str(&format!("node {problem}\n"));
+    }
+    let bad: Vec<String> = status
+        .tags
+        .iter()
+        .filter(|tag| tag.quality != "good")
+        .map(|tag| format!("{} {}", tag.name, tag.quality.replace('_', " ")))
+        .collect();
+    if !bad.is_empty() {
+        out.push_str(&format!("tags not good: {}\n", bad.join(", ")));
+    }
+    if !status.records_sound {
+        out.push_str("RECORDS FAIL: journal or store take nothing; no setpoint is written\n");
+    }
+    out
+}
+
+fn row(status: &LoopStatus) -> [String; 6] {
+    let decimals = usize::from(status.decimals);
+    let number = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{x:.decimals$}"));
+    let mode = match status.trip.as_str() {
+        "clear" => status.mode.to_uppercase(),
+        "returning" => "RETURN".to_owned(),
+        _ => "TRIPPED".to_owned(),
+    };
+    let (at, to) = (number(status.read_back), number(status.limited));
+    let moves = match status.mode.as_str() {
+        "auto" if status.limited != status.read_back => format!("{at}->{to}"),
+        "shadow" | "advisory" if status.limited.is_some_and(|x| Some(x) != status.read_back) => {
+            format!("{at} (would {to})")
+        }
+        _ => at.clone(),
+    };
+    let why = match (&status.trip_reason, &status.proposal, &status.held) {
+        (Some(reason), _, _) => format!("tripped: {}", reason.replace('_', " ")),
+        (None, Some(proposal), _) => format!("proposal {} waits for approval", proposal.id),
+        (None, None, Some(held)) => format!("held: {}", held.replace('_', " ")),
+        (None, None, None) => format!("rung {}", status.rung.replace('_', " ")),
+    };
+    let unit = if status.unit.is_empty() { "" } else { " " };
+    [
+        status.name.clone(),
+        mode,
+        format!("{}{unit}{}", status.setpoint, status.unit),
+        moves,
+        format!("{:.0} %", status.authority_used_percent),
+        why,
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a loop does and why stands in one line each, whatever its state.
+    #[test]
+    fn the_table_says_what_each_loop_does_and_why() {
+        let auto = LoopStatus {
+            name: "weight".into(),
+            mode: "auto".into(),
+            trip: "clear".into(),
+            rung: "full".into(),
+            setpoint: "hold_pressure".into(),
+            unit: "bar".into(),
+            decimals: 1,
+            read_back: Some(360.0),
+            limited: Some(362.5),
+            authority_used_percent: 12.4,
+            ..LoopStatus::default()
+        };
+        let held = LoopStatus {
+            name: "sink".into(),
+            mode: "shadow".into(),
+            held: Some("warm_up".into()),
+            read_back: None,
+            limited: None,
+            ..auto.clone()
+        };
+        let tripped = LoopStatus {
+            trip: "latched".into(),
+            trip_reason: Some("no_effect".into()),
+            ..auto.clone()
+        };
+        let status = Status {
+            cell: "cell-1".into(),
+            plc: "press-4".into(),
+            recipe: "lid".into(),
+            revision: 3,
+            loops: vec![auto, held, tripped],
+            records_sound: true,
+            ..Status::default()
+        };
+        let table = status_table(&status);
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[0], "cell-1 press-4  recipe lid r3  PLC DOWN  part 0  writes 0");
+        assert!(lines[2].contains("AUTO") && lines[2].contains("360.0->362.5"), "{table}");
+        assert!(lines[3].contains("SHADOW") && lines[3].ends_with("held: warm up"), "{table}");
+        assert!(lines[4].contains("TRIPPED") && lines[4].ends_with("no effect"), "{table}");
+    }
+}

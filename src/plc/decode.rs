@@ -1,0 +1,175 @@
+//! What the server sent -> [`Sample`].
+//!
+//! - A missing status means Good. Bad carries no value, whatever came with it; Uncertain keeps
+//!   its value; Good without a value stays without one.
+//! - Booleans are contacts, whole numbers stay exact in 64 bits, floats are floats. A point in
+//!   time becomes whole milliseconds since the Unix epoch.
+//! - Text, structures, arrays and whole numbers beyond `i64` become Bad, counted by the caller.
+
+use opcua::types::{DataValue, DateTime, StatusCode, Variant};
+use trimloop_core::tag::{Sample, Status, TagId, Value};
+use trimloop_core::time::{Mono, Utc};
+
+/// 1601-01-01 to 1970-01-01 in ticks of 100 ns.
+const TICKS_TO_UNIX: i64 = 116_444_736_000_000_000;
+
+/// A sample with what is to be counted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Decoded {
+    pub(super) sample: Sample,
+    /// The server dropped samples before this one.
+    pub(super) overflow: bool,
+    /// No tag can hold the value.
+    pub(super) undecodable: bool,
+}
+
+pub(super) fn decode(tag: TagId, data: &DataValue, received: Mono) -> Decoded {
+    let code = data.status();
+    let mut undecodable = false;
+    let mut status = if code.is_bad() {
+        Status::Bad(code.bits())
+    } else if code.is_uncertain() {
+        Status::Uncertain(code.bits())
+    } else {
+        Status::Good
+    };
+    let mut value = None;
+    if !matches!(status, Status::Bad(_)) {
+        match data.value.as_ref().map_or(Ok(None), value_of) {
+            Ok(found) => value = found,
+            Err(why) => {
+                undecodable = true;
+                status = Status::Bad(why.bits());
+            }
+        }
+    }
+    let sample = Sample {
+        tag,
+        value,
+        status,
+        source_time: data.source_timestamp.as_ref().and_then(utc_of),
+        server_time: data.server_timestamp.as_ref().and_then(utc_of),
+        received,
+    };
+    Decoded { sample, overflow: code.overflow(), undecodable }
+}
+
+/// `Ok(None)`: there is no value. `Err`: there is one, but no tag can hold it.
+fn value_of(variant: &Variant) -> Result<Option<Value>, StatusCode> {
+    let int = |i: i64| Ok(Some(Value::Int(i)));
+    match variant {
+        Variant::Empty => Ok(None),
+        Variant::Boolean(b) => Ok(Some(Value::Bool(*b))),
+        Variant::SByte(i) => int(i64::from(*i)),
+        Variant::Byte(i) => int(i64::from(*i)),
+        Variant::Int16(i) => int(i64::from(*i)),
+        Variant::UInt16(i) => int(i64::from(*i)),
+        Variant::Int32(i) => int(i64::from(*i)),
+        Variant::UInt32(i) => int(i64::from(*i)),
+        Variant::Int64(i) => int(*i),
+        Variant::UInt64(i) => {
+            i64::try_from(*i).map(|i| Some(Value::Int(i))).map_err(|_| StatusCode::BadOutOfRange)
+        }
+        Variant::Float(x) => Ok(Some(Value::Float(f64::from(*x)))),
+        Variant::Double(x) => Ok(Some(Value::Float(*x))),
+        Variant::DateTime(time) => {
+            Ok(utc_of(time).map(|utc| Value::Int(utc.as_nanos() / 1_000_000)))
+        }
+        _ => Err(StatusCode::BadTypeMismatch),
+    }
+}
+
+/// `None` for the null time and for times that do not fit (years before 1678, after 2262).
+fn utc_of(time: &DateTime) -> Option<Utc> {
+    if time.is_null() {
+        return None;
+    }
+    let nanos = time.ticks().checked_sub(TICKS_TO_UNIX)?.checked_mul(100)?;
+    Some(Utc::from_nanos(nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(value: Option<Variant>, status: Option<StatusCode>) -> Decoded {
+        let data = DataValue { value, status, ..DataValue::default() };
+        decode(TagId(3), &data, Mono::from_millis(5))
+    }
+
+    /// Every scalar type keeps its value; what no tag can hold is Bad and counted.
+    #[test]
+    fn values_become_what_they_say() {
+        let rows: [(Variant, Option<Value>, bool); 19] = [
+            (Variant::Boolean(true), Some(Value::Bool(true)), false),
+            (Variant::SByte(-8), Some(Value::Int(-8)), false),
+            (Variant::Byte(200), Some(Value::Int(200)), false),
+            (Variant::Int16(-300), Some(Value::Int(-300)), false),
+            (Variant::UInt16(60_000), Some(Value::Int(60_000)), false),
+            (Variant::Int32(-70_000), Some(Value::Int(-70_000)), false),
+            (Variant::UInt32(4_000_000_000), Some(Value::Int(4_000_000_000)), false),
+            (Variant::Int64(i64::MIN), Some(Value::Int(i64::MIN)), false),
+            (Variant::UInt64(i64::MAX as u64), Some(Value::Int(i64::MAX)), false),
+            (Variant::UInt64(1 << 63), None, true),
+            (Variant::Float(0.5), Some(Value::Float(0.5)), false),
+            (Variant::Double(-2.5), Some(Value::Float(-2.5)), false),
+            (Variant::Empty, None, false),
+            (Variant::from("hot"), None, true),
+            (Variant::from(vec![1.0_f64, 2.0]), None, true),
+            (Variant::from(StatusCode::Good), None, true),
+            (Variant::from(DateTime::null()), None, false),
+            (Variant::from(DateTime::endtimes()), None, false),
+            (
+                Variant::from(DateTime::ymd_hms(2001, 9, 9, 1, 46, 40)),
+                Some(Value::Int(1_000_000_000_000)),
+                false,
+            ),
+        ];
+        for (variant, value, undecodable) in rows {
+            let decoded = of(Some(variant.clone()), None);
+            assert_eq!(decoded.sample.value, value, "{variant:?}");
+            assert_eq!(decoded.undecodable, undecodable, "{variant:?}");
+            let bad = matches!(decoded.sample.status, Status::Bad(_));
+            assert_eq!(bad, undecodable, "{variant:?}");
+        }
+    }
+
+    /// No status is Good; Bad means no value; Uncertain keeps it; the overflow bit is seen and is
+    /// no part of the severity.
+    #[test]
+    fn quality_follows_the_status() {
+        let one = || Some(Variant::Double(1.0));
+        let value = Some(Value::Float(1.0));
+        assert_eq!(
+            (of(one(), None).sample.status, of(one(), None).sample.value),
+            (Status::Good, value)
+        );
+        let bad = of(one(), Some(StatusCode::BadSensorFailure)).sample;
+        assert_eq!((bad.status, bad.value), (Status::Bad(0x808C_0000), None));
+        let empty = of(Some(Variant::Empty), Some(StatusCode::BadSensorFailure)).sample;
+        assert_eq!((empty.status, empty.value), (Status::Bad(0x808C_0000), None));
+        let unsure = of(one(), Some(StatusCode::UncertainLastUsableValue)).sample;
+        assert_eq!((unsure.status, unsure.value), (Status::Uncertain(0x4090_0000), value));
+        let over = of(one(), Some(StatusCode::Good.set_overflow(true)));
+        assert_eq!(
+            (over.sample.status, over.sample.value, over.overflow),
+            (Status::Good, value, true)
+        );
+        assert!(!of(one(), Some(StatusCode::GoodClamped)).overflow);
+        assert_eq!(of(None, None).sample.value, None);
+    }
+
+    /// Times are nanoseconds since 1970, to 100 ns; the null time is none.
+    #[test]
+    fn times_are_utc() {
+        let data = DataValue {
+            source_timestamp: Some(DateTime::from(TICKS_TO_UNIX + 15)),
+            server_timestamp: Some(DateTime::null()),
+            ..DataValue::default()
+        };
+        let sample = decode(TagId(0), &data, Mono::from_millis(5)).sample;
+        assert_eq!(sample.source_time, Some(Utc::from_nanos(1500)));
+        assert_eq!(sample.server_time, None);
+        assert_eq!(sample.received, Mono::from_millis(5));
+    }
+}

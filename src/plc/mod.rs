@@ -1,0 +1,536 @@
+//! The link to one PLC over OPC UA (`async-opcua`). No OPC UA type leaves this folder.
+//!
+//! - [`connector`]: TCP with `TCP_NODELAY` and a deadline; the library sets neither.
+//! - [`session`]: the one owner of connecting, reconnecting and tearing down.
+//! - [`resolve`], [`check`]: addresses to node ids, and what they must be, on every connect.
+//! - [`subscribe`]: monitored items, and the callback that feeds the intake.
+//! - [`decode`], [`write`], [`heartbeat`]: values in, setpoints out, life signs out.
+//!
+//! Link states:
+//!
+//! ```text
+//! DOWN -> CONNECTING -> RESOLVING (addresses, types) -> SUBSCRIBED -first data-> LIVE -> DOWN
+//!  |                                                        +- a setpoint is wrong: data flow,
+//!  |                                                           but no epoch, so no writes
+//!  +-- the server refuses who we are: REFUSED, no more attempts
+//! ```
+//!
+//! Invariants:
+//! - Nothing is written across a disconnect: a write is handed to the transport under the gate
+//!   that [`session`] closes before it connects again, and only in its own epoch.
+//! - Each LIVE is a new epoch with resolved addresses, checked types and a new subscription.
+//! - Nothing here waits without a deadline.
+
+mod backoff;
+mod check;
+mod connector;
+mod decode;
+mod heartbeat;
+mod resolve;
+mod session;
+mod subscribe;
+mod write;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use trimloop_core::guard::ApprovedWrite;
+use trimloop_core::tag::TagId;
+use trimloop_core::time::{Mono, Span};
+use trimloop_core::unit::{Grid, Ticks};
+use trimloop_recipe::plc_config::Address;
+
+use crate::clock::Clock;
+use crate::intake::{Intake, lock};
+
+pub use connector::connect_tcp;
+
+/// Writes that may wait for the link; a full queue answers `NotSent`.
+pub const WRITES_MAX: usize = 64;
+
+/// Where a PLC is, how it is spoken to, and what is read and written there.
+#[derive(Clone, Debug)]
+pub struct LinkConfig {
+    /// Name in logs.
+    pub name: String,
+    /// `opc.tcp://host:port/path`.
+    pub url: String,
+    /// Publishing interval asked for.
+    pub publishing: Duration,
+    /// Channel security.
+    pub security: Security,
+    /// Who we are to the server.
+    pub identity: Identity,
+    /// Most items per service call; the server's own limits count too.
+    pub items_per_call: usize,
+    /// Nodes: one per tag, and the heartbeat register.
+    pub nodes: Vec<NodeConfig>,
+    /// Name of this client in the server's session list.
+    pub client_name: String,
+    /// Certificates: `own`, `trusted`, `rejected`.
+    pub pki_dir: PathBuf,
+}
+
+/// Channel security. Without encryption only on a loopback or on a network nobody else is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Security {
+    /// No signature, no encryption.
+    #[default]
+    None,
+    /// Basic256Sha256, signed and encrypted.
+    Basic256Sha256,
+    /// Aes128_Sha256_RsaOaep, signed and encrypted.
+    Aes128Sha256RsaOaep,
+    /// Aes256_Sha256_RsaPss, signed and encrypted.
+    Aes256Sha256RsaPss,
+}
+
+/// Who we are to the server.
+#[derive(Clone, Default)]
+pub enum Identity {
+    /// Nobody in particular.
+    #[default]
+    Anonymous,
+    /// A user with a password.
+    User {
+        /// Name.
+        name: String,
+        /// Password.
+        password: String,
+    },
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("Anonymous"),
+            Self::User { name, .. } => write!(f, "User({name})"),
+        }
+    }
+}
+
+/// One register of the PLC.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Name in the PLC config.
+    pub name: String,
+    /// The tag it feeds; `None` for a register that is only written.
+    pub tag: Option<TagId>,
+    /// Where it is.
+    pub address: Address,
+    /// Type it must have; `None` takes what the server says.
+    pub scalar: Option<Scalar>,
+    /// Sampling interval asked for [ms]; 0 = as fast as the server can.
+    pub sampling_ms: f64,
+    /// Queue on the server; `None` = from the ratio of publishing to sampling.
+    pub queue: Option<u32>,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
+/// What a register is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Purpose {
+    /// Read.
+    Read,
+    /// Read, and written by approved writes.
+    Setpoint {
+        /// Its grid.
+        grid: Grid,
+        /// Lowest value.
+        low: Ticks,
+        /// Highest value.
+        high: Ticks,
+    },
+    /// Written with our life sign.
+    Heartbeat,
+}
+
+/// Types a register may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    /// Contact.
+    Boolean,
+    /// 8 bits, signed.
+    SByte,
+    /// 8 bits.
+    Byte,
+    /// 16 bits, signed.
+    Int16,
+    /// 16 bits.
+    UInt16,
+    /// 32 bits, signed.
+    Int32,
+    /// 32 bits.
+    UInt32,
+    /// 64 bits, signed.
+    Int64,
+    /// 64 bits.
+    UInt64,
+    /// 32-bit floating point.
+    Float,
+    /// 64-bit floating point.
+    Double,
+    /// A point in time.
+    DateTime,
+}
+
+impl Scalar {
+    /// All, in the order of their OPC UA numbers.
+    pub const ALL: [Self; 12] = [
+        Self::Boolean,
+        Self::SByte,
+        Self::Byte,
+        Self::Int16,
+        Self::UInt16,
+        Self::Int32,
+        Self::UInt32,
+        Self::Int64,
+        Self::UInt64,
+        Self::Float,
+        Self::Double,
+        Self::DateTime,
+    ];
+
+    /// Name as OPC UA spells it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Boolean => "Boolean",
+            Self::SByte => "SByte",
+            Self::Byte => "Byte",
+            Self::Int16 => "Int16",
+            Self::UInt16 => "UInt16",
+            Self::Int32 => "Int32",
+            Self::UInt32 => "UInt32",
+            Self::Int64 => "Int64",
+            Self::UInt64 => "UInt64",
+            Self::Float => "Float",
+            Self::Double => "Double",
+            Self::DateTime => "DateTime",
+        }
+    }
+
+    /// From its OPC UA name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scalar| scalar.name() == name)
+    }
+}
+
+/// Where the link stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkState {
+    /// Not connected.
+    #[default]
+    Down,
+    /// Looking for the server.
+    Connecting,
+    /// Looking for the registers and checking them.
+    Resolving,
+    /// Subscribed; no data yet.
+    Subscribed,
+    /// Data flow.
+    Live,
+    /// The server refuses who we are; no further attempts.
+    Refused,
+    /// Stopped by us.
+    Stopped,
+}
+
+impl LinkState {
+    /// Stable word for records and pages.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Connecting => "connecting",
+            Self::Resolving => "resolving",
+            Self::Subscribed => "subscribed",
+            Self::Live => "live",
+            Self::Refused => "refused",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// A register that is not what the configuration says; its tag is not read, or nothing written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Name in the PLC config.
+    pub node: String,
+    /// Whether it stops all writes (a setpoint or the heartbeat).
+    pub stops_writes: bool,
+    /// What is wrong, for the engineer at the machine.
+    pub what: String,
+}
+
+/// The link, for people.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LinkStatus {
+    /// State.
+    pub state: LinkState,
+    /// What went wrong last, while it is not live.
+    pub trouble: Option<String>,
+    /// Registers that are not what the configuration says.
+    pub problems: Vec<Problem>,
+    /// Whether the socket sends without delay.
+    pub no_delay: bool,
+    /// Publishing interval as the server revised it [ms].
+    pub publishing_ms: f64,
+    /// Longest silence of the subscription as the server revised it [ms].
+    pub keep_alive_ms: f64,
+    /// Counters.
+    pub counts: LinkCounts,
+}
+
+/// What the link counted since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounts {
+    /// Sessions that came up, reactivated ones included.
+    pub connects: u64,
+    /// Subscriptions made after the first.
+    pub resubscriptions: u64,
+    /// Notifications, keep-alives included.
+    pub notifications: u64,
+    /// Samples whose overflow bit says that the server dropped some before them.
+    pub overflows: u64,
+    /// Values that no tag can hold: text, structures, arrays, numbers beyond 64 bits.
+    pub undecodable: u64,
+    /// Samples older than a read-back that came in before them, dropped.
+    pub outrun: u64,
+    /// Writes answered Good.
+    pub writes_good: u64,
+    /// Writes refused.
+    pub writes_refused: u64,
+    /// Writes not sent.
+    pub writes_not_sent: u64,
+    /// Writes without a clear answer.
+    pub writes_unknown: u64,
+    /// Life signs sent.
+    pub heartbeats: u64,
+    /// Life signs that failed.
+    pub heartbeats_failed: u64,
+}
+
+/// The counters themselves.
+#[derive(Debug, Default)]
+struct Counters {
+    connects: AtomicU64,
+    subscriptions: AtomicU64,
+    notifications: AtomicU64,
+    overflows: AtomicU64,
+    undecodable: AtomicU64,
+    outrun: AtomicU64,
+    writes_good: AtomicU64,
+    writes_refused: AtomicU64,
+    writes_not_sent: AtomicU64,
+    writes_unknown: AtomicU64,
+    heartbeats: AtomicU64,
+    heartbeats_failed: AtomicU64,
+}
+
+fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+impl Counters {
+    fn read(&self) -> LinkCounts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        LinkCounts {
+            connects: get(&self.connects),
+            resubscriptions: get(&self.subscriptions).saturating_sub(1),
+            notifications: get(&self.notifications),
+            overflows: get(&self.overflows),
+            undecodable: get(&self.undecodable),
+            outrun: get(&self.outrun),
+            writes_good: get(&self.writes_good),
+            writes_refused: get(&self.writes_refused),
+            writes_not_sent: get(&self.writes_not_sent),
+            writes_unknown: get(&self.writes_unknown),
+            heartbeats: get(&self.heartbeats),
+            heartbeats_failed: get(&self.heartbeats_failed),
+        }
+    }
+}
+
+/// What the tasks of one link share.
+struct Shared {
+    config: LinkConfig,
+    intake: Intake,
+    clock: Clock,
+    counters: Counters,
+    status: Mutex<LinkStatus>,
+    /// The gate of all writes; `None` while nothing may be written.
+    gate: Mutex<Option<Arc<session::Live>>>,
+    /// Told when the gate opens or the status changes.
+    news: Notify,
+    stop: watch::Receiver<bool>,
+}
+
+impl Shared {
+    fn set_state(&self, state: LinkState) {
+        let mut status = lock(&self.status);
+        status.state = state;
+        if state == LinkState::Live {
+            status.trouble = None;
+        }
+        drop(status);
+        self.news.notify_waiters();
+    }
+
+    fn set_trouble(&self, state: LinkState, trouble: String) {
+        let mut status = lock(&self.status);
+        status.state = state;
+        status.trouble = Some(trouble);
+        drop(status);
+        self.news.notify_waiters();
+    }
+}
+
+/// Why a link could not even be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum PlcError {
+    /// The settings of the OPC UA client do not hold together.
+    #[error("the OPC UA client refuses its settings: {0}")]
+    Client(String),
+    /// A URL that is none.
+    #[error("not an OPC UA address (opc.tcp://host:port): {0}")]
+    Url(String),
+}
+
+/// A task of the link, to be run by the service.
+pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// One link before it runs: what others may do with it, and the tasks that make it live.
+pub struct Link {
+    /// What the scan thread sends by.
+    pub port: Port,
+    /// What others may ask.
+    pub view: View,
+    /// Ends the tasks.
+    pub stop: watch::Sender<bool>,
+    /// Name and future of each task.
+    pub tasks: Vec<(&'static str, Task)>,
+}
+
+/// Prepares a link; nothing happens before its tasks run.
+///
+/// # Errors
+/// [`PlcError`] when the configuration cannot work at all.
+pub fn link(config: LinkConfig, intake: Intake) -> Result<Link, PlcError> {
+    let target = connector::Target::parse(&config.url)?;
+    let (stop, stopped) = watch::channel(false);
+    let (writes, queue) = mpsc::channel(WRITES_MAX);
+    let (beats, beat) = watch::channel(None);
+    let clients = session::Clients::new(&config)?;
+    let shared = Arc::new(Shared {
+        clock: intake.clock(),
+        intake,
+        config,
+        counters: Counters::default(),
+        status: Mutex::new(LinkStatus::default()),
+        gate: Mutex::new(None),
+        news: Notify::new(),
+        stop: stopped,
+    });
+    Ok(Link {
+        port: Port { writes, beats },
+        view: View { shared: Arc::clone(&shared) },
+        stop,
+        tasks: vec![
+            ("session", Box::pin(session::run(Arc::clone(&shared), clients, target))),
+            ("writes", Box::pin(write::run(Arc::clone(&shared), queue))),
+            ("heartbeat", Box::pin(heartbeat::run(shared, beat))),
+        ],
+    })
+}
+
+/// How the scan thread sends. Never blocks.
+#[derive(Clone, Debug)]
+pub struct Port {
+    writes: mpsc::Sender<ApprovedWrite>,
+    beats: watch::Sender<Option<u32>>,
+}
+
+impl Port {
+    /// A port without a link, with what comes out of it; for tests and simulations.
+    #[must_use]
+    pub fn open_ended() -> (Self, mpsc::Receiver<ApprovedWrite>, watch::Receiver<Option<u32>>) {
+        let (writes, queue) = mpsc::channel(WRITES_MAX);
+        let (beats, beat) = watch::channel(None);
+        (Self { writes, beats }, queue, beat)
+    }
+
+    /// Queues a write. Policy: [`WRITES_MAX`], in order; when full or when the link has ended,
+    /// the number of the write comes back and it was not sent.
+    ///
+    /// # Errors
+    /// The write's number.
+    pub fn write(&self, write: ApprovedWrite) -> Result<(), u64> {
+        self.writes.try_send(write).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(write) | mpsc::error::TrySendError::Closed(write) => {
+                write.seq()
+            }
+        })
+    }
+
+    /// Sends a life sign. Policy: latest.
+    pub fn heartbeat(&self, beat: u32) {
+        self.beats.send_replace(Some(beat));
+    }
+}
+
+/// The link as others see it.
+#[derive(Clone)]
+pub struct View {
+    shared: Arc<Shared>,
+}
+
+impl View {
+    /// Where it stands.
+    #[must_use]
+    pub fn status(&self) -> LinkStatus {
+        let mut status = lock(&self.shared.status).clone();
+        status.counts = self.shared.counters.read();
+        status
+    }
+
+    /// Waits until `wanted` holds of the status.
+    ///
+    /// # Errors
+    /// The status as it stands when `within` is over.
+    pub async fn wait_for(
+        &self,
+        within: Duration,
+        wanted: impl Fn(&LinkStatus) -> bool,
+    ) -> Result<LinkStatus, LinkStatus> {
+        let wait = async {
+            loop {
+                let news = self.shared.news.notified();
+                let status = self.status();
+                if wanted(&status) {
+                    return status;
+                }
+                // Counters change without news.
+                drop(tokio::time::timeout(Duration::from_millis(20), news).await);
+            }
+        };
+        tokio::time::timeout(within, wait).await.map_err(|_| self.status())
+    }
+}
+
+/// Waits for the stop; an end of its sender is one, too.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+/// Whether something of age `now - since` is over its `ttl`.
+fn expired(now: Mono, since: Mono, ttl: Span) -> bool {
+    now - since > ttl
+}

@@ -1,0 +1,390 @@
+//! Addresses -> node ids, and the check that each is what the configuration says.
+//!
+//! Done on every connect: a download moves namespace indices and numeric ids, and may change a
+//! type. What does not fit is a [`Problem`]; nothing is written while a setpoint has one.
+
+use std::collections::HashMap;
+
+use opcua::client::Session;
+use opcua::types::{
+    AttributeId, BrowseDescription, BrowseDirection, BrowsePath, BrowsePathResult,
+    BrowseResultMask, ByteString, DataValue, Error, Guid, NodeId, NumericRange, ObjectId,
+    QualifiedName, Range, ReadValueId, ReferenceTypeId, RelativePath, RelativePathElement,
+    StatusCode, TimestampsToReturn, VariableId, Variant,
+};
+
+use trimloop_recipe::plc_config::{Address, Identifier, OPC_UA, Segment};
+
+use super::check::{ATTRIBUTES, Attributes, Kind, built_in, fits, unreadable};
+use super::{LinkConfig, NodeConfig, Problem, Purpose, Scalar};
+
+/// Depth of a type tree before we give up on it.
+const SUPERTYPES_MAX: usize = 16;
+
+/// A register as it was found.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Found {
+    /// Index into [`LinkConfig::nodes`].
+    pub(super) node: usize,
+    pub(super) id: NodeId,
+    pub(super) scalar: Scalar,
+}
+
+/// What the server has of what the configuration names.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Resolution {
+    pub(super) found: Vec<Found>,
+    pub(super) problems: Vec<Problem>,
+    /// Most monitored items per call.
+    pub(super) items_max: usize,
+}
+
+impl Resolution {
+    pub(super) fn may_write(&self) -> bool {
+        !self.problems.iter().any(|problem| problem.stops_writes)
+    }
+}
+
+pub(super) async fn resolve(session: &Session, config: &LinkConfig) -> Result<Resolution, Error> {
+    let (namespaces, limits) = server_facts(session, config.items_per_call.max(1)).await?;
+    let mut problems = Vec::new();
+    let mut reader = Reader { session, limits };
+    let ids = reader.addresses(config, &namespaces, &mut problems).await?;
+    let attributes = reader.attributes(&ids).await?;
+    let ranges = reader.ranges(config, &ids).await?;
+    let mut types = HashMap::new();
+    let mut found = Vec::with_capacity(ids.len());
+    for ((node, id), (row, range)) in ids.into_iter().zip(attributes.iter().zip(ranges)) {
+        let Some(wanted) = config.nodes.get(node) else { continue };
+        match reader.check(wanted, row, range, &mut types).await? {
+            Ok(scalar) => found.push(Found { node, id, scalar }),
+            Err(what) => problems.push(problem(wanted, what)),
+        }
+    }
+    Ok(Resolution { found, problems, items_max: reader.limits.items })
+}
+
+fn problem(node: &NodeConfig, what: String) -> Problem {
+    Problem { node: node.name.clone(), stops_writes: !matches!(node.purpose, Purpose::Read), what }
+}
+
+/// Most operations per call, by service.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    read: usize,
+    paths: usize,
+    items: usize,
+}
+
+async fn server_facts(session: &Session, per_call: usize) -> Result<(Vec<String>, Limits), Error> {
+    let wanted = [
+        VariableId::Server_NamespaceArray,
+        VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
+        VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds,
+        VariableId::Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
+    ]
+    .map(|id| ReadValueId::new_value(id.into()));
+    let values = session.read(&wanted, TimestampsToReturn::Neither, 0.0).await?;
+    let limit = |at: usize| match values.get(at).and_then(|data| data.value.as_ref()) {
+        // 0 means that the server has no limit.
+        Some(Variant::UInt32(max)) if *max > 0 => per_call.min(*max as usize),
+        _ => per_call,
+    };
+    let namespaces = match values.first().and_then(|data| data.value.as_ref()) {
+        Some(Variant::Array(array)) => array.values.iter().map(ToString::to_string).collect(),
+        _ => Vec::new(),
+    };
+    Ok((namespaces, Limits { read: limit(1), paths: limit(2), items: limit(3) }))
+}
+
+fn index_of(namespaces: &[String], uri: &str) -> Result<u16, String> {
+    if uri == OPC_UA {
+        return Ok(0);
+    }
+    let index = namespaces.iter().position(|known| known == uri);
+    index.and_then(|index| u16::try_from(index).ok()).ok_or_else(|| {
+        format!("the server has no namespace \"{uri}\"; it has {}", namespaces.join(", "))
+    })
+}
+
+fn place(address: &Address, namespaces: &[String]) -> Result<Place, String> {
+    match address {
+        Address::Id { namespace, identifier } => {
+            let index = index_of(namespaces, namespace)?;
+            Ok(Place::Known(match identifier {
+                Identifier::Text(text) => NodeId::new(index, text.as_str()),
+                Identifier::Numeric(number) => NodeId::new(index, *number),
+                Identifier::Guid(bytes) => NodeId::new(index, Guid::from_bytes(*bytes)),
+                Identifier::Opaque(bytes) => NodeId::new(index, ByteString::from(bytes)),
+            }))
+        }
+        Address::Path(segments) => {
+            let mut elements = Vec::with_capacity(segments.len());
+            for Segment { namespace, name } in segments {
+                let index = index_of(namespaces, namespace)?;
+                elements.push(step(ReferenceTypeId::HierarchicalReferences, index, name));
+            }
+            Ok(Place::Path(path(ObjectId::RootFolder.into(), elements)))
+        }
+    }
+}
+
+enum Place {
+    Known(NodeId),
+    Path(BrowsePath),
+}
+
+fn step(reference: ReferenceTypeId, namespace: u16, name: &str) -> RelativePathElement {
+    RelativePathElement {
+        reference_type_id: reference.into(),
+        is_inverse: false,
+        include_subtypes: true,
+        target_name: QualifiedName::new(namespace, name),
+    }
+}
+
+fn path(from: NodeId, elements: Vec<RelativePathElement>) -> BrowsePath {
+    BrowsePath { starting_node: from, relative_path: RelativePath { elements: Some(elements) } }
+}
+
+fn target(result: &BrowsePathResult) -> Result<NodeId, StatusCode> {
+    let targets = result.targets.as_deref().unwrap_or_default();
+    match targets {
+        [one] if result.status_code.is_good() => Ok(one.target_id.node_id.clone()),
+        [] if result.status_code.is_good() => Err(StatusCode::BadNoMatch),
+        _ if result.status_code.is_good() => Err(StatusCode::BadTooManyMatches),
+        _ => Err(result.status_code),
+    }
+}
+
+struct Reader<'a> {
+    session: &'a Session,
+    limits: Limits,
+}
+
+impl Reader<'_> {
+    async fn read(&mut self, nodes: &[ReadValueId]) -> Result<Vec<DataValue>, Error> {
+        let session = self.session;
+        in_parts(nodes, &mut self.limits.read, |part| async move {
+            session.read(&part, TimestampsToReturn::Neither, 0.0).await
+        })
+        .await
+    }
+
+    async fn translate(&mut self, paths: &[BrowsePath]) -> Result<Vec<BrowsePathResult>, Error> {
+        let session = self.session;
+        in_parts(paths, &mut self.limits.paths, |part| async move {
+            session.translate_browse_paths_to_node_ids(&part).await
+        })
+        .await
+    }
+
+    async fn addresses(
+        &mut self,
+        config: &LinkConfig,
+        namespaces: &[String],
+        problems: &mut Vec<Problem>,
+    ) -> Result<Vec<(usize, NodeId)>, Error> {
+        let mut ids = Vec::with_capacity(config.nodes.len());
+        let mut asked = Vec::new();
+        let mut paths = Vec::new();
+        for (at, node) in config.nodes.iter().enumerate() {
+            match place(&node.address, namespaces) {
+                Ok(Place::Known(id)) => ids.push((at, id)),
+                Ok(Place::Path(path)) => {
+                    asked.push((at, node));
+                    paths.push(path);
+                }
+                Err(what) => problems.push(problem(node, what)),
+            }
+        }
+        let answers = self.translate(&paths).await?;
+        for ((at, node), answer) in asked.into_iter().zip(&answers) {
+            match target(answer) {
+                Ok(id) => ids.push((at, id)),
+                Err(status) => problems.push(problem(
+                    node,
+                    format!("the browse path leads to no single node ({status})"),
+                )),
+            }
+        }
+        ids.sort_by_key(|(at, _)| *at);
+        Ok(ids)
+    }
+
+    async fn attributes(&mut self, ids: &[(usize, NodeId)]) -> Result<Vec<Attributes>, Error> {
+        let wanted: Vec<ReadValueId> = ids
+            .iter()
+            .flat_map(|(_, id)| ATTRIBUTES.map(|which| ReadValueId::new(id.clone(), which)))
+            .collect();
+        let values = self.read(&wanted).await?;
+        Ok(values.chunks(ATTRIBUTES.len()).map(Attributes::from_read).collect())
+    }
+
+    /// The EURange of each setpoint that has one.
+    async fn ranges(
+        &mut self,
+        config: &LinkConfig,
+        ids: &[(usize, NodeId)],
+    ) -> Result<Vec<Option<(f64, f64)>>, Error> {
+        let mut ranges = vec![None; ids.len()];
+        let is_setpoint = |at: usize| {
+            config.nodes.get(at).is_some_and(|n| matches!(n.purpose, Purpose::Setpoint { .. }))
+        };
+        let asked: Vec<usize> = (0..ids.len())
+            .filter(|i| ids.get(*i).is_some_and(|(at, _)| is_setpoint(*at)))
+            .collect();
+        let property =
+            |id: &NodeId| path(id.clone(), vec![step(ReferenceTypeId::HasProperty, 0, "EURange")]);
+        let paths: Vec<BrowsePath> =
+            asked.iter().filter_map(|i| ids.get(*i)).map(|(_, id)| property(id)).collect();
+        let answers = self.translate(&paths).await?;
+        let (places, properties): (Vec<usize>, Vec<ReadValueId>) = asked
+            .into_iter()
+            .zip(&answers)
+            .filter_map(|(i, answer)| Some((i, ReadValueId::new_value(target(answer).ok()?))))
+            .unzip();
+        for (i, data) in places.into_iter().zip(self.read(&properties).await?) {
+            if let (Some(slot), Some(Variant::ExtensionObject(object))) =
+                (ranges.get_mut(i), data.value)
+            {
+                *slot = object.inner_as::<Range>().map(|range| (range.low, range.high));
+            }
+        }
+        Ok(ranges)
+    }
+
+    /// Whether a node is what is wanted of it: its type, or what is wrong.
+    async fn check(
+        &self,
+        wanted: &NodeConfig,
+        row: &Attributes,
+        range: Option<(f64, f64)>,
+        types: &mut HashMap<NodeId, Kind>,
+    ) -> Result<Result<Scalar, String>, Error> {
+        let data_type = match &row.data_type {
+            Ok(id) => id,
+            Err(status) => return Ok(Err(unreadable(*status))),
+        };
+        let kind = match types.get(data_type) {
+            Some(kind) => *kind,
+            None => {
+                let kind = self.kind_of(data_type).await?;
+                types.insert(data_type.clone(), kind);
+                kind
+            }
+        };
+        Ok(fits(wanted, row, kind, range))
+    }
+
+    /// Follows a type up to one that is built in.
+    async fn kind_of(&self, data_type: &NodeId) -> Result<Kind, Error> {
+        let mut id = data_type.clone();
+        for _ in 0..SUPERTYPES_MAX {
+            if let Some(kind) = built_in(&id) {
+                return Ok(kind);
+            }
+            let up = BrowseDescription {
+                node_id: id,
+                browse_direction: BrowseDirection::Inverse,
+                reference_type_id: ReferenceTypeId::HasSubtype.into(),
+                include_subtypes: false,
+                node_class_mask: 0,
+                result_mask: BrowseResultMask::None as u32,
+            };
+            let results = self.session.browse(&[up], 1, None).await?;
+            let parent = results
+                .into_iter()
+                .next()
+                .and_then(|result| result.references)
+                .and_then(|references| references.into_iter().next());
+            match parent {
+                Some(parent) => id = parent.node_id.node_id,
+                None => break,
+            }
+        }
+        Ok(Kind::Other)
+    }
+}
+
+/// Whether a smaller call may succeed.
+pub(super) fn too_much(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BadTooManyOperations
+            | StatusCode::BadEncodingLimitsExceeded
+            | StatusCode::BadRequestTooLarge
+            | StatusCode::BadResponseTooLarge
+            | StatusCode::BadTcpMessageTooLarge
+    )
+}
+
+/// Calls in parts of at most `limit`, halving it when the server finds a part too large.
+pub(super) async fn in_parts<T, R, F>(
+    items: &[T],
+    limit: &mut usize,
+    call: impl Fn(Vec<T>) -> F,
+) -> Result<Vec<R>, Error>
+where
+    T: Clone,
+    F: Future<Output = Result<Vec<R>, Error>>,
+{
+    let mut results = Vec::with_capacity(items.len());
+    while let Some(rest) = items.get(results.len()..).filter(|rest| !rest.is_empty()) {
+        let part = &rest[..rest.len().min((*limit).max(1))];
+        match call(part.to_vec()).await {
+            Ok(answers) if answers.len() == part.len() => results.extend(answers),
+            Ok(_) => {
+                let what = "the server answered another number of items than were asked";
+                return Err(Error::new(StatusCode::BadUnknownResponse, what));
+            }
+            Err(error) if too_much(error.status()) && part.len() > 1 => *limit = part.len() / 2,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(results)
+}
+
+/// The value of a node, read from the device.
+pub(super) fn value_of(id: &NodeId) -> ReadValueId {
+    ReadValueId {
+        node_id: id.clone(),
+        attribute_id: AttributeId::Value as u32,
+        index_range: NumericRange::None,
+        data_encoding: QualifiedName::null(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// A server that takes 3 at a time gets at most 3, after halving, in order.
+    #[tokio::test]
+    async fn parts_shrink_until_they_pass() {
+        let items: Vec<u32> = (0..20).collect();
+        let sizes = Mutex::new(Vec::new());
+        let mut limit = 16;
+        let results = in_parts(&items, &mut limit, |part| {
+            sizes.lock().unwrap().push(part.len());
+            async move {
+                if part.len() > 3 {
+                    return Err(Error::new(StatusCode::BadTooManyOperations, "too many"));
+                }
+                Ok(part)
+            }
+        })
+        .await
+        .unwrap();
+        assert_eq!(results, items);
+        assert_eq!(limit, 2);
+        assert_eq!(sizes.into_inner().unwrap()[..4], [16, 8, 4, 2]);
+        let none: Vec<u32> = in_parts(&[], &mut limit, |_: Vec<u32>| async {
+            Err(Error::new(StatusCode::BadInternalError, "never called"))
+        })
+        .await
+        .unwrap();
+        assert!(none.is_empty());
+    }
+}

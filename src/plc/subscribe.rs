@@ -1,0 +1,303 @@
+//! The subscription: monitored items, and the callback that feeds the intake.
+//!
+//! Samples that arrive while items are still being made are kept back, so that the link opens
+//! with all of them at once. A steady value sends nothing again: one lost at the start would
+//! stay missing.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use opcua::client::{MonitoredItemMap, OnSubscriptionNotificationCore, Session};
+use opcua::types::{
+    DataChangeFilter, DataChangeNotification, DataChangeTrigger, DataValue, Error, ExtensionObject,
+    MonitoredItemCreateRequest, MonitoringMode, MonitoringParameters, NotificationMessage,
+    StatusChangeNotification, StatusCode, TimestampsToReturn,
+};
+use tokio::sync::Notify;
+use trimloop_core::tag::{Sample, TagId};
+use trimloop_core::time::{Mono, Span, Utc};
+
+use super::resolve::{Resolution, in_parts, value_of};
+use super::{LinkConfig, NodeConfig, Problem, Purpose, Shared, count, decode};
+use crate::intake::{SAMPLES_PER_TAG, lock};
+
+/// Silence of a healthy subscription that we ask for; `stale` of a link is 2 s by default.
+const KEEP_ALIVE: Duration = Duration::from_millis(400);
+/// Life of a subscription that nobody asks about, on the server.
+const LIFETIME: Duration = Duration::from_secs(10);
+/// Queue on the server when the configuration states none: at least, and at most.
+const QUEUE: (u32, u32) = (10, 200);
+/// How long a read-back outruns older samples of the same register.
+const OUTRUN: Span = Span::from_secs(1);
+
+/// What the callback and the tasks share.
+pub(super) struct Feed {
+    shared: Arc<Shared>,
+    /// Tag by client handle - 1.
+    tags: Vec<Option<TagId>>,
+    state: Mutex<FeedState>,
+    /// Told at each notification.
+    pub(super) heard: Notify,
+}
+
+#[derive(Default)]
+struct FeedState {
+    /// Intake session; `None` before the link opens.
+    session: Option<u64>,
+    /// Samples of one notification, or all before the link opens.
+    buffer: Vec<Sample>,
+    last: Option<Mono>,
+    /// The subscription ended on the server.
+    ended: Option<StatusCode>,
+    /// Newest read-back by tag: source time, when it came.
+    read_back: Vec<(TagId, Utc, Mono)>,
+}
+
+impl Feed {
+    pub(super) fn new(shared: Arc<Shared>) -> Arc<Self> {
+        let tags = shared.config.nodes.iter().map(|node| node.tag).collect();
+        Arc::new(Self { shared, tags, state: Mutex::default(), heard: Notify::new() })
+    }
+
+    /// When the subscription was last heard of.
+    pub(super) fn last(&self) -> Option<Mono> {
+        lock(&self.state).last
+    }
+
+    /// Why the server ended the subscription, if it did.
+    pub(super) fn ended(&self) -> Option<StatusCode> {
+        lock(&self.state).ended
+    }
+
+    /// Opens the intake with what was kept back; the epoch.
+    pub(super) fn open(&self, announce: bool) -> u64 {
+        let mut state = lock(&self.state);
+        let life = state.last.unwrap_or_else(|| self.shared.clock.mono());
+        let (session, epoch) = self.shared.intake.open(announce, life, &state.buffer);
+        state.buffer.clear();
+        state.session = Some(session);
+        epoch
+    }
+
+    /// Takes what we read ourselves after a write.
+    pub(super) fn read_back(&self, tag: TagId, data: &DataValue) {
+        let received = self.shared.clock.mono();
+        let sample = decode::decode(tag, data, received).sample;
+        let mut state = lock(&self.state);
+        if let Some(source) = sample.source_time {
+            state.read_back.retain(|(other, _, _)| *other != tag);
+            state.read_back.push((tag, source, received));
+        }
+        if let Some(session) = state.session {
+            self.shared.intake.samples(session, &[sample], received, false);
+        }
+    }
+
+    fn take(&self, state: &mut FeedState, handle: u32, data: &DataValue, received: Mono) {
+        let index = (handle as usize).checked_sub(1);
+        let Some(tag) = index.and_then(|index| self.tags.get(index)).copied().flatten() else {
+            return;
+        };
+        let decoded = decode::decode(tag, data, received);
+        let counters = &self.shared.counters;
+        count(&counters.overflows, u64::from(decoded.overflow));
+        count(&counters.undecodable, u64::from(decoded.undecodable));
+        if outrun(&state.read_back, &decoded.sample) {
+            count(&counters.outrun, 1);
+        } else {
+            if state.session.is_none() && state.buffer.len() >= self.early_max() {
+                let oldest = state.buffer.iter().position(|early| early.tag == tag);
+                state.buffer.remove(oldest.unwrap_or(0));
+            }
+            state.buffer.push(decoded.sample);
+        }
+    }
+
+    /// Samples kept back before the link opens.
+    fn early_max(&self) -> usize {
+        self.tags.len() * SAMPLES_PER_TAG
+    }
+}
+
+/// Whether a newer value of the register was read while this sample was on its way.
+fn outrun(read_back: &[(TagId, Utc, Mono)], sample: &Sample) -> bool {
+    let Some(source) = sample.source_time else { return false };
+    read_back.iter().any(|(tag, newer, came)| {
+        *tag == sample.tag && source < *newer && sample.received - *came < OUTRUN
+    })
+}
+
+/// The callback that the session owns.
+struct Callback(Arc<Feed>);
+
+impl OnSubscriptionNotificationCore for Callback {
+    fn on_subscription_notification(
+        &mut self,
+        message: NotificationMessage,
+        _items: MonitoredItemMap<'_>,
+    ) {
+        let feed = &*self.0;
+        let received = feed.shared.clock.mono();
+        let mut state = lock(&feed.state);
+        state.last = Some(received);
+        for part in message.notification_data.iter().flatten() {
+            if let Some(changes) = part.inner_as::<DataChangeNotification>() {
+                for item in changes.monitored_items.iter().flatten() {
+                    feed.take(&mut state, item.client_handle, &item.value, received);
+                }
+            } else if let Some(change) = part.inner_as::<StatusChangeNotification>()
+                && change.status.is_bad()
+            {
+                state.ended = Some(change.status);
+            }
+        }
+        if let Some(session) = state.session {
+            feed.shared.intake.samples(session, &state.buffer, received, true);
+            state.buffer.clear();
+        }
+        drop(state);
+        count(&feed.shared.counters.notifications, 1);
+        feed.heard.notify_one();
+    }
+}
+
+/// A subscription as the server revised it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) publishing: Duration,
+    /// Longest silence while it lives.
+    pub(super) keep_alive: Duration,
+}
+
+pub(super) async fn subscribe(
+    session: &Session,
+    feed: &Arc<Feed>,
+    resolution: &mut Resolution,
+) -> Result<Terms, Error> {
+    let config = &feed.shared.config;
+    let publishing = config.publishing.max(Duration::from_millis(1));
+    let counts = |time: Duration| {
+        u32::try_from(time.as_millis() / publishing.as_millis().max(1)).unwrap_or(u32::MAX).max(1)
+    };
+    let keep_alive = counts(KEEP_ALIVE);
+    // Part 4, 5.13.2: the lifetime is at least three keep-alives.
+    let lifetime = counts(LIFETIME).max(keep_alive.saturating_mul(3));
+    let callback = Callback(Arc::clone(feed));
+    let id =
+        session.create_subscription(publishing, lifetime, keep_alive, 0, 0, true, callback).await?;
+    count(&feed.shared.counters.subscriptions, 1);
+    let terms = {
+        let state = session.subscription_state().lock();
+        state.get(id).map(|subscription| Terms {
+            publishing: subscription.publishing_interval(),
+            keep_alive: subscription
+                .publishing_interval()
+                .saturating_mul(subscription.max_keep_alive_count()),
+        })
+    };
+    create_items(session, id, config, resolution).await?;
+    Ok(terms.unwrap_or(Terms { publishing, keep_alive: KEEP_ALIVE }))
+}
+
+async fn create_items(
+    session: &Session,
+    subscription: u32,
+    config: &LinkConfig,
+    resolution: &mut Resolution,
+) -> Result<(), Error> {
+    let (places, requests): (Vec<usize>, Vec<MonitoredItemCreateRequest>) = resolution
+        .found
+        .iter()
+        .filter_map(|found| {
+            let node = config.nodes.get(found.node)?;
+            node.tag?;
+            let handle = u32::try_from(found.node + 1).ok()?;
+            let parameters = parameters(config, node, handle);
+            let item = value_of(&found.id);
+            let mode = MonitoringMode::Reporting;
+            Some((found.node, MonitoredItemCreateRequest::new(item, mode, parameters)))
+        })
+        .unzip();
+    let results = in_parts(&requests, &mut resolution.items_max, |part| async move {
+        let created =
+            session.create_monitored_items(subscription, TimestampsToReturn::Both, part).await?;
+        Ok(created.into_iter().map(|item| item.result).collect())
+    })
+    .await?;
+    for (place, result) in places.into_iter().zip(results) {
+        if let Some(node) = config.nodes.get(place).filter(|_| result.status_code.is_bad()) {
+            let status = result.status_code;
+            resolution.found.retain(|found| found.node != place);
+            resolution.problems.push(Problem {
+                node: node.name.clone(),
+                stops_writes: node.purpose != Purpose::Read,
+                what: format!("the server does not let us subscribe to it ({status})"),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn parameters(config: &LinkConfig, node: &NodeConfig, handle: u32) -> MonitoringParameters {
+    // A new stamp on the same value counts too: it shows that the source still measures.
+    let filter = DataChangeFilter {
+        trigger: DataChangeTrigger::StatusValueTimestamp,
+        deadband_type: 0,
+        deadband_value: 0.0,
+    };
+    MonitoringParameters {
+        client_handle: handle,
+        sampling_interval: node.sampling_ms,
+        filter: ExtensionObject::from_message(filter),
+        queue_size: node.queue.unwrap_or_else(|| queue(config.publishing, node.sampling_ms)),
+        discard_oldest: true,
+    }
+}
+
+/// Twice the samples of one publishing interval, within bounds.
+fn queue(publishing: Duration, sampling_ms: f64) -> u32 {
+    let ratio = publishing.as_secs_f64() * 1e3 / sampling_ms.max(1.0);
+    ((2.0 * ratio).ceil() as u32).clamp(QUEUE.0, QUEUE.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trimloop_core::tag::Status;
+
+    /// Queues follow the ratio of publishing to sampling.
+    #[test]
+    fn queues_are_sized() {
+        for (publishing_ms, sampling_ms, expect) in
+            [(10, 0.0, 20), (10, 10.0, 10), (100, 10.0, 20), (1000, 1.0, 200), (10, 1000.0, 10)]
+        {
+            let publishing = Duration::from_millis(publishing_ms);
+            assert_eq!(queue(publishing, sampling_ms), expect, "{publishing_ms}/{sampling_ms}");
+        }
+    }
+
+    /// A sample that left before a read-back does not undo it; newer ones, other tags and late
+    /// clocks pass.
+    #[test]
+    fn a_read_back_outruns_older_samples() {
+        let read_back = [(TagId(1), Utc::from_millis(100), Mono::from_millis(50))];
+        let sample = |tag, source: Option<i64>, received| Sample {
+            tag: TagId(tag),
+            value: None,
+            status: Status::Good,
+            source_time: source.map(Utc::from_millis),
+            server_time: None,
+            received: Mono::from_millis(received),
+        };
+        for (tag, source, received, expect) in [
+            (1, Some(99), 60, true),
+            (1, Some(100), 60, false),
+            (1, Some(101), 60, false),
+            (2, Some(99), 60, false),
+            (1, None, 60, false),
+            (1, Some(99), 1060, false),
+        ] {
+            assert_eq!(outrun(&read_back, &sample(tag, source, received)), expect);
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! Starts and joins what makes a cell live; the only spawner.
+//!
+//! ```text
+//! PLC link (tokio tasks) --samples, acks, link--> intake --> scan thread --> dispatch
+//!        ^-------------------- writes, heartbeats ---------------------------+
+//! ```
+//!
+//! Several cells may run in one process; they share nothing but the clock.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tracing::{error, info};
+use trimloop_core::cell::{Cell, LoopStatus};
+use trimloop_core::plan::{Plan, PlanError};
+use trimloop_core::scan::{Command, Link, Order};
+use trimloop_core::tag::{Reading, TagId};
+use trimloop_core::time::{Now, Process, Span};
+use trimloop_recipe::Bound;
+
+use crate::clock::{Clock, wait_of};
+use crate::dispatch::{Dispatch, DispatchCounts, OrderBook, OrderResult, Seen, Watchers};
+use crate::intake::{Intake, IntakeCounts, QueueFull, lock};
+use crate::journal::JournalWriter;
+use crate::latency::{Histogram, Stopwatch, Summary};
+use crate::plc::{
+    self, Identity, LinkConfig, LinkStatus, NodeConfig, PlcError, Purpose, Scalar, Security,
+};
+use crate::scan::{Board, ScanCounts, Scanner};
+use crate::store::StoreSender;
+
+/// Deadline of stopping: the PLC has one second to close the session.
+const STOP_MAX: Duration = Duration::from_secs(4);
+
+/// What a cell is made of.
+pub struct CellSettings {
+    /// Recipe, PLC and models.
+    pub bound: Bound,
+    /// Where scans are kept; without one nothing can be replayed.
+    pub journal: Option<JournalWriter>,
+    /// Where rows are kept.
+    pub store: Option<StoreSender>,
+    /// Name in the PLC's session list.
+    pub client_name: String,
+    /// Certificates.
+    pub pki_dir: PathBuf,
+}
+
+/// Why a cell did not start, or did not take an order.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The plan does not hold together.
+    #[error("the plan was refused")]
+    Plan(#[source] PlanError),
+    /// The link could not be prepared.
+    #[error("the PLC link could not be prepared")]
+    Plc(#[source] PlcError),
+    /// The system gave no thread.
+    #[error("the scan thread could not be started")]
+    Thread(#[source] std::io::Error),
+    /// Too many orders are waiting.
+    #[error("the order was not taken")]
+    Order(#[source] QueueFull),
+    /// The cell has ended.
+    #[error("the cell has been stopped")]
+    Stopped,
+}
+
+/// A cell that runs. Clones are handles to the same cell.
+#[derive(Clone)]
+pub struct CellHandle {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    plan: Plan,
+    clock: Clock,
+    intake: Intake,
+    watchers: Arc<Watchers>,
+    orders: Arc<OrderBook>,
+    next_order: AtomicU64,
+    board: Arc<Mutex<Board>>,
+    plc: plc::View,
+    stop: watch::Sender<bool>,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    scan: JoinHandle<()>,
+    /// Disconnected when all tasks have ended.
+    tasks: Receiver<()>,
+}
+
+/// A snapshot of a cell.
+#[derive(Clone, Debug)]
+pub struct CellStatus {
+    /// Recipe name.
+    pub recipe: String,
+    /// Recipe revision.
+    pub revision: u32,
+    /// Clocks of the last scan shown here.
+    pub at: Now,
+    /// Link as the cell sees it.
+    pub link: Link,
+    /// Link as the PLC shell sees it.
+    pub plc: LinkStatus,
+    /// Part being made; 0 before the first.
+    pub part: i64,
+    /// Process time.
+    pub process: Process,
+    /// Tags.
+    pub tags: Vec<TagStatus>,
+    /// Loops.
+    pub loops: Vec<LoopState>,
+    /// Counts.
+    pub counts: CellCounts,
+    /// Change received to write confirmed.
+    pub latency: Summary,
+    /// The same, whole.
+    pub latency_histogram: Histogram,
+}
+
+/// A tag in a snapshot.
+#[derive(Clone, Debug)]
+pub struct TagStatus {
+    /// Name.
+    pub name: String,
+    /// Unit.
+    pub unit: String,
+    /// Newest sample as judged; `None` before the first.
+    pub reading: Option<Reading>,
+    /// Its age.
+    pub age: Option<Span>,
+}
+
+/// A loop in a snapshot.
+#[derive(Clone, Debug)]
+pub struct LoopState {
+    /// Name.
+    pub name: String,
+    /// Name of its setpoint.
+    pub setpoint: String,
+    /// State; `None` before the first scan.
+    pub status: Option<LoopStatus>,
+}
+
+/// Counters of a cell since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CellCounts {
+    /// Of the queues.
+    pub intake: IntakeCounts,
+    /// Of the scan.
+    pub scan: ScanCounts,
+    /// Of dispatch.
+    pub dispatch: DispatchCounts,
+    /// What slow watchers missed.
+    pub watchers_lost: u64,
+}
+
+impl CellHandle {
+    /// Starts a cell: its scan thread, and its PLC link on `runtime`.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when the plan or the PLC config cannot work, or no thread is to be had.
+    /// A PLC that is not there is no error: the link keeps trying.
+    pub fn start(settings: CellSettings, runtime: &Handle) -> Result<Self, ServiceError> {
+        let clock = Clock::start();
+        let link_config = link_config(&settings);
+        let plan = settings.bound.plan;
+        let (intake, batch) = Intake::new(plan.tags.len(), clock);
+        let link = plc::link(link_config, intake.clone()).map_err(ServiceError::Plc)?;
+        let cell = Cell::new(plan.clone()).map_err(ServiceError::Plan)?;
+        let watchers = Arc::new(Watchers::default());
+        let orders = Arc::new(OrderBook::default());
+        let board = Arc::new(Mutex::new(Board::new(plan.tags.len(), plan.loops.len())));
+        let dispatch = Dispatch {
+            port: Some(link.port),
+            store: settings.store,
+            intake: intake.clone(),
+            watchers: Arc::clone(&watchers),
+            orders: Arc::clone(&orders),
+            stopwatch: Stopwatch::default(),
+            counts: DispatchCounts::default(),
+        };
+        let scanner = Scanner::new(
+            (intake.clone(), batch),
+            cell,
+            settings.journal,
+            dispatch,
+            Arc::clone(&board),
+        );
+        let scan = std::thread::Builder::new()
+            .name(thread_name(&plan.name))
+            .spawn(move || scanner.run())
+            .map_err(ServiceError::Thread)?;
+        let (done, tasks) = mpsc::sync_channel::<()>(1);
+        for (_, task) in link.tasks {
+            let done = done.clone();
+            runtime.spawn(async move {
+                task.await;
+                drop(done);
+            });
+        }
+        info!(recipe = %plan.name, revision = plan.revision, "The cell runs, in SHADOW.");
+        let inner = Inner {
+            // Grows across restarts, so that the audit never sees a number twice.
+            next_order: AtomicU64::new((clock.utc().as_nanos() / 1_000_000).unsigned_abs()),
+            plan,
+            clock,
+            intake,
+            watchers,
+            orders,
+            board,
+            plc: link.view,
+            stop: link.stop,
+            running: Mutex::new(Some(Running { scan, tasks })),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Queues an order; its number. What becomes of it: [`Self::wait_order`], and an event.
+    ///
+    /// # Errors
+    /// [`ServiceError::Order`] when too many wait, [`ServiceError::Stopped`] after the end.
+    pub fn order(&self, command: Command) -> Result<u64, ServiceError> {
+        if lock(&self.inner.running).is_none() {
+            return Err(ServiceError::Stopped);
+        }
+        let id = self.inner.next_order.fetch_add(1, Ordering::Relaxed);
+        self.inner.intake.order(Order { id, command }).map_err(ServiceError::Order)?;
+        Ok(id)
+    }
+
+    /// Waits for what becomes of an order. Not on an async thread.
+    #[must_use]
+    pub fn wait_order(&self, id: u64, timeout: Duration) -> OrderResult {
+        self.inner.orders.wait(id, timeout, self.inner.clock)
+    }
+
+    /// A snapshot, about 50 ms old at most.
+    #[must_use]
+    pub fn status(&self) -> CellStatus {
+        let inner = &*self.inner;
+        let board = lock(&inner.board).clone();
+        let now = inner.clock.mono();
+        let tags = inner.plan.tags.iter().zip(&board.readings).map(|(tag, reading)| TagStatus {
+            name: tag.name.clone(),
+            unit: tag.unit.clone(),
+            reading: *reading,
+            age: reading.map(|reading| now - reading.received),
+        });
+        let loops = inner.plan.loops.iter().zip(&board.loops).map(|(plan, status)| LoopState {
+            name: plan.name.clone(),
+            setpoint: inner
+                .plan
+                .setpoints
+                .get(plan.setpoint.index())
+                .map(|setpoint| setpoint.name.clone())
+                .unwrap_or_default(),
+            status: *status,
+        });
+        CellStatus {
+            recipe: inner.plan.name.clone(),
+            revision: inner.plan.revision,
+            at: board.at,
+            link: inner.intake.link(),
+            plc: inner.plc.status(),
+            part: board.part,
+            process: board.process,
+            tags: tags.collect(),
+            loops: loops.collect(),
+            counts: CellCounts {
+                intake: inner.intake.counts(),
+                scan: board.scan,
+                dispatch: board.dispatch,
+                watchers_lost: inner.watchers.lost(),
+            },
+            latency: board.latency.summary(),
+            latency_histogram: board.latency,
+        }
+    }
+
+    /// Events, decisions, ledger rows, labels and parts from now on. A watcher that is too slow
+    /// misses some, counted.
+    #[must_use]
+    pub fn events(&self) -> Receiver<Seen> {
+        self.inner.watchers.subscribe()
+    }
+
+    /// The plan that runs.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.inner.plan
+    }
+
+    /// The clock of all stamps.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.inner.clock
+    }
+
+    /// Ends the scan thread, then the PLC link, whose session is closed. Later calls do nothing.
+    /// Not on an async thread.
+    pub fn stop(self) {
+        let Some(running) = lock(&self.inner.running).take() else { return };
+        self.inner.intake.stop();
+        if running.scan.join().is_err() {
+            error!("The scan thread had panicked.");
+        }
+        self.inner.stop.send_replace(true);
+        if running.tasks.recv_timeout(STOP_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
+            error!("The PLC link did not end in time; its session runs out by itself.");
+        }
+        info!(recipe = %self.inner.plan.name, "The cell has ended.");
+    }
+}
+
+impl Drop for Inner {
+    /// A cell whose last handle goes without [`CellHandle::stop`] ends by itself.
+    fn drop(&mut self) {
+        self.intake.stop();
+        self.stop.send_replace(true);
+    }
+}
+
+/// Linux cuts thread names at 15 bytes.
+fn thread_name(recipe: &str) -> String {
+    let short: String = recipe.chars().filter(char::is_ascii_graphic).take(10).collect();
+    format!("scan-{short}")
+}
+
+fn link_config(settings: &CellSettings) -> LinkConfig {
+    let Bound { plan, plc, tag_nodes, heartbeat_write, .. } = &settings.bound;
+    let mut nodes = Vec::with_capacity(tag_nodes.len() + 1);
+    let mut heartbeat = *heartbeat_write;
+    for (tag, place) in (0..).map(TagId).zip(tag_nodes) {
+        let Some(node) = plc.nodes.get(*place) else { continue };
+        let setpoint = plan.setpoints.iter().find(|setpoint| setpoint.tag == tag);
+        let purpose = match setpoint {
+            Some(setpoint) => {
+                Purpose::Setpoint { grid: setpoint.grid, low: setpoint.low, high: setpoint.high }
+            }
+            None if heartbeat == Some(*place) => {
+                heartbeat = None;
+                Purpose::Heartbeat
+            }
+            None => Purpose::Read,
+        };
+        nodes.push(node_config(node, Some(tag), purpose));
+    }
+    if let Some(node) = heartbeat.and_then(|place| plc.nodes.get(place)) {
+        nodes.push(node_config(node, None, Purpose::Heartbeat));
+    }
+    let security = match plc.security {
+        trimloop_recipe::plc_config::Security::None => Security::None,
+    };
+    LinkConfig {
+        name: plc.name.clone(),
+        url: plc.url.clone(),
+        publishing: wait_of(plc.publishing),
+        security,
+        identity: Identity::Anonymous,
+        items_per_call: plc.items_per_call as usize,
+        nodes,
+        client_name: settings.client_name.clone(),
+        pki_dir: settings.pki_dir.clone(),
+    }
+}
+
+fn node_config(
+    node: &trimloop_recipe::NodeConfig,
+    tag: Option<TagId>,
+    purpose: Purpose,
+) -> NodeConfig {
+    NodeConfig {
+        name: node.name.clone(),
+        tag,
+        address: node.address.clone(),
+        scalar: node.kind.and_then(|kind| Scalar::from_name(kind.word())),
+        sampling_ms: node.sampling.as_secs_f64() * 1e3,
+        // One is what a config gets that says nothing; it would lose all but the newest value.
+        queue: (node.queue > 1).then_some(node.queue),
+        purpose,
+    }
+}

@@ -1,0 +1,297 @@
+//! The bounded queue into the store's writer thread.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use trimloop_core::event::Event;
+use trimloop_core::record::Record;
+use trimloop_core::tag::{Sample, Status, Value};
+use trimloop_core::time::{Span, Utc};
+
+use super::StoreError;
+use crate::clock::Clock;
+
+/// Most samples that wait, and most rows of the other kinds.
+pub const ROWS_MAX: usize = 100_000;
+/// Rows after which the writer is woken before its second is over.
+pub(super) const FLUSH_ROWS: usize = 2000;
+/// Longest time a row waits for its commit to begin.
+const FLUSH_PERIOD: Duration = Duration::from_secs(1);
+/// A source time farther from the receive time than this is not used as the sample's time.
+const SOURCE_OFFSET_MAX: Span = Span::from_secs(10);
+/// Room for rows that are not samples before the queue must grow.
+const ROWS_RESERVED: usize = 8192;
+
+/// A sample on its way to the history.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct SampleRow {
+    /// [ns UTC]: source time, or receive time when the source has none or is too far off.
+    pub(super) ts: i64,
+    pub(super) tag: u16,
+    pub(super) value: Option<Value>,
+    pub(super) status: u32,
+    /// Source minus receive time [ns] when that was too far off; 0 otherwise.
+    pub(super) offset: i64,
+}
+
+/// Anything but a sample.
+#[derive(Debug)]
+pub(super) enum Row {
+    Record(Utc, Record),
+    Event(Event),
+    Audit(super::AuditEntry),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) samples: VecDeque<SampleRow>,
+    pub(super) rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    waiting: Waiting,
+    /// Rows ever taken in; [`Inner::committed`] follows it.
+    taken: u64,
+    committed: u64,
+    urgent: bool,
+    stop: bool,
+    /// The writer thread has ended.
+    ended: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+    wake: Condvar,
+    done: Condvar,
+    dropped: AtomicU64,
+    lost: AtomicU64,
+    pub(super) doubled: AtomicU64,
+    pub(super) unsound: AtomicBool,
+}
+
+/// What happened to rows on their way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Samples dropped because the queue was full or the history could not be written.
+    pub samples_dropped: u64,
+    /// Other rows lost because the store could not be written for too long.
+    pub rows_lost: u64,
+    /// Samples that came twice for one time and tag; the last one stays.
+    pub samples_doubled: u64,
+}
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                waiting: Waiting {
+                    samples: VecDeque::with_capacity(ROWS_MAX),
+                    rows: Vec::with_capacity(ROWS_RESERVED),
+                },
+                taken: 0,
+                committed: 0,
+                urgent: false,
+                stop: false,
+                ended: false,
+            }),
+            wake: Condvar::new(),
+            done: Condvar::new(),
+            dropped: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            doubled: AtomicU64::new(0),
+            unsound: AtomicBool::new(false),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push_row(&self, row: Row) {
+        let mut inner = self.lock();
+        if inner.waiting.rows.len() >= ROWS_MAX {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            self.unsound.store(true, Ordering::Release);
+            return;
+        }
+        inner.waiting.rows.push(row);
+        self.pushed(inner, 1);
+    }
+
+    fn pushed(&self, mut inner: MutexGuard<'_, Inner>, rows: u64) {
+        inner.taken += rows;
+        let full = inner.waiting.samples.len() + inner.waiting.rows.len() >= FLUSH_ROWS;
+        drop(inner);
+        if full {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Exchanges what waits against an empty `buffer`, after a second or when there is much.
+    /// Returns the number to hand to [`Self::committed`], and whether this was the last time.
+    pub(super) fn take(&self, buffer: &mut Waiting) -> (u64, bool) {
+        let (mut inner, _) = self
+            .wake
+            .wait_timeout_while(self.lock(), FLUSH_PERIOD, |inner| {
+                let waiting = inner.waiting.samples.len() + inner.waiting.rows.len();
+                !inner.urgent && !inner.stop && waiting < FLUSH_ROWS
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut inner.waiting, buffer);
+        inner.urgent = false;
+        (inner.taken, inner.stop)
+    }
+
+    /// All rows up to `taken` are on disk (or counted as dropped).
+    pub(super) fn committed(&self, taken: u64) {
+        self.lock().committed = taken;
+        self.done.notify_all();
+    }
+
+    /// A commit failed: who waits for it is told, the rows stay with the writer.
+    pub(super) fn failed(&self) {
+        self.unsound.store(true, Ordering::Release);
+        self.done.notify_all();
+    }
+
+    /// A commit worked after one that did not. Once rows are lost, only a restart helps.
+    pub(super) fn sound_again(&self) {
+        if self.lost.load(Ordering::Relaxed) == 0 {
+            self.unsound.store(false, Ordering::Release);
+        }
+    }
+
+    pub(super) fn ended(&self) {
+        self.lock().ended = true;
+        self.done.notify_all();
+    }
+
+    pub(super) fn drop_samples(&self, count: u64) {
+        self.dropped.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn lose_rows(&self, count: u64) {
+        self.lost.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn stop(&self) {
+        self.lock().stop = true;
+        self.wake.notify_one();
+    }
+}
+
+/// Hands rows to the store; cheap to clone. Nothing here waits for a disk but [`Self::barrier`]
+/// and [`Self::audit_committed`].
+#[derive(Clone, Debug)]
+pub struct StoreSender {
+    pub(super) queue: Arc<Queue>,
+    pub(super) clock: Clock,
+}
+
+impl StoreSender {
+    /// Samples as they were handed to a scan; `utc` is the scan's.
+    pub fn samples(&self, utc: Utc, samples: &[Sample]) {
+        let mut inner = self.queue.lock();
+        let mut dropped = 0;
+        // Without a source time, two samples of one tag in one scan keep their order by 1 ns.
+        for (nanos, sample) in (0_i64..).zip(samples) {
+            if inner.waiting.samples.len() >= ROWS_MAX {
+                inner.waiting.samples.pop_front();
+                dropped += 1;
+            }
+            let received = utc.as_nanos().saturating_add(nanos);
+            let offset = sample.source_time.map(|source| source - utc);
+            let near = |offset: Span| {
+                offset <= SOURCE_OFFSET_MAX && Span::ZERO - offset <= SOURCE_OFFSET_MAX
+            };
+            let (ts, offset) = match (sample.source_time, offset) {
+                (Some(source), Some(offset)) if near(offset) => (source.as_nanos(), 0),
+                (_, offset) => (received, offset.unwrap_or(Span::ZERO).as_nanos()),
+            };
+            let status = match sample.status {
+                Status::Good => 0,
+                Status::Uncertain(code) | Status::Bad(code) => code,
+            };
+            let (tag, value) = (sample.tag.0, sample.value);
+            inner.waiting.samples.push_back(SampleRow { ts, tag, value, status, offset });
+        }
+        self.queue.pushed(inner, samples.len() as u64);
+        if dropped > 0 {
+            self.queue.drop_samples(dropped);
+        }
+    }
+
+    /// A row of the core; `utc` is the scan's.
+    pub fn record(&self, utc: Utc, record: Record) {
+        self.queue.push_row(Row::Record(utc, record));
+    }
+
+    /// An event.
+    pub fn event(&self, event: Event) {
+        self.queue.push_row(Row::Event(event));
+    }
+
+    /// Who asked for what, and why. `order` is the number of the queued order, 0 for none.
+    pub fn audit(&self, order: u64, actor: &str, what: &str, reason: &str) {
+        self.queue.push_row(Row::Audit(super::AuditEntry {
+            utc: self.clock.utc(),
+            order,
+            actor: actor.to_owned(),
+            what: what.to_owned(),
+            reason: reason.to_owned(),
+        }));
+    }
+
+    /// [`Self::audit`], then waits until it is on disk. Not for the scan thread.
+    ///
+    /// # Errors
+    /// [`StoreError::Unsound`] when it did not get there: then the order must not be given.
+    pub fn audit_committed(
+        &self,
+        order: u64,
+        actor: &str,
+        what: &str,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        self.audit(order, actor, what, reason);
+        self.barrier()
+    }
+
+    /// Waits until every row handed over before is on disk. Not for the scan thread.
+    ///
+    /// # Errors
+    /// [`StoreError::Unsound`] when the store cannot be written.
+    pub fn barrier(&self) -> Result<(), StoreError> {
+        let mut inner = self.queue.lock();
+        let target = inner.taken;
+        inner.urgent = true;
+        self.queue.wake.notify_one();
+        let inner = self
+            .queue
+            .done
+            .wait_while(inner, |inner| inner.committed < target && !inner.ended && self.sound())
+            .unwrap_or_else(PoisonError::into_inner);
+        if inner.committed >= target && self.sound() { Ok(()) } else { Err(StoreError::Unsound) }
+    }
+
+    /// Whether events, audit, decisions and ledger rows reach the disk. When not, nothing may be
+    /// written to the PLC.
+    #[must_use]
+    pub fn sound(&self) -> bool {
+        !self.queue.unsound.load(Ordering::Acquire)
+    }
+
+    /// What was dropped, lost or doubled since the start.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            samples_dropped: self.queue.dropped.load(Ordering::Relaxed),
+            rows_lost: self.queue.lost.load(Ordering::Relaxed),
+            samples_doubled: self.queue.doubled.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The built command, as people and scripts use it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// A folder of its own under the system's temporary one, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("trimloop-cli-{name}-{}", std::process::id()));
+        if path.exists() {
+            std::fs::remove_dir_all(&path).unwrap();
+        }
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// The command in a folder, with no variable of ours set.
+fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trimloop"));
+    command.current_dir(dir).args(args).env("NO_COLOR", "1").env("XDG_RUNTIME_DIR", dir);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TRIMLOOP_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn run(dir: &Path, args: &[&str]) -> Output {
+    command(dir, args).output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The one JSON object on stdout.
+fn json(output: &Output) -> Value {
+    let value: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {} {}", out(output), err(output)));
+    assert!(value.is_object());
+    for key in ["schema", "version", "generated", "ok"] {
+        assert!(value.get(key).is_some(), "{key} is missing in {value}");
+    }
+    value
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The shipped files pass, by the exit code and in both formats.
+#[test]
+fn check_passes_on_the_shipped_files() {
+    let output = run(root(), &["check"]);
+    assert_eq!(code(&output), 0, "{}{}", out(&output), err(&output));
+    assert!(out(&output).contains("recipes/housing-lid.toml"));
+    assert!(!out(&output).contains('\x1b'), "colour without a terminal");
+    let object = json(&run(root(), &["check", "--format", "json"]));
+    assert_eq!(object["schema"], "trimloop.check/1");
+    assert_eq!(object["ok"], true);
+    assert!(object["tests"].as_u64().unwrap() >= 5);
+}
+
+/// What `init` writes is checked without a word, and never overwritten.
+#[test]
+fn init_writes_what_check_accepts() {
+    let scratch = Scratch::new("init");
+    assert_eq!(code(&run(&scratch.0, &["init", "cell"])), 0);
+    let output = run(&scratch.0, &["check", "--config", "cell", "--deny-warnings"]);
+    assert_eq!(code(&output), 0, "{}{}", out(&output), err(&output));
+    // In the folder itself its settings are found, and say which recipe runs.
+    let output = run(&scratch.0.join("cell"), &["run", "--dry-run"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(out(&output).contains("recipe starter r1"), "{}", out(&output));
+    let output = run(&scratch.0, &["init", "cell"]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("already has trimloop.toml"), "{}", err(&output));
+}
+
+/// A broken recipe gives exit 1 and the rendering with place, line, cause and code; a failing test
+/// of a recipe too. All mistakes come together.
+#[test]
+fn a_broken_recipe_is_shown_with_its_line() {
+    let scratch = Scratch::new("broken");
+    assert_eq!(code(&run(&scratch.0, &["init", "."])), 0);
+    let path = scratch.0.join("recipes/starter.toml");
+    let good = std::fs::read_to_string(&path).unwrap();
+    let broken = good
+        .replace("tag  = \"injection_peak_pressure\"", "tag  = \"injection_peak_presure\"")
+        .replace("step     = \"4 bar\"", "step     = \"4 degC\"");
+    assert_ne!(good, broken);
+    std::fs::write(&path, broken).unwrap();
+    let output = run(&scratch.0, &["check"]);
+    assert_eq!(code(&output), 1);
+    let shown = err(&output);
+    for part in ["error[TL02", "--> recipes/starter.toml:", "injection_peak_presure", "4 degC"] {
+        assert!(shown.contains(part), "{part} is missing in\n{shown}");
+    }
+    let object = json(&run(&scratch.0, &["check", "--format", "json"]));
+    assert_eq!(object["ok"], false);
+    assert!(object["diagnostics"].as_array().unwrap().len() >= 2);
+    assert!(object["diagnostics"][0]["line"].as_u64().unwrap() > 1);
+
+    let failing = good.replace("signature = \"stiff_melt\"", "no_signature = \"stiff_melt\"");
+    std::fs::write(&path, failing).unwrap();
+    let output = run(&scratch.0, &["check"]);
+    assert_eq!(code(&output), 1);
+    let shown = err(&output);
+    for part in ["error[TL0254]", "a thick lot is seen", "stiff_melt is on at the end"] {
+        assert!(shown.contains(part), "{part} is missing in\n{shown}");
+    }
+}
+
+/// Warnings pass, unless they are denied.
+#[test]
+fn denied_warnings_give_exit_3() {
+    let scratch = Scratch::new("warn");
+    assert_eq!(code(&run(&scratch.0, &["init", "."])), 0);
+    let path = scratch.0.join("recipes/starter.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let without: String = text
+        .lines()
+        .filter(|line| !line.starts_with("plc_low") && !line.starts_with("plc_high"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    std::fs::write(&path, without).unwrap();
+    let output = run(&scratch.0, &["check"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(err(&output).contains("warning[TL"), "{}", err(&output));
+    assert_eq!(code(&run(&scratch.0, &["check", "--deny-warnings"])), 3);
+    let mut twin = command(&scratch.0, &["check"]);
+    assert_eq!(code(&twin.env("TRIMLOOP_DENY_WARNINGS", "1").output().unwrap()), 3);
+}
+
+/// Settings mistakes: exit 2, file, key, why, what next; the environment too.
+#[test]
+fn settings_mistakes_are_usage_errors() {
+    let scratch = Scratch::new("settings");
+    scratch.write("trimloop.toml", "[journal]\nenable = true\n");
+    let output = run(&scratch.0, &["check"]);
+    assert_eq!(code(&output), 2);
+    for part in ["TL0103", "trimloop.toml:2:1", "journal.enable", "did you mean"] {
+        assert!(err(&output).contains(part), "{part} is missing in\n{}", err(&output));
+    }
+    scratch.write("trimloop.toml", "name = \"cell-1\"\n");
+    let mut with = command(&scratch.0, &["check"]);
+    let output = with.env("TRIMLOOP_LOG__LEVEL", "loud").output().unwrap();
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("TRIMLOOP_LOG__LEVEL=loud"), "{}", err(&output));
+    let output = run(&scratch.0, &["check", "--config", "nowhere", "--format", "json"]);
+    assert_eq!(code(&output), 2);
+    let object = json(&output);
+    assert_eq!(object["schema"], "trimloop.error/1");
+    assert_eq!(object["diagnostics"][0]["code"], "TL0101");
+}
+
+/// Wrong use gives exit 2; without a service the verbs that ask it give 4, in JSON as well.
+#[test]
+fn usage_is_2_and_no_service_is_4() {
+    let scratch = Scratch::new("usage");
+    for args in [&["fly"][..], &["check", "--fly"], &["loop", "auto"], &[], &["explain"]] {
+        let output = run(&scratch.0, args);
+        assert_eq!(code(&output), 2, "{args:?}: {}", err(&output));
+        assert_eq!(out(&output), "", "{args:?}");
+    }
+    let output = run(&scratch.0, &["loop", "hold", "weight"]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("reason"), "{}", err(&output));
+    let output = run(&scratch.0, &["status"]);
+    assert_eq!(code(&output), 4);
+    assert!(err(&output).contains("TL0901"), "{}", err(&output));
+    let output =
+        run(&scratch.0, &["loop", "auto", "weight", "--yes", "--reason", "x", "--format", "json"]);
+    assert_eq!(code(&output), 4);
+    assert_eq!(json(&output)["error"]["code"], "TL0901");
+    // An order that gives authority is confirmed by a person or by --yes.
+    let output = run(&scratch.0, &["loop", "auto", "weight", "--reason", "x"]);
+    assert!([2, 4].contains(&code(&output)));
+}
+
+/// Codes are explained, whatever their letters; an unknown one is wrong use.
+#[test]
+fn codes_are_explained() {
+    for asked in ["TL0254", "tl0104", "TL0901"] {
+        let output = run(root(), &["explain", asked]);
+        assert_eq!(code(&output), 0, "{asked}");
+        assert!(out(&output).starts_with(&asked.to_uppercase()));
+    }
+    let output = run(root(), &["explain", "TL9999"]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("TL9999"));
+    assert!(out(&run(root(), &["explain", "--list"])).lines().count() > 40);
+}
+
+/// Schemas are the ones under schema/, and JSON.
+#[test]
+fn schemas_are_printed() {
+    for of in ["recipe", "plc-config"] {
+        let output = run(root(), &["schema", of]);
+        assert_eq!(code(&output), 0);
+        let shipped = std::fs::read_to_string(root().join(format!("schema/{of}.schema.json")));
+        assert_eq!(out(&output), shipped.unwrap(), "schema {of}");
+    }
+}
+
+/// At least 14 scenarios, each with name, title and faults.
+#[test]
+fn scenarios_are_listed() {
+    let object = json(&run(root(), &["simulate", "--list", "--format", "json"]));
+    assert_eq!(object["schema"], "trimloop.scenarios/1");
+    let scenarios = object["scenarios"].as_array().unwrap();
+    assert!(scenarios.len() >= 14);
+    for scenario in scenarios {
+        assert!(scenario["name"].is_string() && scenario["title"].is_string());
+        assert!(scenario["faults"].is_array());
+    }
+    let output = run(root(), &["simulate", "--scenario", "waer"]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("wear"), "{}", err(&output));
+}
+
+/// The simulator alone makes its parts and says what came of them.
+#[test]
+fn the_simulator_makes_its_parts() {
+    let args = ["simulate", "--parts", "30", "--speed", "max", "--port", "0", "--format", "json"];
+    let output = run(root(), &args);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let object = json(&output);
+    assert_eq!(object["parts"], 30);
+    assert_eq!(object["finished"], true);
+}
+
+/// Completions name every command.
+#[test]
+fn completions_name_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = out(&run(root(), &["completions", shell]));
+        for verb in ["simulate", "explain", "status"] {
+            assert!(script.contains(verb), "{shell}: {verb}");
+        }
+    }
+}
+
+/// Examples in the long help that need no running service work as they stand.
+#[test]
+fn examples_of_the_help_work() {
+    let scratch = Scratch::new("examples");
+    let top = out(&run(root(), &["--help"]));
+    assert!(top.contains("Examples:"), "{top}");
+    let mut examples = Vec::new();
+    for verb in ["", "init", "check", "explain", "schema", "completions"] {
+        let args: Vec<&str> = [verb, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
+        let help = out(&run(root(), &args));
+        let tail = help.split("Examples:").nth(1).unwrap_or_default().to_owned();
+        for line in tail.lines().take_while(|line| !line.trim().is_empty() || line.is_empty()) {
+            let Some(rest) = line.trim().strip_prefix("trimloop ") else { continue };
+            // Two spaces or more begin a remark; `>` a redirection.
+            let words = rest.split("  ").next().unwrap_or(rest);
+            let words = words.split(" > ").next().unwrap_or(words);
+            examples.push(words.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        }
+    }
+    assert!(examples.len() >= 12, "{examples:?}");
+    assert_eq!(code(&run(&scratch.0, &["init", "."])), 0);
+    // The help names the shipped recipe; here another stands in for it.
+    let starter = std::fs::read_to_string(scratch.0.join("recipes/starter.toml")).unwrap();
+    let lid = starter.replace("= \"starter\"", "= \"housing-lid\"");
+    scratch.write("recipes/housing-lid.toml", &lid);
+    let mut made = false;
+    for words in examples {
+        let args: Vec<&str> = words.iter().map(String::as_str).collect();
+        if args.first() == Some(&"init") {
+            if made {
+                continue;
+            }
+            made = true;
+        }
+        let output = run(&scratch.0, &args);
+        assert_eq!(code(&output), 0, "{args:?}: {}{}", out(&output), err(&output));
+    }
+}

@@ -1,0 +1,98 @@
+//! A whole cell against the simulator over OPC UA: service, guard, link, PLC.
+
+use std::path::Path;
+use std::time::Duration;
+
+use trimloop::clock::{Clock, span_of};
+use trimloop::dispatch::OrderResult;
+use trimloop::service::{CellHandle, CellSettings, CellStatus};
+use trimloop_core::mode::Mode;
+use trimloop_core::plan::LoopId;
+use trimloop_core::scan::Command;
+use trimloop_core::time::Span;
+use trimloop_recipe::Project;
+use trimloop_simulator::{Scenario, SimCommand, Simulator, SimulatorSettings};
+
+const LONG: Duration = Duration::from_secs(60);
+
+struct Watch(CellHandle, Clock);
+
+impl Watch {
+    /// Looks at the status at each thing seen until `wanted` holds; how long that took.
+    fn until(&self, what: &str, wanted: impl Fn(&CellStatus) -> bool) -> Span {
+        let seen = self.0.events();
+        let start = self.1.mono();
+        loop {
+            let status = self.0.status();
+            let waited = self.1.mono() - start;
+            if wanted(&status) {
+                return waited;
+            }
+            assert!(
+                waited < span_of(LONG),
+                "{what}: link {:?} plc {:?} counts {:?} loops {:?}",
+                status.link,
+                status.plc,
+                status.counts,
+                status.loops
+            );
+            // Nothing seen for a while is no failure: the status is looked at again.
+            seen.recv_timeout(Duration::from_millis(20)).ok();
+        }
+    }
+}
+
+/// Loops raised to AUTO write setpoints that are read back; after a restart of the server data
+/// are back within 5 s, and the loops are in SHADOW. Stopping closes the session.
+#[test]
+fn a_cell_runs_against_the_simulator() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let scenario = Scenario::all().swap_remove(0);
+    let mut settings = SimulatorSettings::new(scenario, 7);
+    settings.autostart = true;
+    let simulator = runtime.block_on(Simulator::start(settings)).unwrap();
+
+    let project = Project::read(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let mut bound = project.bind(project.recipe("housing-lid").unwrap()).unwrap();
+    bound.plc.url = simulator.url();
+    let settings = CellSettings {
+        bound,
+        journal: None,
+        store: None,
+        client_name: "live_cell".to_owned(),
+        pki_dir: std::env::temp_dir().join("trimloop-test-client-pki"),
+    };
+    let cell = CellHandle::start(settings, runtime.handle()).unwrap();
+    let watch = Watch(cell.clone(), cell.clock());
+    watch.until("the link", |status| status.link.up && status.part > 10);
+    let status = cell.status();
+    assert!(status.plc.problems.is_empty(), "{:?}", status.plc.problems);
+    for (loop_id, _) in (0..).zip(&status.loops) {
+        let order = cell.order(Command::SetMode(LoopId(loop_id), Mode::Auto)).unwrap();
+        assert_eq!(cell.wait_order(order, LONG), OrderResult::Done);
+    }
+    watch.until("five confirmed writes", |status| status.latency.count >= 5);
+    let status = cell.status();
+    let (link, counts) = (status.plc.counts, status.counts);
+    eprintln!("latency {:?}", status.latency);
+    eprintln!("link {link:?}\ncounts {counts:?}");
+    assert_eq!((link.writes_refused, link.writes_unknown, counts.intake.dropped), (0, 0, 0));
+
+    let epoch = status.link.epoch;
+    runtime.block_on(simulator.command(SimCommand::RestartServer)).unwrap();
+    let back = watch.until("data after the restart", |status| {
+        status.link.up
+            && status.link.epoch > epoch
+            && status.tags.iter().all(|tag| tag.age.is_some_and(|age| age < Span::from_secs(5)))
+    });
+    assert!(back < Span::from_secs(5), "{back:?}");
+    eprintln!("server restart: all tags back after {} ms", back.as_millis());
+    let in_force = |status: &CellStatus| {
+        status.loops.iter().filter_map(|state| state.status).all(|s| s.in_force == Mode::Shadow)
+    };
+    assert!(in_force(&cell.status()), "{:?}", cell.status().loops);
+
+    cell.clone().stop();
+    cell.stop();
+    runtime.block_on(simulator.shutdown());
+}

@@ -1,0 +1,745 @@
+//! The PLC link against a real OPC UA server, with a TCP proxy in between that cuts and freezes.
+//!
+//! The test thread plays the scan thread: it waits on the intake, with deadlines, never on time
+//! alone. Regression tests of both workarounds of the OPC UA library are here: `TCP_NODELAY`,
+//! and subscriptions that stay dead after a reconnect.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its assumptions do")]
+
+use std::collections::BTreeMap;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use opcua::server::address_space::VariableBuilder;
+use opcua::server::diagnostics::NamespaceMetadata;
+use opcua::server::node_manager::memory::{SimpleNodeManager, simple_node_manager};
+use opcua::server::{
+    ANONYMOUS_USER_TOKEN_ID, ServerBuilder, ServerEndpoint, ServerHandle, ServerUserToken,
+};
+use opcua::types::{
+    DataTypeId, DataValue, DateTime, NodeId, ObjectId, StatusCode, VariableTypeId, Variant,
+};
+use tokio::runtime::Runtime;
+use trimloop::clock::Clock;
+use trimloop::dispatch::{Dispatch, DispatchCounts, Seen};
+use trimloop::intake::{Batch, Intake};
+use trimloop::latency::Stopwatch;
+use trimloop::plc::{
+    self, Identity, LinkConfig, LinkState, LinkStatus, NodeConfig, Port, Purpose, Scalar, Security,
+    View,
+};
+use trimloop_core::guard::{ApprovedWrite, Decision, Evidence, Intent, permit};
+use trimloop_core::ledger::Fate;
+use trimloop_core::mode::{Mode, Trip};
+use trimloop_core::plan::{Cut, CyclePlan, LinkPlan, Plan, SetpointId, SetpointPlan, TagPlan};
+use trimloop_core::record::{LedgerRow, Record};
+use trimloop_core::scan::{AckResult, Action, Link};
+use trimloop_core::tag::{Sample, Status, TagId, Value};
+use trimloop_core::time::{Mono, Now, Span};
+use trimloop_core::unit::{Grid, Ticks};
+use trimloop_recipe::plc_config::{Address, Identifier, Segment};
+
+const URI: &str = "urn:trimloop:test";
+/// Generous: a loaded machine is not a broken one. Promises have deadlines of their own.
+const LONG: Duration = Duration::from_secs(20);
+const PUBLISHING: Duration = Duration::from_millis(10);
+
+// --- The server -----------------------------------------------------------------------------
+
+struct Plc {
+    runtime: Runtime,
+    nodes: Arc<SimpleNodeManager>,
+    handle: ServerHandle,
+    namespace: u16,
+    port: u16,
+    writes: Arc<AtomicU64>,
+}
+
+/// Registers of the server: name, type, first value, writable.
+const REGISTERS: [(&str, DataTypeId, f64, bool); 6] = [
+    ("value", DataTypeId::Double, 1.0, false),
+    ("other", DataTypeId::Double, 2.0, false),
+    ("setpoint", DataTypeId::Double, 100.0, true),
+    ("refusing", DataTypeId::Double, 100.0, true),
+    ("counted", DataTypeId::Double, 100.0, true),
+    ("beat", DataTypeId::Double, 0.0, true),
+];
+
+impl Plc {
+    /// Serves on `port` (0 = any). `download`: how often namespaces moved since the first.
+    fn start(port: u16, download: usize) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = listen(port);
+        let port = listener.local_addr().unwrap().port();
+        let users = [ANONYMOUS_USER_TOKEN_ID.to_owned(), "operator".to_owned()];
+        let mut builder = ServerBuilder::new()
+            .application_name("test")
+            .add_user_token("operator", ServerUserToken::user_pass("operator", "right"))
+            .add_endpoint("none", ServerEndpoint::new_none("/", &users))
+            .discovery_urls(vec!["/".to_owned()])
+            .application_uri("urn:trimloop:test:server")
+            .create_sample_keypair(false)
+            .pki_dir(std::env::temp_dir().join("trimloop-test-pki"))
+            .host("127.0.0.1")
+            .port(port)
+            .subscription_poll_interval_ms(2);
+        for moved in 0..download {
+            let other = NamespaceMetadata {
+                namespace_uri: format!("urn:trimloop:moved:{moved}"),
+                ..NamespaceMetadata::default()
+            };
+            builder = builder.with_node_manager(simple_node_manager(other, &format!("m{moved}")));
+        }
+        let ours =
+            NamespaceMetadata { namespace_uri: URI.to_owned(), ..NamespaceMetadata::default() };
+        builder = builder.with_node_manager(simple_node_manager(ours, "test"));
+        let limits = &mut builder.limits_mut().subscriptions;
+        limits.min_publishing_interval_ms = 1.0;
+        limits.min_sampling_interval_ms = 0.0;
+        limits.max_queued_notifications = 1000;
+        builder.limits_mut().operational.max_monitored_items_per_call = 3;
+        let _entered = runtime.enter();
+        let (server, handle) = builder.build().unwrap();
+        let namespace = handle.get_namespace_index(URI).unwrap();
+        let nodes = handle.node_managers().get_by_name::<SimpleNodeManager>("test").unwrap();
+        fill(&nodes, namespace);
+        let writes = Arc::new(AtomicU64::new(0));
+        let seen = Arc::clone(&writes);
+        let id = |name: &str| NodeId::new(namespace, name);
+        nodes.inner().add_write_callback(id("refusing"), |_, _| StatusCode::BadOutOfRange);
+        nodes.inner().add_write_callback(id("counted"), move |_, _| {
+            seen.fetch_add(1, Ordering::SeqCst);
+            StatusCode::Good
+        });
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        runtime.spawn(server.run_with(listener));
+        Self { runtime, nodes, handle, namespace, port, writes }
+    }
+
+    fn set(&self, name: &str, value: f64) {
+        let id = NodeId::new(self.namespace, name);
+        let data = DataValue::new_at(value, DateTime::now());
+        self.nodes
+            .set_values(self.handle.subscriptions(), [(&id, None, data)].into_iter())
+            .unwrap();
+    }
+
+    fn get(&self, name: &str) -> Option<f64> {
+        let space = self.nodes.address_space().read();
+        let node = space.find(&NodeId::new(self.namespace, name))?;
+        let data = node.as_node().get_attribute(
+            opcua::types::TimestampsToReturn::Neither,
+            opcua::types::AttributeId::Value,
+            &opcua::types::NumericRange::None,
+            &opcua::types::DataEncoding::Binary,
+        )?;
+        match data.value? {
+            Variant::Double(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Like pulling the plug: no goodbye to anybody.
+    fn kill(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+fn listen(port: u16) -> TcpListener {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.set_tcp_nodelay(true).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
+    socket.listen(64).unwrap();
+    socket.into()
+}
+
+fn fill(nodes: &SimpleNodeManager, namespace: u16) {
+    let mut space = nodes.address_space().write();
+    let folder = NodeId::new(namespace, "folder");
+    let name = opcua::types::QualifiedName::new(namespace, "Cell");
+    space.add_folder(&folder, name, "Cell", &ObjectId::ObjectsFolder.into());
+    for (name, data_type, value, writable) in REGISTERS {
+        let id = NodeId::new(namespace, name);
+        let browse = opcua::types::QualifiedName::new(namespace, name);
+        let mut builder = VariableBuilder::new(&id, browse, name)
+            .data_type(data_type)
+            .value(value)
+            .value_rank(-1)
+            .has_type_definition(VariableTypeId::BaseDataVariableType)
+            .component_of(folder.clone());
+        if writable {
+            builder = builder.writable();
+        }
+        builder.insert(&mut *space);
+    }
+}
+
+// --- The proxy ------------------------------------------------------------------------------
+
+/// Forwards to a server, until told to cut or to freeze.
+struct Proxy {
+    port: u16,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+    frozen: Arc<AtomicBool>,
+}
+
+impl Proxy {
+    fn start(to: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        let frozen = Arc::new(AtomicBool::new(false));
+        let proxy = Self { port, open: Arc::clone(&open), frozen: Arc::clone(&frozen) };
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
+                client.set_nodelay(true).unwrap();
+                server.set_nodelay(true).unwrap();
+                let pairs = [
+                    (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                    (server.try_clone().unwrap(), client.try_clone().unwrap()),
+                ];
+                open.lock().unwrap().extend([client, server]);
+                for (from, into) in pairs {
+                    let frozen = Arc::clone(&frozen);
+                    std::thread::spawn(move || forward(from, into, &frozen));
+                }
+            }
+        });
+        proxy
+    }
+
+    fn cut(&self) {
+        for stream in self.open.lock().unwrap().drain(..) {
+            // The other end may be gone already.
+            stream.shutdown(Shutdown::Both).ok();
+        }
+    }
+
+    /// Swallows everything, connections stay open.
+    fn freeze(&self, frozen: bool) {
+        self.frozen.store(frozen, Ordering::SeqCst);
+    }
+}
+
+fn forward(mut from: TcpStream, mut into: TcpStream, frozen: &AtomicBool) {
+    use std::io::{Read, Write};
+    let mut buffer = [0; 65_536];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        if !frozen.load(Ordering::SeqCst) && into.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    into.shutdown(Shutdown::Both).ok();
+}
+
+// --- The client -----------------------------------------------------------------------------
+
+struct Client {
+    runtime: Runtime,
+    intake: Intake,
+    batch: Batch,
+    port: Port,
+    view: View,
+    stop: tokio::sync::watch::Sender<bool>,
+    clock: Clock,
+    last: Mono,
+    link: Link,
+    samples: Vec<Sample>,
+    acks: BTreeMap<u64, AckResult>,
+}
+
+impl Client {
+    fn start(config: LinkConfig) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let clock = Clock::start();
+        let (intake, batch) = Intake::new(config.nodes.len(), clock);
+        let link = plc::link(config, intake.clone()).unwrap();
+        for (_, task) in link.tasks {
+            runtime.spawn(task);
+        }
+        Self {
+            runtime,
+            intake,
+            batch,
+            port: link.port,
+            view: link.view,
+            stop: link.stop,
+            clock,
+            last: clock.mono(),
+            link: Link::default(),
+            samples: Vec::new(),
+            acks: BTreeMap::new(),
+        }
+    }
+
+    /// Scans until `wanted` holds; how long that took.
+    fn until(&mut self, what: &str, mut wanted: impl FnMut(&mut Self) -> bool) -> Span {
+        let start = self.clock.mono();
+        loop {
+            assert!(self.intake.wait(&mut self.batch, Some(self.last), Span::from_millis(20)));
+            self.last = self.clock.mono();
+            self.link = self.batch.link;
+            self.samples.extend_from_slice(&self.batch.changes);
+            self.acks.extend(self.batch.acks.iter().map(|ack| (ack.write, ack.result)));
+            if wanted(self) {
+                return self.last - start;
+            }
+            let waited = self.last - start;
+            let status = self.view.status();
+            assert!(waited < Span::from_secs(20), "{what} within 20 s; {status:?}");
+        }
+    }
+
+    fn value(&self, tag: u16) -> Option<f64> {
+        let newest = self.samples.iter().rev().find(|sample| sample.tag == TagId(tag))?;
+        newest.value.map(Value::as_f64)
+    }
+
+    fn holds(&self, tag: u16, wanted: f64) -> bool {
+        self.value(tag).is_some_and(|value| (value - wanted).abs() < 1e-9)
+    }
+
+    fn status(&self, what: &str, wanted: impl Fn(&LinkStatus) -> bool) -> LinkStatus {
+        let result = self.runtime.block_on(self.view.wait_for(LONG, wanted));
+        result.unwrap_or_else(|status| panic!("{what}: {status:?}"))
+    }
+
+    /// Counts `value` up until the link delivers it under an epoch after `after`.
+    fn data_flow(&mut self, plc: &Plc, after: u64) -> Span {
+        let mut next = 1000.0;
+        self.until("data flow", |client| {
+            let arrived = client.link.epoch > after && client.link.up && client.holds(0, next);
+            if !arrived {
+                next += 1.0;
+                plc.set("value", next);
+            }
+            arrived
+        })
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+fn grid() -> Grid {
+    Grid::new(5, 1).unwrap()
+}
+
+fn node(name: &str, tag: Option<u16>, purpose: Purpose) -> NodeConfig {
+    NodeConfig {
+        name: name.to_owned(),
+        tag: tag.map(TagId),
+        address: Address::Id {
+            namespace: URI.to_owned(),
+            identifier: Identifier::Text(name.to_owned()),
+        },
+        scalar: Some(Scalar::Double),
+        sampling_ms: 0.0,
+        queue: None,
+        purpose,
+    }
+}
+
+/// Tags 0 to 4 are the registers in order; the heartbeat has none.
+fn config(port: u16) -> LinkConfig {
+    let setpoint = Purpose::Setpoint { grid: grid(), low: Ticks::new(0), high: Ticks::new(400) };
+    let mut other = node("other", Some(1), Purpose::Read);
+    let step = |namespace: &str, name: &str| Segment {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    };
+    other.address = Address::Path(vec![
+        step(trimloop_recipe::plc_config::OPC_UA, "Objects"),
+        step(URI, "Cell"),
+        step(URI, "other"),
+    ]);
+    LinkConfig {
+        name: "test".to_owned(),
+        url: format!("opc.tcp://127.0.0.1:{port}"),
+        publishing: PUBLISHING,
+        security: Security::None,
+        identity: Identity::Anonymous,
+        items_per_call: 1000,
+        nodes: vec![
+            node("value", Some(0), Purpose::Read),
+            other,
+            node("setpoint", Some(2), setpoint),
+            node("refusing", Some(3), setpoint),
+            node("counted", Some(4), setpoint),
+            node("beat", None, Purpose::Heartbeat),
+        ],
+        client_name: "plc_link".to_owned(),
+        pki_dir: std::env::temp_dir().join("trimloop-test-client-pki"),
+    }
+}
+
+/// A write as the guard makes it.
+fn approved(tag: u16, to: f64, seq: u64, epoch: u64, issued: Mono, ttl: Span) -> ApprovedWrite {
+    let tag_plan = |name: &str| TagPlan {
+        name: name.to_owned(),
+        unit: "bar".to_owned(),
+        range: None,
+        rate_max: None,
+        resolution: 0.0,
+        spike: false,
+        frozen_after: 0,
+        stale_after: None,
+        accept_uncertain: false,
+    };
+    let far = Ticks::new(1000);
+    let plan = Plan {
+        name: "test".to_owned(),
+        revision: 1,
+        hash: [0; 32],
+        tags: REGISTERS.iter().map(|(name, ..)| tag_plan(name)).collect(),
+        period: Span::from_millis(100),
+        cycle: CyclePlan {
+            cut: Cut::Every(Span::from_secs(1)),
+            warm_up: 0,
+            running: None,
+            latch: Span::ZERO,
+        },
+        link: LinkPlan {
+            stale_after: Span::from_secs(2),
+            heartbeat: None,
+            enable: None,
+            clock: None,
+            clock_step_max: Span::from_secs(600),
+            skew_max: Span::from_secs(2),
+        },
+        bindings: Vec::new(),
+        features: Vec::new(),
+        models: Vec::new(),
+        signatures: Vec::new(),
+        interlocks: Vec::new(),
+        characteristics: Vec::new(),
+        setpoints: vec![SetpointPlan {
+            name: "setpoint".to_owned(),
+            unit: "bar".to_owned(),
+            tag: TagId(tag),
+            grid: grid(),
+            baseline: Ticks::new(200),
+            low: Ticks::new(0),
+            high: Ticks::new(400),
+            trim_max: far,
+            step_up: far,
+            step_down: far,
+            rate: None,
+            deadband: Ticks::new(1),
+            dwell: Span::ZERO,
+            budget: None,
+            plc_low: None,
+            plc_high: None,
+            confirm: Span::from_secs(3),
+            ttl,
+        }],
+        rows: Vec::new(),
+        loops: Vec::new(),
+    };
+    let evidence = Evidence {
+        clock_backwards: false,
+        on_time: true,
+        trip: Trip::Clear,
+        mode: Mode::Auto,
+        enabled: true,
+        owned: true,
+        link: true,
+        epoch,
+        heartbeat: true,
+        bound: true,
+        warm: true,
+        inputs: true,
+        interlocks: true,
+        interlock_trips: false,
+        read_back: Some(Ticks::new(200)),
+        on_grid: true,
+        unchanged: true,
+        domain: true,
+        plc_low: None,
+        plc_high: None,
+        plc_range_unknown: false,
+        authority_permille: 1000,
+        rate_left: far,
+        rested: true,
+        budget: true,
+        approved: true,
+        idle: true,
+        now: issued,
+        seq,
+    };
+    match permit(&plan, SetpointId(0), Intent::Score, to, &evidence, &[]).decision {
+        Decision::Write(write) => write,
+        other => panic!("{other:?}"),
+    }
+}
+
+const TTL: Span = Span::from_secs(10);
+
+// --- The tests ------------------------------------------------------------------------------
+
+/// Data come in with the link, writes and life signs go out, and the register is read back at
+/// once. The socket sends without delay; without that a round trip takes 40 ms and more.
+#[test]
+fn data_in_setpoints_out() {
+    let plc = Plc::start(0, 0);
+    let mut client = Client::start(config(plc.port));
+    client.until("all first values", |client| {
+        client.link.up && (0..5).all(|tag| client.value(tag).is_some())
+    });
+    assert_eq!(client.link.epoch, 1);
+    assert!(client.holds(0, 1.0) && client.holds(1, 2.0) && client.holds(2, 100.0));
+    let first = client.samples[0];
+    assert_eq!(first.status, Status::Good);
+    assert!(first.server_time.is_some() && first.received > Mono::default());
+    let status = client.status("live", |status| status.state == LinkState::Live);
+    assert!(status.no_delay, "TCP_NODELAY is not set");
+    assert!(status.problems.is_empty() && status.keep_alive_ms <= 500.0, "{status:?}");
+
+    let mut trips = Vec::new();
+    for seq in 1..=200 {
+        let to = 101.0 + (seq % 100) as f64 * 0.5;
+        let issued = client.clock.mono();
+        client.port.write(approved(2, to, seq, 1, issued, TTL)).unwrap();
+        client.until("a write answered and read back", |client| {
+            client.acks.contains_key(&seq) && client.holds(2, to)
+        });
+        assert_eq!(client.acks.get(&seq), Some(&AckResult::Good));
+        assert!(plc.get("setpoint").is_some_and(|value| (value - to).abs() < 1e-9));
+        trips.push((client.clock.mono() - issued).as_secs_f64() * 1e3);
+    }
+    trips.sort_by(f64::total_cmp);
+    eprintln!("write, ack, read-back in scans: p50 {:.2} ms, p99 {:.2} ms", trips[100], trips[197]);
+
+    client.port.heartbeat(7);
+    client.status("a heartbeat", |status| status.counts.heartbeats == 1);
+    assert_eq!(plc.get("beat"), Some(7.0));
+    let counts = client.view.status().counts;
+    assert_eq!((counts.writes_good, counts.resubscriptions, counts.connects), (200, 0, 1));
+}
+
+/// A cut connection comes back under a new epoch with data; writes of the old epoch are dead.
+/// Regression: the library's subscriptions stay dead after every reconnect.
+#[test]
+fn data_resume_after_a_cut_connection() {
+    let plc = Plc::start(0, 0);
+    let proxy = Proxy::start(plc.port);
+    let mut client = Client::start(config(proxy.port));
+    client.data_flow(&plc, 0);
+    for round in 1..=3 {
+        let epoch = client.link.epoch;
+        assert_eq!(epoch, round);
+        proxy.cut();
+        let back = client.data_flow(&plc, epoch);
+        assert!(back < Span::from_secs(5), "{back:?}");
+        eprintln!("cut connection: data back after {} ms", back.as_millis());
+        let write = approved(4, 55.0, 100 + round, epoch, client.clock.mono(), TTL);
+        client.port.write(write).unwrap();
+        client.until("an answer", |client| client.acks.contains_key(&(100 + round)));
+        assert_eq!(client.acks.get(&(100 + round)), Some(&AckResult::NotSent));
+    }
+    assert_eq!(plc.writes.load(Ordering::SeqCst), 0);
+    assert_eq!(client.view.status().counts.resubscriptions, 3);
+}
+
+/// A killed server that comes back after a download (namespaces moved) is resolved anew, and data
+/// are back within 5 s of its return.
+#[test]
+fn data_resume_after_a_server_restart() {
+    let mut plc = Plc::start(0, 0);
+    let port = plc.port;
+    let mut client = Client::start(config(port));
+    client.data_flow(&plc, 0);
+    for download in 1..=2 {
+        let epoch = client.link.epoch;
+        let namespace = plc.namespace;
+        plc.kill();
+        client.until("the link to go down", |client| !client.link.up);
+        // Some failed attempts, so that the pauses have grown.
+        let start = client.clock.mono();
+        client.until("two seconds without a server", |client| {
+            client.clock.mono() - start > Span::from_secs(2)
+        });
+        plc = Plc::start(port, download);
+        assert_ne!(plc.namespace, namespace, "the download did not move the namespace");
+        let back = client.data_flow(&plc, epoch);
+        eprintln!("server restart: data back after {} ms", back.as_millis());
+        assert!(back < Span::from_secs(5), "{back:?}");
+        assert!(client.link.epoch > epoch);
+    }
+}
+
+/// A server that accepts and says nothing is given up within a few seconds, although no
+/// connection broke, and found again when it speaks.
+#[test]
+fn a_silent_server_is_noticed() {
+    let plc = Plc::start(0, 0);
+    let proxy = Proxy::start(plc.port);
+    let mut client = Client::start(config(proxy.port));
+    client.data_flow(&plc, 0);
+    proxy.freeze(true);
+    let noticed = client.until("the silence to be noticed", |client| !client.link.up);
+    assert!(noticed < Span::from_secs(5), "{noticed:?}");
+    proxy.freeze(false);
+    client.data_flow(&plc, 1);
+}
+
+/// Values that the server had to drop are counted by its overflow bit.
+#[test]
+fn overflow_is_counted() {
+    let plc = Plc::start(0, 0);
+    let mut slow = config(plc.port);
+    slow.publishing = Duration::from_millis(200);
+    slow.nodes[0].queue = Some(2);
+    let mut client = Client::start(slow);
+    client.until("the link", |client| client.link.up && client.value(0).is_some());
+    let mut next = 1.0;
+    client.until("an overflow", |client| {
+        for _ in 0..10 {
+            next += 1.0;
+            plc.set("value", next);
+        }
+        client.view.status().counts.overflows > 0
+    });
+    assert!(client.samples.iter().all(|sample| sample.status == Status::Good));
+}
+
+/// A tag of another type, or one that does not exist, is refused at connect; the rest works.
+#[test]
+fn a_wrong_tag_is_refused() {
+    let plc = Plc::start(0, 0);
+    let mut wrong = config(plc.port);
+    wrong.nodes[0].scalar = Some(Scalar::Int32);
+    wrong.nodes[1] = node("gone", Some(1), Purpose::Read);
+    let mut client = Client::start(wrong);
+    client.until("the link", |client| client.link.up && client.value(2).is_some());
+    let status = client.status("live", |status| status.state == LinkState::Live);
+    let said: BTreeMap<&str, &str> =
+        status.problems.iter().map(|p| (p.node.as_str(), p.what.as_str())).collect();
+    assert!(said["value"].contains("it is Double on the server"), "{said:?}");
+    assert!(said["gone"].contains("no such node"), "{said:?}");
+    assert!(client.value(0).is_none() && client.value(1).is_none());
+}
+
+/// A setpoint that may not be written stops all writes: no epoch is announced. Data flow.
+#[test]
+fn a_wrong_setpoint_stops_writes() {
+    let plc = Plc::start(0, 0);
+    let mut wrong = config(plc.port);
+    let setpoint = wrong.nodes[2].purpose;
+    wrong.nodes[0].purpose = setpoint;
+    let mut client = Client::start(wrong);
+    client.until("data", |client| client.value(1).is_some() && client.value(2).is_some());
+    let status = client.status("live", |status| status.state == LinkState::Live);
+    assert!(status.problems.iter().any(|p| p.stops_writes && p.what.contains("may not write")));
+    assert_eq!((client.link.up, client.link.epoch), (false, 0));
+    for epoch in [0, 1] {
+        let write = approved(4, 55.0, epoch, epoch, client.clock.mono(), TTL);
+        client.port.write(write).unwrap();
+        client.until("an answer", |client| client.acks.contains_key(&epoch));
+        assert_eq!(client.acks.get(&epoch), Some(&AckResult::NotSent));
+    }
+    assert_eq!(plc.writes.load(Ordering::SeqCst), 0);
+}
+
+/// Writes that are too old, of another epoch, or for a register that is none are never sent;
+/// what the server refuses comes back with its code.
+#[test]
+fn writes_die_or_are_refused() {
+    let plc = Plc::start(0, 0);
+    let mut client = Client::start(config(plc.port));
+    let now = client.clock.mono();
+    client.port.write(approved(4, 55.0, 1, 1, now, TTL)).unwrap();
+    client.until("the link", |client| client.link.up && client.value(4).is_some());
+    let now = client.clock.mono();
+    for (seq, tag, epoch, ttl) in
+        [(2, 4, 1, Span::from_nanos(1)), (3, 4, 2, TTL), (4, 0, 1, TTL), (5, 3, 1, TTL)]
+    {
+        client.port.write(approved(tag, 55.0, seq, epoch, now, ttl)).unwrap();
+    }
+    client.until("five answers", |client| client.acks.len() == 5);
+    for seq in 1..=4 {
+        assert_eq!(client.acks.get(&seq), Some(&AckResult::NotSent), "write {seq}");
+    }
+    assert_eq!(client.acks.get(&5), Some(&AckResult::Refused(0x803C_0000)));
+    assert_eq!(plc.writes.load(Ordering::SeqCst), 0);
+    // And one that may go, to see that counting works.
+    client.port.write(approved(4, 55.0, 6, 1, client.clock.mono(), TTL)).unwrap();
+    client.until("an answer", |client| client.acks.contains_key(&6));
+    assert_eq!(plc.writes.load(Ordering::SeqCst), 1);
+}
+
+/// A wrong password is tried once, not for ever; the right one opens the link.
+#[test]
+fn a_refused_user_is_not_tried_again() {
+    let plc = Plc::start(0, 0);
+    let with = |password: &str| {
+        let mut config = config(plc.port);
+        let (name, password) = ("operator".to_owned(), password.to_owned());
+        config.identity = Identity::User { name, password };
+        config
+    };
+    let client = Client::start(with("secret"));
+    let status = client.status("refused", |status| status.state == LinkState::Refused);
+    assert!(status.trouble.is_some_and(|why| !why.contains("secret")));
+    let mut client = Client::start(with("right"));
+    client.until("the link", |client| client.link.up);
+}
+
+/// Without an audit no write leaves the house, and a full queue never blocks the scan: both are
+/// answered. A confirmed write is measured from its change.
+#[test]
+fn dispatch_holds_writes_back() {
+    let clock = Clock::start();
+    let (intake, mut batch) = Intake::new(1, clock);
+    let (port, mut queue, _beats) = Port::open_ended();
+    let mut dispatch = Dispatch {
+        port: Some(port),
+        store: None,
+        intake: intake.clone(),
+        watchers: Arc::default(),
+        orders: Arc::default(),
+        stopwatch: Stopwatch::default(),
+        counts: DispatchCounts::default(),
+    };
+    let now = clock.now();
+    let write = |seq| Action::Write(approved(4, 55.0, seq, 1, now.mono, TTL));
+    dispatch.carry_out(now, None, false, std::iter::once(write(1)));
+    assert!(queue.try_recv().is_err());
+    let full = plc::WRITES_MAX as u64;
+    dispatch.carry_out(now, Some(now.mono), true, (2..=full + 2).map(write));
+    assert_eq!((dispatch.counts.writes, dispatch.counts.writes_held_back), (full, 2));
+    assert!(intake.wait(&mut batch, None, Span::from_secs(1)));
+    let acks: Vec<(u64, AckResult)> = batch.acks.iter().map(|a| (a.write, a.result)).collect();
+    assert_eq!(acks, [(1, AckResult::NotSent), (full + 2, AckResult::NotSent)]);
+
+    let row = Record::Ledger(LedgerRow {
+        write: 2,
+        setpoint: SetpointId(0),
+        desired: 55.0,
+        limited: Ticks::new(110),
+        sent: Ticks::new(110),
+        issued: now.mono,
+        acknowledged: Some(now.mono),
+        read_back: Some(Ticks::new(110)),
+        confirmed: Some(now.mono),
+        fate: Fate::Confirmed,
+    });
+    let seen = dispatch.watchers.subscribe();
+    let later = Now { mono: now.mono + Span::from_millis(12), utc: now.utc };
+    dispatch.carry_out(later, None, true, std::iter::once(Action::Record(row)));
+    assert_eq!(seen.try_recv(), Ok(Seen::Record(now.utc, row)));
+    let summary = dispatch.stopwatch.histogram.summary();
+    assert!(summary.count == 1 && (summary.max_ms - 12.0).abs() < 1e-9, "{summary:?}");
+}
