@@ -307,3 +307,105 @@ fn examples_of_the_help_work() {
         assert_eq!(code(&output), 0, "{args:?}: {}{}", out(&output), err(&output));
     }
 }
+
+/// A started command that is ended with the test.
+struct Running(std::process::Child);
+
+impl Running {
+    fn start(dir: &Path, args: &[&str]) -> Self {
+        let mut command = command(dir, args);
+        command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        Self(command.spawn().unwrap())
+    }
+
+    /// Reads what it says until a line has `word`; the rest is read to nowhere.
+    fn says(&mut self, word: &str) -> String {
+        use std::io::{BufRead, BufReader};
+        let mut lines = BufReader::new(self.0.stderr.take().unwrap()).lines();
+        let mut seen = Vec::new();
+        for line in lines.by_ref() {
+            let line = line.unwrap();
+            if line.contains(word) {
+                std::thread::spawn(move || lines.for_each(drop));
+                return line;
+            }
+            seen.push(line);
+        }
+        panic!("{word:?} was never said: {seen:#?}");
+    }
+
+    /// Ctrl-C, and its exit code.
+    fn interrupt(mut self) -> Option<i32> {
+        let pid = nix::unistd::Pid::from_raw(self.0.id().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Asks the service until `fits`, at most 3000 times.
+fn status_until(dir: &Path, fits: impl Fn(&Value) -> bool) -> Value {
+    let mut last = Value::Null;
+    for _ask in 0..3000 {
+        last = json(&run(dir, &["status", "--format", "json"]));
+        if fits(&last) {
+            return last;
+        }
+    }
+    panic!("the status never fitted: {last:#}");
+}
+
+/// The starter against the simulator, as its help says: SHADOW at the start, raised by the user who
+/// runs it, taken back by hand; every order in the audit trail; Ctrl-C ends it with 130.
+#[test]
+fn the_service_runs_the_starter_and_takes_orders() {
+    let scratch = Scratch::new("service");
+    let dir = &scratch.0;
+    assert_eq!(code(&run(dir, &["init", "."])), 0);
+    let mut simulator = Running::start(dir, &["simulate", "--speed", "200", "--port", "0"]);
+    let line = simulator.says("opc.tcp://");
+    let url = line.split_whitespace().find(|word| word.starts_with("opc.tcp://")).unwrap();
+    let path = dir.join("plc-configs/press-4.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config.replace("opc.tcp://127.0.0.1:4855", url)).unwrap();
+
+    let mut service = Running::start(dir, &["run"]);
+    service.says("runs recipe starter");
+    let status = status_until(dir, |s| s["link"]["up"] == true && s["part"].as_i64() > Some(0));
+    assert_eq!(status["schema"], "trimloop.status/1");
+    assert_eq!(status["loops"][0]["mode"], "shadow");
+    assert_eq!(status["records_sound"], true);
+    let table = out(&run(dir, &["status"]));
+    assert!(table.contains("SHADOW") && table.contains("weight"), "{table}");
+
+    // A second service on the same data is refused, and says so.
+    let second = run(dir, &["run"]);
+    assert_eq!(code(&second), 4, "{}", err(&second));
+    assert!(err(&second).contains("TL0701"), "{}", err(&second));
+
+    let raise = ["loop", "auto", "weight", "--yes", "--reason", "trial", "--format", "json"];
+    let object = json(&run(dir, &raise));
+    assert_eq!((&object["schema"], &object["ok"]), (&"trimloop.loop/1".into(), &true.into()));
+    status_until(dir, |s| s["loops"][0]["asked"] == "auto");
+    let output = run(dir, &["loop", "hold", "wieght", "--reason", "door"]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("TL0904"), "{}", err(&output));
+    let output = run(dir, &["loop", "manual", "weight", "--reason", "mould change"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(out(&output).contains("MANUAL"), "{}", out(&output));
+    status_until(dir, |s| s["loops"][0]["asked"] == "shadow");
+
+    assert_eq!(service.interrupt(), Some(130));
+    assert!(!dir.join("trimloop/control.sock").exists());
+    let state = rusqlite::Connection::open(dir.join("data/state.db")).unwrap();
+    let entries = trimloop::store::verify_audit(&state).unwrap().unwrap();
+    assert!(entries >= 6, "{entries}");
+    trimloop::journal::verify(&dir.join("data/journal")).unwrap().unwrap();
+    assert_eq!(simulator.interrupt(), Some(130));
+}

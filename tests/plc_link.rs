@@ -4,7 +4,10 @@
 //! alone. Regression tests of both workarounds of the OPC UA library are here: `TCP_NODELAY`,
 //! and subscriptions that stay dead after a reconnect.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its assumptions do")]
+#![expect(clippy::unwrap_used, reason = "a test ends where its assumptions do")]
+
+#[path = "support/link.rs"]
+mod link;
 
 use std::collections::BTreeMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use link::{Client, TTL, approved, grid};
 use opcua::server::address_space::VariableBuilder;
 use opcua::server::diagnostics::NamespaceMetadata;
 use opcua::server::node_manager::memory::{SimpleNodeManager, simple_node_manager};
@@ -24,26 +28,21 @@ use opcua::types::{
 use tokio::runtime::Runtime;
 use trimloop::clock::Clock;
 use trimloop::dispatch::{Dispatch, DispatchCounts, Seen};
-use trimloop::intake::{Batch, Intake};
+use trimloop::intake::Intake;
 use trimloop::latency::Stopwatch;
 use trimloop::plc::{
-    self, Identity, LinkConfig, LinkState, LinkStatus, NodeConfig, Port, Purpose, Scalar, Security,
-    View,
+    self, Identity, LinkConfig, LinkState, NodeConfig, Port, Purpose, Scalar, Security,
 };
-use trimloop_core::guard::{ApprovedWrite, Decision, Evidence, Intent, permit};
 use trimloop_core::ledger::Fate;
-use trimloop_core::mode::{Mode, Trip};
-use trimloop_core::plan::{Cut, CyclePlan, LinkPlan, Plan, SetpointId, SetpointPlan, TagPlan};
+use trimloop_core::plan::SetpointId;
 use trimloop_core::record::{LedgerRow, Record};
-use trimloop_core::scan::{AckResult, Action, Link};
-use trimloop_core::tag::{Sample, Status, TagId, Value};
+use trimloop_core::scan::{AckResult, Action};
+use trimloop_core::tag::{Status, TagId};
 use trimloop_core::time::{Mono, Now, Span};
-use trimloop_core::unit::{Grid, Ticks};
+use trimloop_core::unit::Ticks;
 use trimloop_recipe::plc_config::{Address, Identifier, Segment};
 
 const URI: &str = "urn:trimloop:test";
-/// Generous: a loaded machine is not a broken one. Promises have deadlines of their own.
-const LONG: Duration = Duration::from_secs(20);
 const PUBLISHING: Duration = Duration::from_millis(10);
 
 // --- The server -----------------------------------------------------------------------------
@@ -241,78 +240,9 @@ fn forward(mut from: TcpStream, mut into: TcpStream, frozen: &AtomicBool) {
     into.shutdown(Shutdown::Both).ok();
 }
 
-// --- The client -----------------------------------------------------------------------------
-
-struct Client {
-    runtime: Runtime,
-    intake: Intake,
-    batch: Batch,
-    port: Port,
-    view: View,
-    stop: tokio::sync::watch::Sender<bool>,
-    clock: Clock,
-    last: Mono,
-    link: Link,
-    samples: Vec<Sample>,
-    acks: BTreeMap<u64, AckResult>,
-}
+// --- The client ---------------------------------------------------------------------------
 
 impl Client {
-    fn start(config: LinkConfig) -> Self {
-        let runtime = Runtime::new().unwrap();
-        let clock = Clock::start();
-        let (intake, batch) = Intake::new(config.nodes.len(), clock);
-        let link = plc::link(config, intake.clone()).unwrap();
-        for (_, task) in link.tasks {
-            runtime.spawn(task);
-        }
-        Self {
-            runtime,
-            intake,
-            batch,
-            port: link.port,
-            view: link.view,
-            stop: link.stop,
-            clock,
-            last: clock.mono(),
-            link: Link::default(),
-            samples: Vec::new(),
-            acks: BTreeMap::new(),
-        }
-    }
-
-    /// Scans until `wanted` holds; how long that took.
-    fn until(&mut self, what: &str, mut wanted: impl FnMut(&mut Self) -> bool) -> Span {
-        let start = self.clock.mono();
-        loop {
-            assert!(self.intake.wait(&mut self.batch, Some(self.last), Span::from_millis(20)));
-            self.last = self.clock.mono();
-            self.link = self.batch.link;
-            self.samples.extend_from_slice(&self.batch.changes);
-            self.acks.extend(self.batch.acks.iter().map(|ack| (ack.write, ack.result)));
-            if wanted(self) {
-                return self.last - start;
-            }
-            let waited = self.last - start;
-            let status = self.view.status();
-            assert!(waited < Span::from_secs(20), "{what} within 20 s; {status:?}");
-        }
-    }
-
-    fn value(&self, tag: u16) -> Option<f64> {
-        let newest = self.samples.iter().rev().find(|sample| sample.tag == TagId(tag))?;
-        newest.value.map(Value::as_f64)
-    }
-
-    fn holds(&self, tag: u16, wanted: f64) -> bool {
-        self.value(tag).is_some_and(|value| (value - wanted).abs() < 1e-9)
-    }
-
-    fn status(&self, what: &str, wanted: impl Fn(&LinkStatus) -> bool) -> LinkStatus {
-        let result = self.runtime.block_on(self.view.wait_for(LONG, wanted));
-        result.unwrap_or_else(|status| panic!("{what}: {status:?}"))
-    }
-
     /// Counts `value` up until the link delivers it under an epoch after `after`.
     fn data_flow(&mut self, plc: &Plc, after: u64) -> Span {
         let mut next = 1000.0;
@@ -325,16 +255,6 @@ impl Client {
             arrived
         })
     }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.stop.send_replace(true);
-    }
-}
-
-fn grid() -> Grid {
-    Grid::new(5, 1).unwrap()
 }
 
 fn node(name: &str, tag: Option<u16>, purpose: Purpose) -> NodeConfig {
@@ -384,108 +304,6 @@ fn config(port: u16) -> LinkConfig {
         pki_dir: std::env::temp_dir().join("trimloop-test-client-pki"),
     }
 }
-
-/// A write as the guard makes it.
-fn approved(tag: u16, to: f64, seq: u64, epoch: u64, issued: Mono, ttl: Span) -> ApprovedWrite {
-    let tag_plan = |name: &str| TagPlan {
-        name: name.to_owned(),
-        unit: "bar".to_owned(),
-        range: None,
-        rate_max: None,
-        resolution: 0.0,
-        spike: false,
-        frozen_after: 0,
-        stale_after: None,
-        accept_uncertain: false,
-    };
-    let far = Ticks::new(1000);
-    let plan = Plan {
-        name: "test".to_owned(),
-        revision: 1,
-        hash: [0; 32],
-        tags: REGISTERS.iter().map(|(name, ..)| tag_plan(name)).collect(),
-        period: Span::from_millis(100),
-        cycle: CyclePlan {
-            cut: Cut::Every(Span::from_secs(1)),
-            warm_up: 0,
-            running: None,
-            latch: Span::ZERO,
-        },
-        link: LinkPlan {
-            stale_after: Span::from_secs(2),
-            heartbeat: None,
-            enable: None,
-            clock: None,
-            clock_step_max: Span::from_secs(600),
-            skew_max: Span::from_secs(2),
-        },
-        bindings: Vec::new(),
-        features: Vec::new(),
-        models: Vec::new(),
-        signatures: Vec::new(),
-        interlocks: Vec::new(),
-        characteristics: Vec::new(),
-        setpoints: vec![SetpointPlan {
-            name: "setpoint".to_owned(),
-            unit: "bar".to_owned(),
-            tag: TagId(tag),
-            grid: grid(),
-            baseline: Ticks::new(200),
-            low: Ticks::new(0),
-            high: Ticks::new(400),
-            trim_max: far,
-            step_up: far,
-            step_down: far,
-            rate: None,
-            deadband: Ticks::new(1),
-            dwell: Span::ZERO,
-            budget: None,
-            plc_low: None,
-            plc_high: None,
-            confirm: Span::from_secs(3),
-            ttl,
-        }],
-        rows: Vec::new(),
-        loops: Vec::new(),
-    };
-    let evidence = Evidence {
-        clock_backwards: false,
-        on_time: true,
-        trip: Trip::Clear,
-        mode: Mode::Auto,
-        enabled: true,
-        owned: true,
-        link: true,
-        epoch,
-        heartbeat: true,
-        bound: true,
-        warm: true,
-        inputs: true,
-        interlocks: true,
-        interlock_trips: false,
-        read_back: Some(Ticks::new(200)),
-        on_grid: true,
-        unchanged: true,
-        domain: true,
-        plc_low: None,
-        plc_high: None,
-        plc_range_unknown: false,
-        authority_permille: 1000,
-        rate_left: far,
-        rested: true,
-        budget: true,
-        approved: true,
-        idle: true,
-        now: issued,
-        seq,
-    };
-    match permit(&plan, SetpointId(0), Intent::Score, to, &evidence, &[]).decision {
-        Decision::Write(write) => write,
-        other => panic!("{other:?}"),
-    }
-}
-
-const TTL: Span = Span::from_secs(10);
 
 // --- The tests ------------------------------------------------------------------------------
 

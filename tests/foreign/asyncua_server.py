@@ -154,6 +154,11 @@ class ReportedWrites(AttributeService):
             else None
         )
         code = self.cell.refused.get(tag.id) if tag else None
+        bare = (
+            item.Value.StatusCode is None
+            and item.Value.SourceTimestamp is None
+            and item.Value.ServerTimestamp is None
+        )
         if code is None and tag and (item.Value.Value is None or item.Value.Value.is_array):
             # asyncua compares the element type only and would store an array.
             code = ua.StatusCode(ua.StatusCodes.BadTypeMismatch)
@@ -171,7 +176,7 @@ class ReportedWrites(AttributeService):
             value = item.Value.Value.Value if item.Value.Value is not None else None
             value = [to_json(v) for v in value] if isinstance(value, list) else to_json(value)
             if code.is_good():
-                emit("write", id=tag.id, value=value, t_ms=wall_ms())
+                emit("write", id=tag.id, value=value, bare=bare, t_ms=wall_ms())
                 await self.cell.echo_write(tag)
             else:
                 emit("write_refused", id=tag.id, value=value, code=code.name, t_ms=wall_ms())
@@ -476,6 +481,7 @@ async def main():
     parser.add_argument(
         "--publish-min-ms", type=float, default=1.0, help="smallest publishing interval"
     )
+    parser.add_argument("--tags", help="file with the tags of an `add`, there before it listens")
     parser.add_argument("--scratch", help="unused; the other server needs it")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
@@ -495,6 +501,9 @@ async def main():
     )
     cell = Cell(server, namespace_index, folder)
     server.iserver.attribute_service = ReportedWrites(server.iserver.aspace, cell)
+    if options.tags:
+        with open(options.tags, encoding="utf-8") as file:
+            await cell.add({"tags": json.load(file)})
     await server.start()
     emit(
         "ready",

@@ -172,10 +172,13 @@ class Cell {
     variable.writeValue = (context, dataValue, ...rest) => {
       const done = rest.pop();
       const value = toJson(fromWire(dataValue.value));
+      const { statusCode, sourceTimestamp, serverTimestamp } = dataValue;
+      // The library does not tell a missing status from Good.
+      const bare = statusCode.isGood() && !sourceTimestamp && !serverTimestamp;
       const finish = (error, code) => {
         const t_ms = Date.now();
         if (!error && code.isGood()) {
-          emit("write", { id: tag.id, value, t_ms });
+          emit("write", { id: tag.id, value, bare, t_ms });
           for (const target of this.echoes.get(tag.id) ?? [])
             this.setOne(target, tag.value, new Date());
         } else {
@@ -478,6 +481,7 @@ async function main() {
     options: {
       port: { type: "string", default: "0" },
       "publish-min-ms": { type: "string", default: "1" },
+      tags: { type: "string" },
       scratch: { type: "string" },
     },
   });
@@ -519,6 +523,8 @@ async function main() {
     organizedBy: addressSpace.rootFolder.objects,
     typeDefinition: "BaseObjectType",
   });
+  const cell = new Cell(namespace, folder);
+  if (options.tags) cell.add({ tags: JSON.parse(readFileSync(options.tags, "utf8")) });
   await server.start();
   const { port } = server.endpoints[0];
   emit("ready", {
@@ -527,7 +533,6 @@ async function main() {
     kind: "node-opcua",
     namespace_index: namespace.index,
   });
-  const cell = new Cell(namespace, folder);
   await serveCommands(cell);
   cell.stop();
   await server.shutdown(0);

@@ -231,8 +231,10 @@ impl Cell {
                 self.out.must(Record::Ledger(row));
             }
         }
-        for state in &mut self.loops {
-            state.release();
+        for (index, state) in (0_u16..).zip(&mut self.loops) {
+            if let Some(reason) = state.release() {
+                self.out.must_tell(What::Latched(LoopId(index), reason));
+            }
         }
     }
 
@@ -262,8 +264,10 @@ impl Cell {
             }
         });
         if rebound && self.interlocks.bound() {
-            // Another product ran, or the service has just started: estimators wait.
             self.cycles.disturb();
+        }
+        if self.interlocks.came_back() {
+            // Another product ran: its setpoints are gone, whatever stands now is the new start.
             for state in &mut self.loops {
                 state.effect.forget();
             }
@@ -286,19 +290,20 @@ impl Cell {
 
     /// Reads every setpoint back and settles what is pending.
     fn observe_registers(&mut self) {
-        let bound = self.interlocks.bound();
+        // While another product runs, whoever sets it up owns its setpoints.
+        let ours_to_watch = !self.interlocks.other();
         for index in 0..self.registers.len() {
             self.read_register(index);
             let read = self.read.get(index).copied().flatten();
             let owner = self.loop_of(index).and_then(|l| self.loops.get(l)).map(|l| l.owner);
-            let ours = bound && owner != Some(Owner::Unknown);
+            let ours = ours_to_watch && owner != Some(Owner::Unknown);
             let (Some(register), Some(limits)) =
                 (self.registers.get_mut(index), self.plan.setpoints.get(index))
             else {
                 continue;
             };
             let found = register.observe(limits, read, self.now.mono, ours);
-            let held = register.may_hold(read.map(|r| r.ticks));
+            let held = register.may_hold(read.map(|r| r.stand));
             if let Some(slot) = self.may_hold.get_mut(index) {
                 *slot = held;
             }
@@ -316,15 +321,14 @@ impl Cell {
             let reading = self.image.reading(&self.plan, limits.tag);
             let value = reading.value.as_f64();
             let good = self.link_live && reading.quality.is_good();
-            let ticks = limits.grid.nearest(value).filter(|_| good)?;
-            let on_grid = limits.grid.holds(value);
-            Some(ReadBack { ticks, on_grid, received: reading.received })
+            let stand = limits.grid.stand(value).filter(|_| good)?;
+            Some(ReadBack { stand, received: reading.received })
         });
         if let Some(slot) = self.read.get_mut(index) {
             *slot = read;
         }
         if let Some(slot) = self.ticks.get_mut(index) {
-            *slot = read.map(|r| r.ticks);
+            *slot = read.map(|r| r.stand.nearest());
         }
     }
 
@@ -343,10 +347,16 @@ impl Cell {
             Finding::Foreign(ticks) => {
                 let id = u16::try_from(setpoint).unwrap_or(u16::MAX);
                 self.out.must_tell(What::ExternalChange(SetpointId(id), ticks));
-                if let Some(state) = self.loops.get_mut(index) {
-                    state.yield_to_operator();
-                }
+                self.yield_to_operator(index);
             }
+        }
+    }
+
+    /// A person moved the setpoint, or took the loop.
+    fn yield_to_operator(&mut self, index: usize) {
+        if let Some(reason) = self.loops.get_mut(index).and_then(LoopState::yield_to_operator) {
+            let id = LoopId(u16::try_from(index).unwrap_or(u16::MAX));
+            self.out.must_tell(What::Latched(id, reason));
         }
     }
 

@@ -25,9 +25,11 @@ const RIVALS: [f64; 2] = [-1.0, 4.0];
 const CONTRADICTION: f64 = 2.5;
 /// Moves needed before a rival is believed.
 const MOVES_MIN: u32 = 6;
-/// A label, or a change from label to label, beyond this is an outlier [half tolerances]: a short
-/// shot or a slip of the scale says nothing about the moves.
+/// A label, or a change from label to label, beyond this is odd [half tolerances]: a short shot or
+/// a slip of the scale says nothing about the moves. Errors that count are clipped there.
 const OUTLIER: f64 = 4.0;
+/// Odd labels running that are left out.
+const ODD_MAX: u32 = 16;
 /// Weight of older moves.
 const MEMORY: f64 = 0.9;
 /// Least mean square left by the right gain over [`MOVES_MIN`] moves [half tolerances squared]:
@@ -74,6 +76,8 @@ pub struct Effect {
     judged: usize,
     missing: bool,
     oscillating: bool,
+    /// Odd labels running.
+    odd: u32,
     before: Option<Labelled>,
     moves: u32,
     left: f64,
@@ -98,6 +102,7 @@ impl Effect {
             judged: 0,
             missing: false,
             oscillating: false,
+            odd: 0,
             before: None,
             moves: 0,
             left: 0.0,
@@ -124,11 +129,11 @@ impl Effect {
             self.restart();
             return Some(Finding::Contradicted);
         }
-        if !trimmed || libm::fabs(error) > OUTLIER {
+        if !trimmed || self.odd(error) {
             return None;
         }
         if let Some(slot) = self.errors.get_mut(self.next) {
-            *slot = error;
+            *slot = error.clamp(-OUTLIER, OUTLIER);
         }
         self.next = (self.next + 1) % WINDOW_MAX;
         self.fresh = (self.fresh + 1).min(WINDOW_MAX);
@@ -143,8 +148,7 @@ impl Effect {
         if self.judged < labels {
             return None;
         }
-        let mean = self.newest(labels).map(libm::fabs).sum::<f64>() / labels as f64;
-        if mean > plan.worse_than && !self.improves(labels) {
+        if self.median(0, labels) > plan.worse_than && !self.improves(labels) {
             return Some(self.missed());
         }
         let window = usize::from(plan.oscillation_window).clamp(labels, WINDOW_MAX);
@@ -160,9 +164,29 @@ impl Effect {
     /// disturbance that is being worked off is no missing effect.
     fn improves(&self, labels: usize) -> bool {
         let half = labels / 2;
-        let newer: f64 = self.newest(half).map(libm::fabs).sum();
-        let both: f64 = self.newest(2 * half).map(libm::fabs).sum();
-        newer < 0.75 * (both - newer)
+        self.median(0, half) < 0.75 * self.median(half, half)
+    }
+
+    /// Median distance from target of `n` labels, `skip` back from the newest [half tolerances].
+    /// The median, because a short shot now and then says nothing about the moves.
+    fn median(&self, skip: usize, n: usize) -> f64 {
+        let mut sorted = [0.0; WINDOW_MAX];
+        let mut count = 0;
+        for (slot, error) in sorted.iter_mut().zip(self.newest(skip + n).skip(skip)) {
+            *slot = libm::fabs(error);
+            count += 1;
+        }
+        let Some(known) = sorted.get_mut(..count) else { return 0.0 };
+        known.sort_unstable_by(f64::total_cmp);
+        let (low, high) = (known.get((count.max(1) - 1) / 2), known.get(count / 2));
+        f64::midpoint(low.copied().unwrap_or(0.0), high.copied().unwrap_or(0.0))
+    }
+
+    /// Whether a label is left out as odd. A process that makes short shots for a while is not
+    /// lost; one that stands that far off for [`ODD_MAX`] labels running is.
+    fn odd(&mut self, error: f64) -> bool {
+        self.odd = if libm::fabs(error) > OUTLIER { self.odd.saturating_add(1) } else { 0 };
+        self.odd > 0 && self.odd <= ODD_MAX
     }
 
     fn missed(&mut self) -> Finding {
@@ -196,11 +220,11 @@ impl Effect {
         self.moves >= MOVES_MIN && rival_wins && self.left > LEFT_MIN * f64::from(MOVES_MIN)
     }
 
-    /// Mean distance from target of the newest `n` labels [half tolerances]; `None` when fewer
+    /// Median distance from target of the newest `n` labels [half tolerances]; `None` when fewer
     /// are known since the last finding.
-    pub fn mean_error(&self, n: u8) -> Option<f64> {
+    pub fn distance(&self, n: u8) -> Option<f64> {
         let n = usize::from(n).clamp(1, WINDOW_MAX);
-        (self.fresh >= n).then(|| self.newest(n).map(libm::fabs).sum::<f64>() / n as f64)
+        (self.fresh >= n).then(|| self.median(0, n))
     }
 
     fn newest(&self, n: usize) -> impl Iterator<Item = f64> + '_ {
@@ -352,6 +376,17 @@ mod tests {
         let noise: std::vec::Vec<f64> =
             (0..40).map(|i| if i % 2 == 0 { 0.8 } else { -0.8 }).collect();
         assert_eq!(findings(&noise), []);
+    }
+
+    /// Short shots among good labels say nothing; a loop that stands far off for good does.
+    #[test]
+    fn odd_labels() {
+        let shorts: std::vec::Vec<f64> =
+            (0..60).map(|i| if i % 3 == 0 { 0.2 } else { -7.0 }).collect();
+        assert_eq!(findings(&shorts), []);
+        let lost = findings(&[-7.0; 40]);
+        assert_eq!(lost[0], (19, Finding::Missing));
+        assert_eq!(lost[1], (23, Finding::MissingAgain));
     }
 
     /// NaN is no label.

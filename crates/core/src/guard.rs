@@ -32,7 +32,7 @@ use crate::mode::{Mode, Trip, TripReason};
 use crate::plan::{Plan, Rate, SetpointId, SetpointPlan};
 use crate::tag::TagId;
 use crate::time::{Mono, Span};
-use crate::unit::Ticks;
+use crate::unit::{Stand, Ticks};
 
 /// One permitted move of one setpoint. Made here and nowhere else, carried out once.
 #[derive(Debug, PartialEq)]
@@ -325,11 +325,8 @@ pub struct Evidence {
     pub interlocks: bool,
     /// One that trips is open.
     pub interlock_trips: bool,
-    /// Register as read back: Good and fresh, the nearest tick.
-    pub read_back: Option<Ticks>,
-    /// It stands on that tick; else up to half a tick beside, and a move is cut one tick shorter
-    /// so that step and rate hold from where it really is.
-    pub on_grid: bool,
+    /// Register as read back: Good and fresh.
+    pub read_back: Option<Stand>,
     /// It equals what was last written or adopted.
     pub unchanged: bool,
     /// Model known and in domain.
@@ -408,8 +405,8 @@ pub fn rate_allowance(rate: Option<Rate>, elapsed: Span, used: Ticks) -> Ticks {
 /// Decides one proposal.
 ///
 /// - `desired`: [setpoint unit]; may be anything, non-finite included.
-/// - `registers`: `[setpoints]`, for each setpoint the two values it may hold now (equal unless a
-///   write is pending), `None` = unknown; used for the joint limits.
+/// - `registers`: `[setpoints]`, for each setpoint the lowest and highest value it may hold now
+///   (equal unless a write is pending), `None` = unknown; used for the joint limits.
 pub fn permit(
     plan: &Plan,
     setpoint: SetpointId,
@@ -443,20 +440,24 @@ pub fn permit(
             Limited::To(to, by) => {
                 cut = by;
                 limited = Some(to);
-                let on_grid = evidence.on_grid;
-                move_checks(
-                    plan,
-                    setpoint,
-                    limits,
-                    intent,
-                    from,
-                    to,
-                    by,
-                    on_grid,
-                    registers,
-                    &mut failed,
-                );
+                let distance = from.distance(to);
+                let too_small = match intent {
+                    // The last move of a ramp may be shorter than the deadband: it must arrive.
+                    Intent::Return => distance == Ticks::ZERO,
+                    Intent::Score | Intent::Label => {
+                        distance < limits.deadband || distance == Ticks::ZERO
+                    }
+                };
+                if too_small {
+                    let why = if by == Cut::Rate { Reason::Rate } else { Reason::Deadband };
+                    failed.insert(why);
+                }
+                let rows = rows_hold(plan, setpoint, intent, from, to, registers);
+                if !rows && !broken(Mutant::Rows) {
+                    failed.insert(Reason::JointLimit);
+                }
             }
+            Limited::Nowhere => failed.insert(Reason::Rate),
             Limited::Empty => empty = true,
             Limited::Outside => failed.insert(Reason::OutsideLimits),
         }
@@ -499,34 +500,6 @@ fn conditions(intent: Intent, e: &Evidence) -> FailedChecks {
     check(is_return || e.mode != Mode::Advisory || e.approved, Reason::Approval);
     check(e.idle || broken(Mutant::Pending), Reason::Pending);
     failed
-}
-
-/// Checks 12 and 15, and what is left of 11.
-#[expect(clippy::too_many_arguments, reason = "the move and the two things it is held against")]
-fn move_checks(
-    plan: &Plan,
-    setpoint: SetpointId,
-    limits: &SetpointPlan,
-    intent: Intent,
-    from: Ticks,
-    to: Ticks,
-    cut: Cut,
-    on_grid: bool,
-    registers: &[Option<(Ticks, Ticks)>],
-    failed: &mut FailedChecks,
-) {
-    let distance = (to - from).abs();
-    let too_small = match intent {
-        // The last move of a ramp may be shorter than the deadband: it must arrive.
-        Intent::Return => distance == Ticks::ZERO && on_grid,
-        Intent::Score | Intent::Label => distance < limits.deadband || distance == Ticks::ZERO,
-    };
-    if too_small {
-        failed.insert(if cut == Cut::Rate { Reason::Rate } else { Reason::Deadband });
-    }
-    if !rows_hold(plan, setpoint, intent, from, to, registers) && !broken(Mutant::Rows) {
-        failed.insert(Reason::JointLimit);
-    }
 }
 
 /// Puts the failed checks into one decision.
@@ -576,7 +549,7 @@ fn decide(
                 epoch: e.epoch,
                 setpoint,
                 tag: limits.tag,
-                from,
+                from: from.nearest(),
                 to,
                 value: limits.grid.value(to),
                 issued: e.now,
@@ -607,6 +580,8 @@ enum Limited {
     Empty,
     /// The register stands outside the limits.
     Outside,
+    /// The rate limit leaves no tick to go to.
+    Nowhere,
 }
 
 /// Checks 10 and 11: clamps, step, rate.
@@ -614,7 +589,7 @@ fn limit(
     limits: &SetpointPlan,
     intent: Intent,
     e: &Evidence,
-    from: Ticks,
+    from: Stand,
     wanted: Ticks,
 ) -> Limited {
     let trim_low = limits.baseline - limits.trim_max;
@@ -633,7 +608,7 @@ fn limit(
     if low > high {
         return Limited::Empty;
     }
-    if from < low || from > high {
+    if from.low() < low || from.high() > high {
         return Limited::Outside;
     }
 
@@ -664,14 +639,16 @@ fn limit(
     clamp(&mut to, low, high, Cut::Plc);
     clamp(&mut to, limits.baseline - reduced, limits.baseline + reduced, Cut::Authority);
     clamp(&mut to, low, high, Cut::Plc);
-    let beside = Ticks::new(i64::from(!e.on_grid));
-    let inside = |ticks: Ticks| (ticks - beside).max(Ticks::ZERO);
+    // From beside the grid a move is counted from the far neighbour.
     if !broken(Mutant::Step) {
-        clamp(&mut to, from - inside(step_down), from + inside(step_up), Cut::Step);
+        clamp(&mut to, from.high() - step_down, from.low() + step_up, Cut::Step);
     }
     if !broken(Mutant::Rate) {
-        let left = inside(e.rate_left);
-        clamp(&mut to, from - left, from + left, Cut::Rate);
+        let (lo, hi) = (from.high() - e.rate_left, from.low() + e.rate_left);
+        if lo > hi {
+            return Limited::Nowhere;
+        }
+        clamp(&mut to, lo, hi, Cut::Rate);
     }
     Limited::To(to, cut)
 }
@@ -691,7 +668,7 @@ fn rows_hold(
     plan: &Plan,
     setpoint: SetpointId,
     intent: Intent,
-    from: Ticks,
+    from: Stand,
     to: Ticks,
     registers: &[Option<(Ticks, Ticks)>],
 ) -> bool {
@@ -699,7 +676,8 @@ fn rows_hold(
         let Some(&(_, own)) = row.weights.iter().find(|(s, _)| *s == setpoint) else {
             return true;
         };
-        let change = i128::from(own) * i128::from((to - from).count());
+        let worst = if own < 0 { from.high() } else { from.low() };
+        let change = i128::from(own) * i128::from((to - worst).count());
         if intent == Intent::Return && change <= 0 {
             return true;
         }

@@ -10,10 +10,16 @@ use crate::plan::{Condition, InterlockId, LoopPlan, Plan};
 
 /// State of all interlocks and bindings in one scan.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts about one scan")]
 pub struct Interlocks {
     closed: Vec<bool>,
     bound: Vec<bool>,
     running: bool,
+    /// A binding tag is readable and holds another value.
+    other: bool,
+    /// It did, and all bindings hold since this scan.
+    came_back: bool,
+    away: bool,
 }
 
 /// A change, for events.
@@ -32,6 +38,9 @@ impl Interlocks {
             closed: vec![false; plan.interlocks.len()],
             bound: vec![false; plan.bindings.len()],
             running: false,
+            other: false,
+            came_back: false,
+            away: false,
         }
     }
 
@@ -48,12 +57,21 @@ impl Interlocks {
                 changed(Change::Interlock(InterlockId(i), closed));
             }
         }
+        self.other = false;
         for (i, (binding, was)) in (0_u16..).zip(plan.bindings.iter().zip(&mut self.bound)) {
-            let bound = image.good_int(plan, binding.tag) == Some(binding.equals);
+            let value = image.good_int(plan, binding.tag);
+            let bound = value == Some(binding.equals);
+            // A tag that cannot be read is no other product: nothing is written, nothing adopted.
+            self.other |= value.is_some() && !bound;
             if bound != *was {
                 *was = bound;
                 changed(Change::Binding(i, bound));
             }
+        }
+        self.away |= self.other;
+        self.came_back = self.away && self.bound.iter().all(|b| *b);
+        if self.came_back {
+            self.away = false;
         }
         self.running = match plan.cycle.running {
             None => true,
@@ -69,6 +87,16 @@ impl Interlocks {
     /// Whether product, recipe and machine state are the ones the plan was made for.
     pub fn bound(&self) -> bool {
         self.bound.iter().all(|b| *b)
+    }
+
+    /// Whether another product, recipe or machine state is known to be there.
+    pub fn other(&self) -> bool {
+        self.other
+    }
+
+    /// Whether ours came back in this scan, after another was there.
+    pub fn came_back(&self) -> bool {
+        self.came_back
     }
 
     /// Whether every interlock of the loop is closed.

@@ -16,7 +16,7 @@ use crate::plan::{Rate, SetpointPlan};
 use crate::record::LedgerRow;
 use crate::scan::{Ack, AckResult};
 use crate::time::{Mono, Process, Span};
-use crate::unit::Ticks;
+use crate::unit::{Stand, Ticks};
 
 /// Where a write stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,10 +54,8 @@ const MOVES: usize = crate::plan::BUDGET_MAX as usize;
 /// A register as read back in this scan: Good and fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadBack {
-    /// The nearest tick.
-    pub ticks: Ticks,
-    /// Whether the value lies on that tick. A person or a clamping PLC may leave it beside.
-    pub on_grid: bool,
+    /// Where it stands.
+    pub stand: Stand,
     /// When it was received.
     pub received: Mono,
 }
@@ -78,21 +76,29 @@ pub enum Finding {
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     write: u64,
-    from: Ticks,
+    from: Stand,
     to: Ticks,
     issued: Mono,
     fate: Fate,
-    /// Value last seen in the register, and since when.
-    stands: Option<(Ticks, Mono)>,
+    /// Place last seen, and since when.
+    stands: Option<(Stand, Mono)>,
+}
+
+/// A write that was given up, and may still be applied late.
+#[derive(Clone, Copy, Debug)]
+struct Late {
+    to: Ticks,
+    until: Mono,
+    /// Whether the register holding it then would be our doing; not after somebody else's change.
+    ours: bool,
 }
 
 /// One setpoint register and the newest write to it.
 #[derive(Clone, Debug)]
 pub struct Register {
-    believed: Option<Ticks>,
-    previous: Option<Ticks>,
-    /// Target of a write that was given up, and until when it may still be applied late.
-    late: Option<(Ticks, Mono)>,
+    believed: Option<Stand>,
+    previous: Option<Stand>,
+    late: Option<Late>,
     pending: Option<Pending>,
     failures: u8,
     foreign_since: Option<Mono>,
@@ -120,16 +126,24 @@ impl Register {
     }
 
     /// Books an approved write as sent.
-    pub fn issue(&mut self, write: &ApprovedWrite, desired: f64, now: Process) -> LedgerRow {
+    ///
+    /// - `from`: where the register stood when the write was approved.
+    pub fn issue(
+        &mut self,
+        write: &ApprovedWrite,
+        from: Stand,
+        desired: f64,
+        now: Process,
+    ) -> LedgerRow {
         self.pending = Some(Pending {
             write: write.seq(),
-            from: write.from(),
+            from,
             to: write.to(),
             issued: write.issued(),
             fate: Fate::Sent,
             stands: None,
         });
-        let distance = (write.to() - write.from()).abs();
+        let distance = from.distance(write.to());
         if let Some(slot) = self.moves.get_mut(self.made % MOVES) {
             *slot = (now, distance);
         }
@@ -178,47 +192,47 @@ impl Register {
         ours: bool,
     ) -> Option<(Finding, Option<LedgerRow>)> {
         let read = read?;
-        if self.late.is_some_and(|(_, until)| now > until) {
+        if self.late.is_some_and(|late| now > late.until) {
             self.late = None;
         }
         if let Some(pending) = self.pending {
             return self.settle(limits, pending, read, now);
         }
         let Some(believed) = self.believed else {
-            self.believed = Some(read.ticks);
+            self.believed = Some(read.stand);
             return self.resolve_lost(read);
         };
-        if read.ticks == believed {
+        if read.stand == believed {
             self.foreign_since = None;
             return None;
         }
-        if self.late.is_some_and(|(to, until)| to == read.ticks && now <= until) {
+        if self.late.is_some_and(|late| late.ours && read.stand.is(late.to)) {
             // The PLC applied a write after its deadline. It was permitted, and it is ours.
-            self.adopt(read.ticks);
+            self.adopt(read.stand);
             return None;
         }
         // A change that a person made before the binding broke stays his.
         if !ours && self.foreign_since.is_none() {
-            self.adopt(read.ticks);
+            self.adopt(read.stand);
             return None;
         }
         let since = *self.foreign_since.get_or_insert(now);
         let patience =
-            if self.previous == Some(read.ticks) { limits.confirm } else { FOREIGN_AFTER };
+            if self.previous == Some(read.stand) { limits.confirm } else { FOREIGN_AFTER };
         if now - since < patience {
             return None;
         }
-        self.adopt(read.ticks);
-        Some((Finding::Foreign(read.ticks), None))
+        self.adopt(read.stand);
+        Some((Finding::Foreign(read.stand.nearest()), None))
     }
 
     /// The first look after a lost session tells what became of the write that was under way.
     fn resolve_lost(&mut self, read: ReadBack) -> Option<(Finding, Option<LedgerRow>)> {
         let row = self.row.filter(|row| row.fate == Fate::Unknown)?;
-        let taken = row.sent == read.ticks;
+        let taken = read.stand.is(row.sent);
         let fate = if taken { Fate::Confirmed } else { Fate::NotTaken };
         let row = self.enter(fate, |row| {
-            row.read_back = Some(read.ticks);
+            row.read_back = Some(read.stand.nearest());
             row.confirmed = taken.then_some(read.received);
         });
         Some((if taken { Finding::Confirmed } else { Finding::NotTaken(false) }, row))
@@ -231,27 +245,29 @@ impl Register {
         read: ReadBack,
         now: Mono,
     ) -> Option<(Finding, Option<LedgerRow>)> {
-        if read.ticks == pending.to && read.on_grid && read.received >= pending.issued {
+        if read.stand.is(pending.to) && read.received >= pending.issued {
             self.failures = 0;
             self.previous = Some(pending.from);
-            self.close(pending.to);
+            self.close(read.stand);
             let row = self.enter(Fate::Confirmed, |row| {
                 row.read_back = Some(pending.to);
                 row.confirmed = Some(read.received.max(pending.issued));
             });
             return Some((Finding::Confirmed, row));
         }
-        let (low, high) = (pending.from.min(pending.to), pending.from.max(pending.to));
-        let between = low < read.ticks && read.ticks < high;
+        let (low, high) = (pending.from.low().min(pending.to), pending.from.high().max(pending.to));
+        let between = low <= read.stand.low() && read.stand.high() <= high;
+        let taken = read.stand != pending.from;
         let since = match pending.stands {
-            Some((ticks, since)) if ticks == read.ticks => since,
+            Some((stand, since)) if stand == read.stand => since,
             _ => now,
         };
         if let Some(pending) = &mut self.pending {
-            pending.stands = Some((read.ticks, since));
+            pending.stands = Some((read.stand, since));
         }
         // A PLC that clamps or shortens a move stands still part of the way.
-        let short = pending.fate == Fate::Acknowledged && between && now - since >= FOREIGN_AFTER;
+        let short =
+            pending.fate == Fate::Acknowledged && taken && between && now - since >= FOREIGN_AFTER;
         if !short && now - pending.issued < limits.confirm {
             return None;
         }
@@ -260,19 +276,18 @@ impl Register {
             // No answer and no newer look at the register: it stays unknown, and nothing moves.
             return None;
         }
-        let taken = read.ticks != pending.from;
         // A PLC may clamp or ramp: part of the way is adopted, but not for ever.
         let patience = if taken { SHORT_MAX } else { 1 };
         let again = self.failures >= patience;
         self.failures = self.failures.saturating_add(1);
-        self.close(read.ticks);
-        self.late = Some((pending.to, now + limits.confirm));
+        self.close(read.stand);
+        self.late = Some(Late { to: pending.to, until: now + limits.confirm, ours: true });
         let fate = if taken { Fate::Mismatch } else { Fate::NotTaken };
-        let row = self.enter(fate, |row| row.read_back = Some(read.ticks));
-        let finding = if read.ticks < low || read.ticks > high {
+        let row = self.enter(fate, |row| row.read_back = Some(read.stand.nearest()));
+        let finding = if taken && !between {
             // No clamp or ramp of the PLC ends there: a person set it while our write was under way.
-            self.adopt(read.ticks);
-            Finding::Foreign(read.ticks)
+            self.adopt(read.stand);
+            Finding::Foreign(read.stand.nearest())
         } else if taken {
             Finding::Mismatch(again)
         } else {
@@ -281,17 +296,19 @@ impl Register {
         Some((finding, row))
     }
 
-    fn close(&mut self, holds: Ticks) {
+    fn close(&mut self, holds: Stand) {
         self.pending = None;
         self.believed = Some(holds);
         self.foreign_since = None;
     }
 
     /// Takes the value as it stands for the one to work from.
-    pub fn adopt(&mut self, ticks: Ticks) {
-        self.believed = Some(ticks);
+    pub fn adopt(&mut self, stand: Stand) {
+        self.believed = Some(stand);
         self.previous = None;
-        self.late = None;
+        if let Some(late) = &mut self.late {
+            late.ours = false;
+        }
         self.failures = 0;
         self.foreign_since = None;
     }
@@ -305,7 +322,6 @@ impl Register {
     pub const fn rebase(&mut self) {
         if self.pending.is_none() {
             self.believed = None;
-            self.late = None;
             self.foreign_since = None;
         }
     }
@@ -335,8 +351,8 @@ impl Register {
     }
 
     /// Whether the register holds what was last written or adopted, with nothing under way.
-    pub fn unchanged(&self, ticks: Ticks) -> bool {
-        self.believed == Some(ticks)
+    pub fn unchanged(&self, stand: Stand) -> bool {
+        self.believed == Some(stand)
     }
 
     /// Whether no write awaits its read-back.
@@ -349,12 +365,13 @@ impl Register {
         self.row.as_ref()
     }
 
-    /// The two values that the register may hold, given what is read: equal unless a write is
-    /// pending, or was given up and may still be applied.
-    pub fn may_hold(&self, read: Option<Ticks>) -> Option<(Ticks, Ticks)> {
+    /// The lowest and highest value that the register may hold, given what is read: its own
+    /// place, and the target of a write that is pending or was given up and may still be applied.
+    pub fn may_hold(&self, read: Option<Stand>) -> Option<(Ticks, Ticks)> {
         let read = read?;
-        let late = self.late.map(|(to, _)| to);
-        Some((read, self.pending.map(|p| p.to).or(late).unwrap_or(read)))
+        let coming = self.pending.map(|p| p.to).into_iter().chain(self.late.map(|l| l.to));
+        let range = (read.low(), read.high());
+        Some(coming.fold(range, |(low, high), to| (low.min(to), high.max(to))))
     }
 
     /// Process time since the last write, or since the start when there was none.

@@ -534,9 +534,9 @@ pub struct LoopPlan {
 /// When a loop must have proved itself (`methods.md` section 4, checks 18 to 21).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EffectPlan {
-    /// Labels that are averaged, 2 to 32.
+    /// Labels that are looked at together, 2 to 32.
     pub labels: u8,
-    /// Mean distance from target, in half tolerances, above which the moves have not helped.
+    /// Median distance from target, in half tolerances, above which the moves have not helped.
     pub worse_than: f64,
     /// Moves at a limit in a row before an event is raised [parts].
     pub saturated_after: u32,

@@ -8,11 +8,15 @@
 //! `PROPERTIES_SEED` and `PROPERTIES_RUNS` choose other runs than those of every build;
 //! `PROPERTIES_TRACE=1` prints the plan and every scan of a failure.
 
+mod fates;
 mod faults;
+mod mutants;
 mod oracle;
+mod permits;
 mod plans;
 mod rng;
 mod run;
+mod scenes;
 mod tally;
 mod world;
 

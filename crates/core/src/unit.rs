@@ -123,6 +123,70 @@ impl Grid {
     }
 }
 
+/// Where a register stands: on a tick, or beside it, between two neighbours.
+///
+/// trimloop writes ticks only; a person or a clamping PLC may leave a register beside the grid.
+/// Distances are then counted from the far neighbour, so that no limit is passed by a fraction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stand {
+    low: Ticks,
+    high: Ticks,
+    nearest: Ticks,
+    /// Bits of the value when it is beside the grid, so that two such places differ.
+    beside: u64,
+}
+
+impl Stand {
+    /// On a tick.
+    pub const fn on(ticks: Ticks) -> Self {
+        Self { low: ticks, high: ticks, nearest: ticks, beside: 0 }
+    }
+
+    /// The tick at or below.
+    pub const fn low(self) -> Ticks {
+        self.low
+    }
+
+    /// The tick at or above.
+    pub const fn high(self) -> Ticks {
+        self.high
+    }
+
+    /// The nearest tick.
+    pub const fn nearest(self) -> Ticks {
+        self.nearest
+    }
+
+    /// Whether it is on a tick.
+    pub const fn on_grid(self) -> bool {
+        self.beside == 0
+    }
+
+    /// Whether it is exactly on this tick.
+    pub fn is(self, ticks: Ticks) -> bool {
+        self == Self::on(ticks)
+    }
+
+    /// Distance to a tick, rounded up to whole ticks.
+    pub fn distance(self, to: Ticks) -> Ticks {
+        (to - self.low).abs().max((to - self.high).abs())
+    }
+}
+
+impl Grid {
+    /// Where `value` [unit] stands; `None` when it is not finite or beyond [`TICKS_MAX`].
+    pub fn stand(self, value: f64) -> Option<Stand> {
+        let nearest = self.nearest(value)?;
+        if self.holds(value) {
+            return Some(Stand::on(nearest));
+        }
+        let one = Ticks::new(1);
+        let below = value < self.value(nearest);
+        let (low, high) = if below { (nearest - one, nearest) } else { (nearest, nearest + one) };
+        Some(Stand { low, high, nearest, beside: value.to_bits().max(1) })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +207,22 @@ mod tests {
                 assert!(!grid.holds(value + 0.4 * grid.tick()));
             }
         }
+    }
+
+    /// Beside the grid, distances are rounded up, and two places are not the same.
+    #[test]
+    fn beside_the_grid() {
+        let grid = Grid::new(5, 1).unwrap();
+        let stand = grid.stand(10.2).unwrap();
+        assert!(!stand.on_grid());
+        assert_eq!((stand.low().count(), stand.high().count()), (20, 21));
+        assert_eq!(stand.nearest().count(), 20);
+        assert_eq!(stand.distance(Ticks::new(22)).count(), 2);
+        assert_eq!(stand.distance(Ticks::new(20)).count(), 1);
+        assert_ne!(stand, grid.stand(10.3).unwrap());
+        assert!(!stand.is(Ticks::new(20)));
+        assert!(grid.stand(10.5).unwrap().is(Ticks::new(21)));
+        assert_eq!(grid.stand(f64::NAN), None);
     }
 
     /// What is not a number is on no grid.

@@ -16,7 +16,7 @@ use crate::record::{DecisionRow, Outcome, Record};
 use crate::scan::{Action, Proposal};
 use crate::tag::TagId;
 use crate::time::Span;
-use crate::unit::{Grid, Ticks};
+use crate::unit::{Grid, Stand, Ticks};
 
 /// How long a person has to approve a proposal [link time].
 const APPROVAL: Span = Span::from_secs(120);
@@ -54,8 +54,8 @@ pub(super) fn judge_label(
     let finding = state.effect.observe(&plan.effect, label, trimmed);
     if state.watch.is_some_and(|w| w.left == 0) {
         state.watch = None;
-        let mean = state.effect.mean_error(plan.effect.labels);
-        let proven = mean.is_some_and(|m| m <= plan.effect.worse_than);
+        let distance = state.effect.distance(plan.effect.labels);
+        let proven = distance.is_some_and(|d| d <= plan.effect.worse_than);
         if let Some(row) = register.and_then(|r| r.prove(proven)) {
             out.must(Record::Ledger(row));
         }
@@ -110,7 +110,10 @@ impl Cell {
 
         let Some(state) = self.loops.get(index) else { return };
         match state.trip {
-            Trip::Returning(reason) => self.ramp(index, setpoint, Some(reason)),
+            Trip::Returning(reason) => {
+                self.refuse_approval(index);
+                self.ramp(index, setpoint, Some(reason));
+            }
             Trip::Latched(_) => self.refuse_approval(index),
             Trip::Clear if state.approval.is_some() => {
                 if state.rung >= Rung::Return {
@@ -346,7 +349,9 @@ impl Cell {
 
     /// No controller has anything to say: a decision all the same, so that nobody wonders.
     fn record_silence(&mut self, index: usize) {
+        let inputs = self.plan.loops.get(index).is_some_and(|l| self.inputs_good(l));
         let reason = match self.loops.get(index) {
+            Some(state) if state.rung == Rung::Return && inputs => Reason::Domain,
             Some(state) if state.rung == Rung::Return => Reason::Input,
             Some(state) if state.rung == Rung::Released => Reason::LinkDown,
             _ => Reason::NoProposal,
@@ -398,10 +403,9 @@ impl Cell {
         let Some((_, _, limits)) = self.parts_of(index, setpoint) else { return };
         let baseline = limits.baseline;
         let base = limits.grid.value(baseline);
-        let at = self.ticks.get(setpoint).copied().flatten();
+        let at = self.read.get(setpoint).copied().flatten();
         let idle = self.registers.get(setpoint).is_some_and(Register::idle);
-        let on_grid = self.read.get(setpoint).copied().flatten().is_some_and(|r| r.on_grid);
-        if at == Some(baseline) && on_grid && idle {
+        if at.is_some_and(|at| at.stand.is(baseline)) && idle {
             if let Some(reason) = trip {
                 self.latch(index, reason);
             }
@@ -488,9 +492,11 @@ impl Cell {
     fn send(&mut self, setpoint: usize, write: ApprovedWrite, desired: f64) {
         self.next_write = write.seq() + 1;
         if let Some(register) = self.registers.get_mut(setpoint) {
-            let row = register.issue(&write, desired, self.process);
+            let from = self.read.get(setpoint).copied().flatten();
+            let from = from.map_or(Stand::on(write.from()), |r| r.stand);
+            let row = register.issue(&write, from, desired, self.process);
             self.out.must(Record::Ledger(row));
-            let held = self.ticks.get(setpoint).copied().flatten();
+            let held = self.read.get(setpoint).copied().flatten().map(|r| r.stand);
             if let Some(slot) = self.may_hold.get_mut(setpoint) {
                 *slot = register.may_hold(held);
             }
@@ -566,14 +572,13 @@ impl Cell {
         e.trip = state.trip;
         e.mode = state.in_force;
         e.owned = state.owner == Owner::Ours;
-        e.inputs = state.rung == Rung::Full && self.inputs_good(plan);
+        e.inputs = self.inputs_good(plan);
         e.domain = state.rung == Rung::Full && self.domain_good(plan);
         e.interlocks = self.interlocks.closed(plan);
         e.interlock_trips = self.interlocks.trips(&self.plan, plan);
         e.authority_permille = state.authority;
         let read = self.read.get(setpoint).copied().flatten();
-        e.read_back = read.map(|r| r.ticks);
-        e.on_grid = read.is_some_and(|r| r.on_grid);
+        e.read_back = read.map(|r| r.stand);
         let number = self.cycles.newest().map_or(0, |p| p.number);
         let settled = intent == Intent::Return || number >= state.settled_at;
         if let Some(register) = self.registers.get(setpoint) {
@@ -613,7 +618,6 @@ impl Cell {
             interlocks: false,
             interlock_trips: false,
             read_back: None,
-            on_grid: false,
             unchanged: false,
             domain: false,
             plc_low: None,

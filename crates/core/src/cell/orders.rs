@@ -36,7 +36,7 @@ impl Cell {
     fn set_mode(&mut self, id: LoopId, mode: Mode) -> Result<(), OrderRefusal> {
         let index = id.index();
         let plan = self.plan.loops.get(index).ok_or(OrderRefusal::Unknown)?;
-        let read = self.ticks.get(plan.setpoint.index()).copied().flatten();
+        let read = self.read.get(plan.setpoint.index()).copied().flatten();
         let idle = self.registers.get(plan.setpoint.index()).is_some_and(Register::idle);
         let enabled = self.enabled();
         let state = self.loops.get_mut(index).ok_or(OrderRefusal::Unknown)?;
@@ -48,7 +48,7 @@ impl Cell {
                 return Err(OrderRefusal::AboveRecipe);
             }
             // Without a live link and a readable register there is nothing to take over from.
-            let ticks = read.filter(|_| self.link_live).ok_or(OrderRefusal::Held)?;
+            let read = read.filter(|_| self.link_live).ok_or(OrderRefusal::Held)?;
             if state.owner != Owner::Ours {
                 if !idle {
                     return Err(OrderRefusal::Held);
@@ -56,7 +56,7 @@ impl Cell {
                 state.owner = Owner::Ours;
                 state.effect.forget();
                 if let Some(register) = self.registers.get_mut(plan.setpoint.index()) {
-                    register.adopt(ticks);
+                    register.adopt(read.stand);
                 }
             }
         }
@@ -73,9 +73,11 @@ impl Cell {
     }
 
     fn take_manual(&mut self, id: LoopId) -> Result<(), OrderRefusal> {
-        let state = self.loops.get_mut(id.index()).ok_or(OrderRefusal::Unknown)?;
-        state.yield_to_operator();
-        state.asked = state.asked.min(Mode::Shadow);
+        self.loops.get(id.index()).ok_or(OrderRefusal::Unknown)?;
+        self.yield_to_operator(id.index());
+        if let Some(state) = self.loops.get_mut(id.index()) {
+            state.asked = state.asked.min(Mode::Shadow);
+        }
         Ok(())
     }
 

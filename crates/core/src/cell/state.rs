@@ -129,28 +129,32 @@ impl LoopState {
     }
 
     /// A session ended: SHADOW at most, and nobody owns the setpoint until a person says so.
-    pub(super) fn release(&mut self) {
+    /// Tells the reason of a trip that latches by it.
+    pub(super) fn release(&mut self) -> Option<TripReason> {
         self.asked = self.asked.min(Mode::Shadow);
         self.owner = Owner::Unknown;
         self.rung = Rung::Released;
         self.better = 0;
         self.proposal = None;
         self.watch = None;
-        if let Trip::Returning(reason) = self.trip {
-            self.trip = Trip::Latched(reason);
-        }
+        self.stop_ramp()
     }
 
     /// A person moved the setpoint, or took the loop.
-    pub(super) fn yield_to_operator(&mut self) {
+    /// Tells the reason of a trip that latches by it.
+    pub(super) fn yield_to_operator(&mut self) -> Option<TripReason> {
         self.owner = Owner::Operator;
         self.asked = self.asked.min(Mode::Advisory);
         self.proposal = None;
         self.watch = None;
         self.effect.forget();
-        if let Trip::Returning(reason) = self.trip {
-            self.trip = Trip::Latched(reason);
-        }
+        self.stop_ramp()
+    }
+
+    fn stop_ramp(&mut self) -> Option<TripReason> {
+        let Trip::Returning(reason) = self.trip else { return None };
+        self.trip = Trip::Latched(reason);
+        Some(reason)
     }
 
     /// A move is in the register; `part`: number of the newest finished part.

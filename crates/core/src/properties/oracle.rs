@@ -18,7 +18,6 @@ use crate::plan::{BindingPlan, Condition, LoopPlan, Plan};
 use crate::scan::{Link, Proposal, Scan};
 use crate::tag::{Sample, Status, TagId, Value};
 use crate::time::{Mono, Span};
-use crate::unit::Ticks;
 
 use book::{Read, SetpointBook};
 

@@ -96,7 +96,7 @@ fn setpoint(rng: &mut Rng, index: u16) -> SetpointPlan {
         high: Ticks::new(baseline + rng.range(0, width)),
         trim_max: Ticks::new(rng.pick(&[0, 3, 10, 20, 20, 20, 20])),
         step_up: Ticks::new(if rng.chance(20) { 0 } else { step }),
-        step_down: Ticks::new(rng.pick(&[step, step, 1, 4])),
+        step_down: Ticks::new(if rng.chance(20) { 0 } else { rng.pick(&[step, step, 1, 4]) }),
         rate: rng.chance(400).then(|| Rate {
             ticks: Ticks::new(rng.range(1, 10)),
             per: Span::from_millis(rng.range(200, 3000)),

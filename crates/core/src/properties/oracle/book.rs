@@ -19,6 +19,12 @@ pub(super) struct Read {
     pub(super) received: Mono,
 }
 
+impl Read {
+    fn is(self, ticks: Ticks) -> bool {
+        self.on_grid && self.ticks == ticks
+    }
+}
+
 /// A value that a PLC holds part of the way for so long is where it stopped.
 const STANDS: Span = Span::from_millis(250);
 
@@ -26,9 +32,10 @@ const STANDS: Span = Span::from_millis(250);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Open {
     seq: u64,
-    from: Ticks,
+    /// Where the register stood [ticks].
+    from: f64,
     /// Value last seen, and since when.
-    stands: Option<(Ticks, Mono)>,
+    stands: Option<(f64, Mono)>,
     pub(super) to: Ticks,
     issued: Mono,
     /// The server answered Good.
@@ -37,10 +44,8 @@ pub(super) struct Open {
 
 #[derive(Clone, Debug)]
 pub(super) struct SetpointBook {
-    /// The value from which trimloop may go on; anything else is somebody's change.
-    basis: Option<Ticks>,
-    /// It was on its grid then, so a value beside it is somebody's too.
-    exact: bool,
+    /// The place [ticks] from which trimloop may go on; anything else is somebody's change.
+    basis: Option<f64>,
     /// Another value was seen while the bindings held.
     foreign: bool,
     pub(super) open: Option<Open>,
@@ -54,7 +59,6 @@ pub(super) struct SetpointBook {
 impl SetpointBook {
     pub(super) const NEW: Self = Self {
         basis: None,
-        exact: false,
         foreign: false,
         open: None,
         late: None,
@@ -71,8 +75,7 @@ impl SetpointBook {
 
     /// A person raises the loop and sees this value.
     pub(super) fn adopt(&mut self, read: Option<Read>) {
-        self.basis = read.map(|r| r.ticks);
-        self.exact = read.is_some_and(|r| r.on_grid);
+        self.basis = read.map(|r| r.exact);
         self.foreign = false;
     }
 
@@ -109,7 +112,7 @@ impl SetpointBook {
             self.settle(open, limits.confirm, read, now);
             return;
         }
-        let late = self.late.is_some_and(|(to, _)| to == read.ticks);
+        let late = self.late.is_some_and(|(to, _)| read.is(to));
         if self.basis.is_none() || late {
             self.adopt(Some(read));
         }
@@ -123,17 +126,20 @@ impl SetpointBook {
     }
 
     fn settle(&mut self, mut open: Open, confirm: Span, read: Read, now: Mono) {
-        if read.ticks == open.to && read.on_grid && read.received >= open.issued {
+        if read.is(open.to) && read.received >= open.issued {
             self.open = None;
             self.adopt(Some(read));
             self.confirmed += 1;
             return;
         }
-        let (low, high) = (open.from.min(open.to), open.from.max(open.to));
-        let since = open.stands.filter(|(at, _)| *at == read.ticks).map_or(now, |(_, since)| since);
-        open.stands = Some((read.ticks, since));
+        let to = open.to.count() as f64;
+        // A PLC that clamps may round as well.
+        let (low, high) = (libm::floor(open.from).min(to), libm::ceil(open.from).max(to));
+        let between = read.exact >= low && read.exact <= high;
+        let since = open.stands.filter(|(at, _)| *at == read.exact).map_or(now, |(_, since)| since);
+        open.stands = Some((read.exact, since));
         self.open = Some(open);
-        let part_way = open.answered && read.ticks > low && read.ticks < high;
+        let part_way = open.answered && between && read.exact != open.from;
         let over = now - open.issued >= confirm || (part_way && now - since >= STANDS);
         if !over || (!open.answered && read.received <= open.issued) {
             return;
@@ -141,13 +147,13 @@ impl SetpointBook {
         self.open = None;
         self.late = Some((open.to, now + confirm));
         // A PLC may stop halfway; anything beyond is a person's.
-        if read.ticks >= low && read.ticks <= high {
+        if between {
             self.adopt(Some(read));
         }
     }
 
     pub(super) fn ours(&self, read: Read) -> bool {
-        self.basis == Some(read.ticks) && (read.on_grid || !self.exact)
+        self.basis == Some(read.exact)
     }
 
     /// What the register may hold or come to hold besides what is read.
@@ -156,16 +162,16 @@ impl SetpointBook {
         open.chain(self.late.iter().map(|(to, _)| *to))
     }
 
-    pub(super) fn write(&mut self, write: &ApprovedWrite, distance: f64, process: i64) {
+    pub(super) fn write(&mut self, write: &ApprovedWrite, from: f64, process: i64) {
         self.open = Some(Open {
             seq: write.seq(),
-            from: write.from(),
+            from,
             to: write.to(),
             stands: None,
             issued: write.issued(),
             answered: false,
         });
-        self.moves.push((process, distance));
+        self.moves.push((process, libm::fabs(write.to().count() as f64 - from)));
     }
 
     /// Process time [ns] of the last write.

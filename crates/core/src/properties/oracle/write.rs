@@ -38,9 +38,11 @@ impl Oracle<'_> {
         if matches!(row.outcome, Outcome::Return(_)) {
             self.judge_return(index)?;
         } else {
-            self.judge_wish(scan, write, index, row, tally)?;
+            self.judge_wish(scan, write, row, tally)?;
+            let deadband = limits.deadband.count() as f64;
+            ensure!(libm::ceil(distance) >= deadband, "below the deadband: {write:?}");
         }
-        self.setpoints[setpoint].write(write, distance, self.process);
+        self.setpoints[setpoint].write(write, read.exact, self.process);
         Ok(())
     }
 
@@ -162,10 +164,10 @@ impl Oracle<'_> {
         &mut self,
         scan: &Scan<'_>,
         write: &ApprovedWrite,
-        index: usize,
         row: &DecisionRow,
         tally: &mut Tally,
     ) -> Verdict {
+        let index = row.loop_id.index();
         let book = self.loops[index];
         ensure!(book.trip.is_none(), "a controller's move after a trip (I6): {write:?}");
         ensure!(row.rung <= Rung::FeedbackOnly, "a controller's move on rung {:?}", row.rung);
@@ -191,9 +193,6 @@ impl Oracle<'_> {
             tally.by_score += 1;
             self.judge_score(index)?;
         }
-        let distance = (write.to() - write.from()).abs();
-        let deadband = self.plan.setpoints[write.setpoint().index()].deadband;
-        ensure!(distance >= deadband, "below the deadband: {write:?}");
         Ok(())
     }
 
