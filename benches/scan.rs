@@ -14,7 +14,7 @@ use trimloop_core::guard::{Decision, Evidence, Intent, permit};
 use trimloop_core::mode::{Mode, Trip};
 use trimloop_core::model::Models;
 use trimloop_core::plan::{
-    Budget, Chart, ChartPlan, CharacteristicId, CharacteristicPlan, Clause, Condition, Controller,
+    Budget, CharacteristicId, CharacteristicPlan, Chart, ChartPlan, Clause, Condition, Controller,
     Cut, CyclePlan, EffectPlan, FeatureId, FeaturePlan, InterlockId, InterlockPlan, LinearPlan,
     LinkPlan, LoopId, LoopPlan, Model, ModelId, ModelPlan, PcaLimits, PcaPlan, Plan, Rate,
     RunToRunPlan, SetpointId, SetpointPlan, SignaturePlan, Source, TagPlan, Take,

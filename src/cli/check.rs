@@ -6,10 +6,10 @@ use clap::{ArgAction, Args, builder::FalseyValueParser};
 use serde_json::{Value, json};
 
 use trimloop_recipe::diagnostic::{Diagnostic, Severity};
-use trimloop_recipe::{Bound, Recipe};
+use trimloop_recipe::{Bound, Recipe, run_checks};
 
 use super::ui::diagnostic_json;
-use super::{Exit, Failure, Global, Ui, load, recipe_test};
+use super::{Exit, Failure, Global, Ui, load};
 use crate::settings::Settings;
 
 const EXAMPLES: &str = "\
@@ -56,7 +56,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &CheckArgs) -> Result<Exit, Fa
         match project.bind(recipe) {
             Ok(bound) => {
                 found.extend(bound.warnings.iter().cloned());
-                found.extend(recipe_test::run(recipe, &bound));
+                found.extend(run_checks(recipe, &bound));
                 tests += recipe.raw().check.len();
                 bounds.push((recipe, bound));
             }

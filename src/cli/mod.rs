@@ -10,7 +10,6 @@ mod explain;
 mod init;
 mod load;
 mod loops;
-mod recipe_test;
 mod run;
 mod schema;
 mod simulate;

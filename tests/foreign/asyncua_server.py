@@ -154,8 +154,9 @@ class ReportedWrites(AttributeService):
             else None
         )
         code = self.cell.refused.get(tag.id) if tag else None
+        # The library does not tell a missing status from Good.
         bare = (
-            item.Value.StatusCode is None
+            (item.Value.StatusCode is None or item.Value.StatusCode.is_good())
             and item.Value.SourceTimestamp is None
             and item.Value.ServerTimestamp is None
         )

@@ -20,7 +20,8 @@ const P99_MAX_MS: f64 = 100.0;
 fn writes_are_verified_in_milliseconds(test: &str, kind: Kind) {
     let setup = Setup { alone: true, ..Setup::of("relays") };
     let Some(rig) = Rig::start(test, kind, setup) else { return };
-    let script: Vec<_> = (0..100).map(|n| (20 * n + 1, if n % 2 == 0 { 2.0 } else { -2.0 })).collect();
+    let script: Vec<_> =
+        (0..100).map(|n| (20 * n + 1, if n % 2 == 0 { 2.0 } else { -2.0 })).collect();
     rig.plant(1, &json!(script));
     rig.parts(5);
     for index in 0..3 {
@@ -40,7 +41,10 @@ fn writes_are_verified_in_milliseconds(test: &str, kind: Kind) {
     let share = |permille: usize| arrivals[(arrivals.len() - 1) * permille / 1000];
     println!(
         "{test}: change in the server to write in the server, {} changes: p50 {} ms, p99 {} ms, max {} ms",
-        arrivals.len(), share(500), share(990), share(1000)
+        arrivals.len(),
+        share(500),
+        share(990),
+        share(1000)
     );
     for id in ["PressureSP", "SecondSP", "ThirdSP"] {
         let ours = told.1.iter().filter(|event| event["id"] == id);

@@ -10,9 +10,7 @@ use trimloop_core::record::Outcome;
 use trimloop_core::unit::Ticks;
 
 use crate::foreign::Kind;
-use crate::rig::{
-    LIMIT, Rig, Setup, assert_envelope, decisions, events, ledger, sent,
-};
+use crate::rig::{LIMIT, Rig, Setup, assert_envelope, decisions, events, ledger, sent};
 
 on_each_stack!(an_operator_is_never_fought, a_refused_write_is_not_pressed);
 
@@ -48,9 +46,9 @@ fn an_operator_is_never_fought(test: &str, kind: Kind) {
         *what == What::ExternalChange(SetpointId(0), Ticks::new(5150))
     });
     rig.until("the operator's loop", |status| {
-        status.loops[0].status.is_some_and(|state| {
-            (state.in_force, state.owner) == (Mode::Advisory, Owner::Operator)
-        })
+        status.loops[0]
+            .status
+            .is_some_and(|state| (state.in_force, state.owner) == (Mode::Advisory, Owner::Operator))
     });
     // 5 mm off target: the loop would have much to do.
     rig.parts(40);
@@ -74,8 +72,8 @@ fn an_operator_is_never_fought(test: &str, kind: Kind) {
 /// A refusal is told, the next attempt waits for the dwell like any other, and when the PLC takes
 /// writes again the loop goes on by itself.
 fn a_refused_write_is_not_pressed(test: &str, kind: Kind) {
-    let slow = [("dwell    = \"100 ms\"", "dwell    = \"300 ms\"")];
-    let setup = Setup { recipe: ("labels", &slow), ..Setup::default() };
+    const SLOW: [(&str, &str); 1] = [("dwell    = \"100 ms\"", "dwell    = \"300 ms\"")];
+    let setup = Setup { recipe: ("labels", &SLOW), ..Setup::default() };
     let Some(rig) = Rig::start(test, kind, setup) else { return };
     rig.server.ask(json!({"cmd": "refuse", "id": "PressureSP", "code": "BadUserAccessDenied"}));
     rig.plant(1, &json!([[1, 2.0]]));

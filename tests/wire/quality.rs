@@ -12,9 +12,7 @@ use trimloop_recipe::Models;
 use trimloop_recipe::artifact::{Artifact, FeatureSpec, Header};
 
 use crate::foreign::Kind;
-use crate::rig::{
-    LIMIT, Rig, Setup, assert_envelope, decisions, is_write, ledger, sent,
-};
+use crate::rig::{LIMIT, Rig, Setup, assert_envelope, decisions, is_write, ledger, sent};
 
 on_each_stack!(
     a_bad_input_leaves_labels_only,

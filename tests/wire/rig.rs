@@ -226,9 +226,10 @@ impl Rig {
         self.until("the link", |status| {
             let read = |quality: &str| quality != "missing";
             status.link.up
-                && status.tags.iter().all(|tag| {
-                    tag.reading.is_some_and(|reading| read(reading.quality.word()))
-                })
+                && status
+                    .tags
+                    .iter()
+                    .all(|tag| tag.reading.is_some_and(|reading| read(reading.quality.word())))
         });
     }
 
@@ -451,16 +452,20 @@ impl Log {
         mark: usize,
         wanted: impl Fn(&DecisionRow) -> bool,
     ) -> usize {
-        self.wait(what, mark, |seen| {
-            matches!(seen, Seen::Record(_, Record::Decision(row)) if wanted(row))
-        })
+        self.wait(
+            what,
+            mark,
+            |seen| matches!(seen, Seen::Record(_, Record::Decision(row)) if wanted(row)),
+        )
     }
 
     /// The end of the log, for messages.
     pub fn tail(&self) -> String {
         let log = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
         let lines = log.iter().rev().take(60).rev().map(|seen| match seen {
-            Seen::Event(event) => format!("{:?} part {}: {:?}", event.at.mono, event.part, event.what),
+            Seen::Event(event) => {
+                format!("{:?} part {}: {:?}", event.at.mono, event.part, event.what)
+            }
             other => format!("{other:?}"),
         });
         lines.collect::<Vec<_>>().join("\n")

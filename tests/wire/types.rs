@@ -47,9 +47,18 @@ fn every_type_is_written_as_what_it_is(test: &str, kind: Kind) {
     let setup = Setup {
         recipe: ("relays", &MOVES),
         plc: &[
-            ("id       = \"f:s=PressureSP\"\ntype     = \"Double\"", "id       = \"f:s=PressureSP\"\ntype     = \"Float\""),
-            ("id       = \"f:s=SecondSP\"\ntype     = \"Double\"", "id       = \"f:s=SecondSP\"\ntype     = \"Int16\""),
-            ("id       = \"f:s=ThirdSP\"\ntype     = \"Double\"", "id       = \"f:s=ThirdSP\"\ntype     = \"Int32\""),
+            (
+                "id       = \"f:s=PressureSP\"\ntype     = \"Double\"",
+                "id       = \"f:s=PressureSP\"\ntype     = \"Float\"",
+            ),
+            (
+                "id       = \"f:s=SecondSP\"\ntype     = \"Double\"",
+                "id       = \"f:s=SecondSP\"\ntype     = \"Int16\"",
+            ),
+            (
+                "id       = \"f:s=ThirdSP\"\ntype     = \"Double\"",
+                "id       = \"f:s=ThirdSP\"\ntype     = \"Int32\"",
+            ),
         ],
         types: &[("PressureSP", "Float"), ("SecondSP", "Int16"), ("ThirdSP", "Int32")],
         ..Setup::default()
@@ -69,7 +78,9 @@ fn every_type_is_written_as_what_it_is(test: &str, kind: Kind) {
     let writes = rig.server.take_events("write");
     assert_eq!(writes.len(), sent(&rig.log.since(0)).len());
     assert!(writes.iter().all(|event| event["bare"] == true), "{writes:?}");
-    for (id, step, grid) in [("PressureSP", 0.2, 0.1), ("SecondSP", 2.0, 1.0), ("ThirdSP", 10.0, 5.0)] {
+    for (id, step, grid) in
+        [("PressureSP", 0.2, 0.1), ("SecondSP", 2.0, 1.0), ("ThirdSP", 10.0, 5.0)]
+    {
         let ours = writes.iter().filter(|event| event["id"] == id);
         let values: Vec<f64> = ours.filter_map(|event| event["value"].as_f64()).collect();
         assert!(values.len() > 5, "{id}: {values:?}");
@@ -91,7 +102,10 @@ fn a_wrong_type_is_refused_at_connect(test: &str, kind: Kind) {
 /// Steps of 0.01 bar would be lost in an Int16.
 fn a_grid_finer_than_the_register_is_refused_at_connect(test: &str, kind: Kind) {
     let setup = Setup {
-        plc: &[("id       = \"f:s=PressureSP\"\ntype     = \"Double\"", "id       = \"f:s=PressureSP\"\ntype     = \"Int16\"")],
+        plc: &[(
+            "id       = \"f:s=PressureSP\"\ntype     = \"Double\"",
+            "id       = \"f:s=PressureSP\"\ntype     = \"Int16\"",
+        )],
         types: &[("PressureSP", "Int16")],
         ..Setup::of("labels")
     };

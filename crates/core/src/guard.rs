@@ -443,7 +443,7 @@ pub fn permit(
                 let distance = from.distance(to);
                 let too_small = match intent {
                     // The last move of a ramp may be shorter than the deadband: it must arrive.
-                    Intent::Return => distance == Ticks::ZERO,
+                    Intent::Return => distance == Ticks::ZERO || !nears(from, to, wanted),
                     Intent::Score | Intent::Label => {
                         distance < limits.deadband || distance == Ticks::ZERO
                     }
@@ -479,7 +479,12 @@ fn conditions(intent: Intent, e: &Evidence) -> FailedChecks {
         }
     };
     check(e.on_time, Reason::ClockLate);
-    check(is_return || e.trip == Trip::Clear || broken(Mutant::Trip), Reason::Tripped);
+    let trip_passes = match e.trip {
+        Trip::Clear => true,
+        Trip::Returning(_) => is_return,
+        Trip::Latched(_) => false,
+    };
+    check(trip_passes || broken(Mutant::Trip), Reason::Tripped);
     // A ramp to the baseline moves by itself: in ADVISORY only what a person approved may move.
     let least = if is_return { Mode::Auto } else { Mode::Advisory };
     check(e.mode >= least || broken(Mutant::Mode), Reason::Mode);
@@ -539,7 +544,9 @@ fn decide(
         }
         (None, Some(to), Some(from)) => {
             if failed.contains(Reason::Mode) {
-                return Decision::WouldWrite;
+                // A ramp belongs to a trip or a rung of a loop that acts: nobody would have moved.
+                let ramp = intent == Intent::Return;
+                return if ramp { Decision::Hold(Reason::Mode) } else { Decision::WouldWrite };
             }
             if failed.contains(Reason::Approval) {
                 return Decision::Ask;
@@ -559,6 +566,11 @@ fn decide(
         }
         (None, _, _) => Decision::Hold(Reason::NoProposal),
     }
+}
+
+/// Whether a move of a ramp ends closer to the baseline than where the register stands.
+fn nears(from: Stand, to: Ticks, baseline: Ticks) -> bool {
+    if baseline >= from.high() { to >= from.high() } else { to <= from.low() }
 }
 
 /// The wish on its grid; `None` when it is not a finite number.
@@ -639,16 +651,22 @@ fn limit(
     clamp(&mut to, low, high, Cut::Plc);
     clamp(&mut to, limits.baseline - reduced, limits.baseline + reduced, Cut::Authority);
     clamp(&mut to, low, high, Cut::Plc);
-    // From beside the grid a move is counted from the far neighbour.
-    if !broken(Mutant::Step) {
-        clamp(&mut to, from.high() - step_down, from.low() + step_up, Cut::Step);
+    // From beside the grid a move is counted from the far neighbour; there may be no tick to go to.
+    let mut bounds = [
+        (from.high() - step_down, from.low() + step_up, Cut::Step),
+        (from.high() - e.rate_left, from.low() + e.rate_left, Cut::Rate),
+    ];
+    if broken(Mutant::Step) {
+        bounds[0] = bounds[1];
     }
-    if !broken(Mutant::Rate) {
-        let (lo, hi) = (from.high() - e.rate_left, from.low() + e.rate_left);
+    if broken(Mutant::Rate) {
+        bounds[1] = bounds[0];
+    }
+    for (lo, hi, by) in bounds {
         if lo > hi {
             return Limited::Nowhere;
         }
-        clamp(&mut to, lo, hi, Cut::Rate);
+        clamp(&mut to, lo, hi, by);
     }
     Limited::To(to, cut)
 }

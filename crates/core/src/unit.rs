@@ -114,12 +114,13 @@ impl Grid {
         Some(Ticks(ticks as i64))
     }
 
-    /// Whether `value` lies on the grid, with room for one `f32` rounding of a PLC's REAL.
+    /// Whether `value` is a tick: exactly, or as a PLC's REAL (`f32`) keeps it.
     pub fn holds(self, value: f64) -> bool {
         let Some(ticks) = self.nearest(value) else { return false };
         let exact = self.value(ticks);
-        let slack = libm::fabs(exact) * f64::from(f32::EPSILON) + self.tick() * 1e-6;
-        libm::fabs(value - exact) <= slack
+        #[expect(clippy::cast_possible_truncation, reason = "what a REAL keeps is the question")]
+        let real = f64::from(exact as f32);
+        libm::fabs(value - exact) <= self.tick() * 1e-9 || libm::fabs(value - real) <= 0.0
     }
 }
 

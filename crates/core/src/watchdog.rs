@@ -9,6 +9,9 @@ use crate::time::Mono;
 /// Beats whose sending time is remembered; older echoes count as no echo.
 const REMEMBERED: usize = 64;
 
+/// Highest beat: what a signed 16-bit register holds.
+const COUNTER_MAX: u32 = 32_767;
+
 /// Sends beats and judges echoes.
 #[derive(Clone, Debug)]
 pub struct Watchdog {
@@ -32,8 +35,8 @@ impl Watchdog {
             return None;
         }
         self.last_sent = Some(now);
-        // 0 is what a PLC shows before it has heard anything.
-        self.counter = self.counter.checked_add(1).unwrap_or(1);
+        // Fits any PLC's counter; 0 is what a PLC shows before it has heard anything.
+        self.counter = if self.counter >= COUNTER_MAX { 1 } else { self.counter + 1 };
         let slot = self.counter as usize % REMEMBERED;
         if let Some(slot) = self.sent.get_mut(slot) {
             *slot = Some((self.counter, now));

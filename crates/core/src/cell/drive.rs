@@ -413,10 +413,6 @@ impl Cell {
         }
         let evidence = self.evidence(index, setpoint, Intent::Return, false);
         let permit = self.ask_guard(setpoint, Intent::Return, base, &evidence);
-        if permit.decision == Decision::WouldWrite {
-            // The mode was lowered while the ramp ran: it rests until somebody resets the trip.
-            return;
-        }
         if let Decision::Hold(reason) = permit.decision {
             // The ramp asks in every scan: only a new reason is worth a row.
             let Some(state) = self.loops.get_mut(index) else { return };

@@ -33,6 +33,8 @@ enum Step {
 
 /// The fate of the newest write, what was found, and whether a write is still under way.
 type Expect = (Option<Fate>, Option<Finding>, bool);
+/// When, what happens, what is so then.
+type Scene = (i64, Step, Expect);
 
 const IDLE: bool = true;
 const UNDER_WAY: bool = false;
@@ -67,7 +69,7 @@ fn write(plan: &Plan, seq: u64, from: i64, to: i64, at: Mono) -> ApprovedWrite {
     }
 }
 
-fn play(name: &str, steps: &[(i64, Step, Expect)]) {
+fn play(name: &str, steps: &[Scene]) {
     let plan = plan();
     let limits = &plan.setpoints[0];
     let mut register = Register::new(Process::default());
@@ -108,6 +110,7 @@ fn play(name: &str, steps: &[(i64, Step, Expect)]) {
 }
 
 /// Where every write may go, and nowhere else.
+#[expect(clippy::too_many_lines, reason = "a table")]
 #[test]
 fn each_arrow_of_the_ledger() {
     use AckResult::{Good, NotSent, Refused, Unknown};
@@ -121,7 +124,7 @@ fn each_arrow_of_the_ledger() {
     let unknown = (1050, Answer(1, Unknown), (Some(Fate::Unknown), None, UNDER_WAY));
     let given_up = (1400, Read(10), (Some(Fate::NotTaken), Some(Finding::NotTaken(false)), IDLE));
     let waits = |fate| (Some(fate), None, UNDER_WAY);
-    let rows: &[(&str, &[(i64, Step, Expect)])] = &[
+    let rows: &[(&str, &[Scene])] = &[
         ("proven", &[acked, confirmed, (1200, Prove(true), (Some(Fate::Proven), None, IDLE))]),
         ("unproven", &[acked, confirmed, (1200, Prove(false), (Some(Fate::Unproven), None, IDLE))]),
         ("proved too early", &[acked, (1060, Prove(true), waits(Fate::Acknowledged))]),
@@ -251,7 +254,7 @@ fn whose_change_it_is() {
         .chain([(1100, Read(14), (Some(Fate::Confirmed), Some(Finding::Confirmed), IDLE))])
         .collect();
     let stands = (Some(Fate::Confirmed), None, IDLE);
-    let rows: &[(&str, &[(i64, Step, Expect)], &[(i64, Step, Expect)])] = &[
+    let rows: &[(&str, &[Scene], &[Scene])] = &[
         (
             "after a quarter of a second",
             &[],

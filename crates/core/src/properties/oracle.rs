@@ -54,6 +54,7 @@ impl LoopBook {
     };
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "a book of facts, not a state machine")]
 pub(super) struct Oracle<'p> {
     plan: &'p Plan,
     started: bool,
@@ -92,7 +93,8 @@ pub(super) type Verdict = Result<(), String>;
 /// Fails with a sentence unless the condition holds.
 macro_rules! ensure {
     ($holds:expr, $($why:tt)+) => {
-        if !$holds {
+        let holds: bool = $holds;
+        if !holds {
             return Err(alloc::format!($($why)+));
         }
     };

@@ -5,12 +5,12 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::plans::{self, INPUT, PART};
+use super::plans::{self, INPUT, PART, PRODUCT, PRODUCT_OURS};
 use super::rng::Rng;
 use crate::cell::Cell;
 use crate::event::{OrderRefusal, What};
 use crate::mode::{Mode, Owner, Rung, Trip, TripReason};
-use crate::plan::{Controller, Cut, LoopId, Plan, RulesPlan, SignatureId};
+use crate::plan::{BindingPlan, Controller, Cut, LoopId, Plan, RulesPlan, SignatureId};
 use crate::record::{Outcome, Record};
 use crate::scan::{Ack, AckResult, Action, Command, Link, Order, Proposal, Scan};
 use crate::tag::{Sample, Status, TagId, Value};
@@ -30,7 +30,8 @@ fn plan() -> Plan {
     plan.setpoints.truncate(1);
     plan.loops.truncate(1);
     plan.rows.clear();
-    plan.bindings.clear();
+    plan.bindings =
+        vec![BindingPlan { name: String::from("product"), tag: PRODUCT, equals: PRODUCT_OURS }];
     plan.cycle.cut = Cut::Finished(PART);
     plan.cycle.running = None;
     plan.cycle.warm_up = 0;
@@ -69,8 +70,16 @@ struct Bench {
     epoch: u64,
     part: i64,
     register: i64,
+    /// How far beside that it really stands [ticks].
+    beside: f64,
+    /// The link stands, but says nothing.
+    silent: bool,
+    product: Value,
+    heard: Option<Mono>,
     input: f64,
     parts_end: bool,
+    /// The PLC stops every move halfway.
+    stops_short: bool,
     answers: Vec<Ack>,
     /// What the last scan brought.
     writes: Vec<(i64, i64)>,
@@ -88,8 +97,13 @@ impl Bench {
             epoch: 1,
             part: 1,
             register: 100,
+            beside: 0.0,
+            silent: false,
+            product: Value::Int(PRODUCT_OURS),
+            heard: None,
             input: MIDDLE,
             parts_end: true,
+            stops_short: false,
             answers: Vec::new(),
             writes: Vec::new(),
             returns: 0,
@@ -122,17 +136,20 @@ impl Bench {
         };
         let changes = [
             sample(INPUT, Value::Float(self.input)),
-            sample(plans::register(0), Value::Float(self.register as f64)),
+            sample(plans::register(0), Value::Float(self.register as f64 + self.beside)),
+            sample(PRODUCT, self.product),
             sample(PART, Value::Int(self.part)),
         ];
+        let changes = if self.silent { &[][..] } else { &changes[..] };
+        self.heard = if self.silent { self.heard } else { Some(now) };
         let order = |(id, command): (u64, &Command)| Order { id, command: *command };
         let commands: Vec<_> = (0..).zip(commands).map(order).collect();
         let acks = core::mem::take(&mut self.answers);
         let scan = Scan {
             seq: self.seq,
             now: Now { mono: now, utc: Utc::from_millis(self.ms) },
-            link: Link { up: true, epoch: self.epoch, life: Some(now) },
-            changes: &changes,
+            link: Link { up: true, epoch: self.epoch, life: self.heard },
+            changes,
             acks: &acks,
             commands: &commands,
         };
@@ -143,7 +160,8 @@ impl Bench {
             match action {
                 Action::Write(w) => {
                     self.writes.push((w.from().count(), w.to().count()));
-                    self.register = w.to().count();
+                    let (from, to) = (w.from().count(), w.to().count());
+                    self.register = if self.stops_short { i64::midpoint(from, to) } else { to };
                     self.answers.push(Ack { write: w.seq(), result: AckResult::Good, at: now });
                 }
                 Action::Ask(proposal) => self.asked = Some(proposal),
@@ -187,13 +205,17 @@ fn approve(of: Proposal) -> Command {
     Command::Approve { proposal: of.id, expected: of.from }
 }
 
+type Act = fn(&mut Bench, Proposal);
+/// Name, what is done with the proposal, what is answered, what is written.
+type Approval = (&'static str, Act, What, &'static [(i64, i64)]);
+
 /// Every way in which an approval comes to nothing, and the one in which it does not.
+#[expect(clippy::too_many_lines, reason = "a table")]
 #[test]
 fn approvals() {
-    type Act = fn(&mut Bench, Proposal);
     let done = What::OrderDone(0);
     let refused = |why| What::OrderRefused(0, why);
-    let rows: &[(&str, Act, What, &[(i64, i64)])] = &[
+    let rows: &[Approval] = &[
         ("fresh", |b, p| b.order(&[approve(p)]), done, &[(100, 104)]),
         (
             "last moment",
@@ -389,6 +411,59 @@ fn an_operator_is_never_overruled() {
     assert_eq!(bench.writes, [(97, 101)]);
 }
 
+type Change = fn(&mut Bench);
+
+/// However the change comes about, it is a person's: by less than a tick, while the link is silent,
+/// while the product tag cannot be read, while a write is under way.
+#[test]
+fn no_change_slips_through() {
+    let rows: [(&str, Change); 4] = [
+        ("less than a tick", |b| b.beside = 0.3),
+        ("in a silence", |b| {
+            b.silent = true;
+            b.run(30);
+            (b.silent, b.register) = (false, 97);
+        }),
+        ("product unreadable", |b| {
+            b.product = Value::Float(f64::NAN);
+            b.run(2);
+            b.register = 97;
+            b.run(2);
+            b.product = Value::Int(PRODUCT_OURS);
+        }),
+        ("under a write", |b| {
+            while b.writes.is_empty() {
+                b.order(&[]);
+            }
+            b.register = 90;
+        }),
+    ];
+    for (name, change) in rows {
+        let mut bench = Bench::raised(Mode::Auto);
+        bench.input = HIGH;
+        bench.run(2);
+        change(&mut bench);
+        assert_eq!(bench.run(60), [], "{name}");
+        assert_eq!(bench.status().1, Owner::Operator, "{name}");
+    }
+}
+
+/// Another product brings its own setpoint: no operator's change, and the loop goes on from there.
+#[test]
+fn another_product_is_no_operator() {
+    let mut bench = Bench::raised(Mode::Auto);
+    bench.run(2);
+    bench.product = Value::Int(2);
+    bench.run(2);
+    bench.register = 97;
+    bench.run(2);
+    bench.product = Value::Int(PRODUCT_OURS);
+    assert_eq!(bench.run(10), []);
+    assert_eq!(bench.status(), (Mode::Auto, Owner::Ours, Trip::Clear));
+    bench.input = HIGH;
+    assert_eq!(bench.run(2).first(), Some(&(97, 101)));
+}
+
 /// I15: from every trim an unblocked ramp takes ceil(trim / step) moves and latches at the
 /// baseline; then nothing moves, until a reset that ends in SHADOW.
 #[test]
@@ -414,6 +489,23 @@ fn a_trip_ramps_home_and_latches() {
         assert_eq!(bench.status(), (Mode::Shadow, Owner::Ours, Trip::Clear));
         assert_eq!(bench.run(20), []);
     }
+}
+
+/// A PLC that stops every move halfway is followed for a while, then tripped, and no ramp is sent
+/// down a path at fault.
+#[test]
+fn a_plc_that_never_arrives_trips() {
+    let mut bench = Bench::raised(Mode::Auto);
+    bench.stops_short = true;
+    let mut writes = 0;
+    for _ in 0..120 {
+        bench.input = if bench.register > 100 { LOW } else { HIGH };
+        writes += bench.run(8).len();
+    }
+    let latched = Trip::Latched(TripReason::Mismatch);
+    assert_eq!(bench.status(), (Mode::Shadow, Owner::Ours, latched));
+    // A move that is one tick short of nothing arrives, and begins the count anew.
+    assert!((51..60).contains(&writes), "{writes}");
 }
 
 /// A bad input is no reason to hold the last value: after three parts the trim is given back.

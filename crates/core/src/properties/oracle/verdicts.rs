@@ -32,24 +32,8 @@ impl Oracle<'_> {
                 }
             }
         }
-        self.answers(scan, actions)?;
+        answers(scan, actions)?;
         self.must_have_tripped()
-    }
-
-    /// Every order is answered once, in its own scan. A flood may crowd answers out.
-    fn answers(&self, scan: &Scan<'_>, actions: &[Action]) -> Verdict {
-        if scan.commands.len() > 20 {
-            return Ok(());
-        }
-        for order in scan.commands {
-            let of = |a: &&Action| {
-                matches!(a, Action::Event(e) if matches!(e.what,
-                    What::OrderDone(id) | What::OrderRefused(id, _) if id == order.id))
-            };
-            let count = actions.iter().filter(of).count();
-            ensure!(count == 1, "order {order:?} was answered {count} times");
-        }
-        Ok(())
     }
 
     fn must_have_tripped(&self) -> Verdict {
@@ -287,4 +271,20 @@ fn yield_loop(book: &mut LoopBook, mode: Mode) {
     book.owned = false;
     book.open = None;
     book.latched |= book.trip.is_some();
+}
+
+/// Every order is answered once, in its own scan. A flood may crowd answers out.
+fn answers(scan: &Scan<'_>, actions: &[Action]) -> Verdict {
+    if scan.commands.len() > 20 {
+        return Ok(());
+    }
+    for order in scan.commands {
+        let of = |a: &&Action| {
+            matches!(a, Action::Event(e) if matches!(e.what,
+                What::OrderDone(id) | What::OrderRefused(id, _) if id == order.id))
+        };
+        let count = actions.iter().filter(of).count();
+        ensure!(count == 1, "order {order:?} was answered {count} times");
+    }
+    Ok(())
 }

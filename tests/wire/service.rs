@@ -1,0 +1,147 @@
+//! The command, as people run it, against a foreign server.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output};
+use std::sync::mpsc;
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use trimloop::clock::{Clock, span_of};
+use trimloop_core::time::Mono;
+
+use crate::foreign::Kind;
+use crate::rig::{LIMIT, PART_MS, Setup, assert_envelope, scratch, server_with, tags, texts};
+
+on_each_stack!(the_command_runs_a_loop);
+
+/// The service as a child process; killed when a test ends before it does.
+struct Service {
+    child: Option<Child>,
+    pid: Pid,
+}
+
+impl Service {
+    fn start(dir: &Path) -> Self {
+        let log = File::create(dir.join("run.log")).unwrap();
+        let child = command(dir, &["run"]).stdout(log.try_clone().unwrap()).stderr(log).spawn();
+        let child = child.unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        Self { child: Some(child), pid }
+    }
+
+    /// SIGTERM, and how it ends.
+    fn terminate(mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        kill(self.pid, Signal::SIGTERM).unwrap();
+        let (sender, receiver) = mpsc::sync_channel(1);
+        thread::spawn(move || sender.send(child.wait()));
+        receiver.recv_timeout(LIMIT).unwrap().unwrap()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            child.kill().unwrap_or_default();
+            drop(child.wait());
+        }
+    }
+}
+
+/// The command for the folder `dir`, with no variable of ours set.
+fn command(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trimloop"));
+    command.args(arguments).arg("--config").arg(dir);
+    command.current_dir(dir).env("XDG_RUNTIME_DIR", dir).env("NO_COLOR", "1");
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TRIMLOOP_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn run(dir: &Path, arguments: &[&str]) -> Output {
+    command(dir, arguments).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    let text = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// Asks `trimloop status` until it is as wanted.
+fn wait_status(dir: &Path, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let clock = Clock::start();
+    loop {
+        let output = run(dir, &["status", "--format", "json"]);
+        let status: Option<Value> = serde_json::from_slice(&output.stdout).ok();
+        if let Some(status) = status.filter(&wanted) {
+            return status;
+        }
+        let late = clock.mono() - Mono::default() > span_of(LIMIT);
+        let log = || fs::read_to_string(dir.join("run.log")).unwrap_or_default();
+        assert!(!late, "{what}: {}\n{}", said(&output), log());
+    }
+}
+
+/// `run` in SHADOW, `loop auto` by hand, `status`, and SIGTERM.
+fn the_command_runs_a_loop(test: &str, kind: Kind) {
+    let Some(server) = server_with(test, kind, 0, &tags(&[])) else { return };
+    let dir = scratch(test);
+    let (recipe, plc) = texts(&Setup::of("labels"), server.url());
+    for (name, text) in [
+        ("recipes/labels.toml", recipe.as_str()),
+        ("plc-configs/cell.toml", plc.as_str()),
+        ("trimloop.toml", "name = \"wire\"\n[control]\nsocket = \"control.sock\"\n"),
+    ] {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let check = run(&dir, &["check"]);
+    assert!(check.status.success(), "{}", said(&check));
+    // Nobody answers before the service runs.
+    let nobody = run(&dir, &["status", "--format", "json"]);
+    assert!(!nobody.status.success(), "{}", said(&nobody));
+
+    let service = Service::start(&dir);
+    let status = wait_status(&dir, "the link", |status| status["link"]["up"] == true);
+    assert_eq!(status["loops"][0]["mode"], "shadow");
+    server.ask(json!({
+        "cmd": "closed_loop", "x": "X", "u": "PressureSP", "y": "Quality", "part": "PartId",
+        "label": "Size", "label_part": "SizePart", "label_delay_parts": 3, "parts": 1_000_000,
+        "period_ms": PART_MS, "gain": 2.0, "u0": 50.0, "target": 10.0, "x_script": [[1, 2.0]],
+    }));
+    wait_status(&dir, "20 parts", |status| status["part"].as_i64() > Some(20));
+    assert!(server.take_events("write").is_empty(), "SHADOW writes nothing");
+
+    let raise =
+        run(&dir, &["loop", "auto", "size", "--yes", "--reason", "wire test", "--format", "json"]);
+    assert!(raise.status.success(), "{}", said(&raise));
+    let status = wait_status(&dir, "two writes", |status| status["writes"].as_u64() >= Some(2));
+    assert_eq!(status["schema"], "trimloop.status/1");
+    assert_eq!(
+        (&status["loops"][0]["mode"], &status["loops"][0]["owner"]),
+        (&json!("auto"), &json!("ours"))
+    );
+    assert_eq!((&status["ok"], &status["records_sound"]), (&json!(true), &json!(true)));
+    println!("{test}: latency of `trimloop run` with journal and store {}", status["latency_ms"]);
+    server.wait_for("a good part", LIMIT, |event| {
+        event["event"] == "part" && event["y"].as_f64().is_some_and(|y| (y - 10.0).abs() < 0.3)
+    });
+
+    let ended = service.terminate();
+    let log = fs::read_to_string(dir.join("run.log")).unwrap();
+    assert_eq!(ended.code(), Some(0), "{log}");
+    assert!(!log.contains("panicked"), "{log}");
+    let writes = server.take_events("write");
+    let values: Vec<f64> = writes.iter().filter_map(|event| event["value"].as_f64()).collect();
+    assert_envelope(&values, 50.0, (47.0, 53.0), 0.5, 0.01);
+    let gone = run(&dir, &["status"]);
+    assert!(!gone.status.success(), "{}", said(&gone));
+    server.quit();
+}
