@@ -22,7 +22,7 @@ use trimloop_core::plan::{
 use trimloop_core::scan::{Ack, AckResult, Action, Command, Link, Order, Scan};
 use trimloop_core::tag::{Sample, Status, TagId, Value};
 use trimloop_core::time::{Mono, Now, Span, Utc};
-use trimloop_core::unit::{Grid, Ticks};
+use trimloop_core::unit::{Grid, Stand, Ticks};
 
 const TAGS: u16 = 50;
 const PART: TagId = TagId(0);
@@ -407,8 +407,7 @@ fn permit_passes(bencher: Bencher) {
         inputs: true,
         interlocks: true,
         interlock_trips: false,
-        read_back: Some(Ticks::new(720)),
-        on_grid: true,
+        read_back: Some(Stand::on(Ticks::new(720))),
         unchanged: true,
         domain: true,
         plc_low: Some(Ticks::new(579)),

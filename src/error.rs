@@ -65,8 +65,8 @@ codes! {
         title: "unknown setting",
         means: "No setting has this name; the same goes for TRIMLOOP_SECTION__KEY variables.",
         why: "A misspelt setting would silently keep its default.",
-        wrong: "[journal]\n        enable = true",
-        right: "[journal]\n        enabled = true",
+        wrong: "[log]\n        levle = \"info\"",
+        right: "[log]\n        level = \"info\"",
     }
     SETTINGS_VALUE = "TL0104" {
         title: "setting has a value that does not fit",

@@ -42,7 +42,8 @@ const STOP_MAX: Duration = Duration::from_secs(4);
 pub struct CellSettings {
     /// Recipe, PLC and models.
     pub bound: Bound,
-    /// Where scans are kept; without one nothing can be replayed.
+    /// Where scans are kept, before they are used. `None` is for what is never a plant: tests, and
+    /// the demo's arm that writes nothing.
     pub journal: Option<JournalWriter>,
     /// Where rows are kept.
     pub store: Option<StoreSender>,

@@ -31,7 +31,7 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Every setting: its key, and what it takes.
-const KEYS: [(&str, Kind); 9] = [
+const KEYS: [(&str, Kind); 8] = [
     ("name", Kind::Name),
     ("cell.recipe", Kind::Name),
     ("paths.recipes", Kind::Path),
@@ -39,7 +39,6 @@ const KEYS: [(&str, Kind); 9] = [
     ("paths.models", Kind::Path),
     ("paths.data", Kind::Path),
     ("control.socket", Kind::Path),
-    ("journal.enabled", Kind::Switch),
     ("log.level", Kind::Level),
 ];
 
@@ -47,7 +46,6 @@ const KEYS: [(&str, Kind); 9] = [
 enum Kind {
     Name,
     Path,
-    Switch,
     Level,
 }
 
@@ -70,8 +68,6 @@ pub struct Settings {
     pub data: PathBuf,
     /// Control socket.
     pub socket: PathBuf,
-    /// Whether scans are journaled. Off is for tests: nothing can be explained or replayed then.
-    pub journal: bool,
     /// Log level of the service.
     pub log_level: String,
 }
@@ -283,7 +279,6 @@ impl Reader<'_> {
                 let bad = !LEVELS.contains(&text.as_str());
                 bad.then_some("use one of off, error, warn, info, debug, trace")
             }
-            Kind::Switch => None,
         };
         if let Some(help) = wrong {
             let message = format!("`{key}` cannot be \"{text}\"");
@@ -292,23 +287,6 @@ impl Reader<'_> {
             return None;
         }
         Some(text)
-    }
-
-    fn switch(&mut self, key: &str, default: bool) -> bool {
-        let Some(value) = self.values.get(key).cloned() else { return default };
-        match value.kind {
-            ValueKind::Boolean(on) => on,
-            // Variables are texts.
-            ValueKind::String(text) if text == "true" => true,
-            ValueKind::String(text) if text == "false" => false,
-            other => {
-                let message = format!("`{key}` must be true or false");
-                let label = format!("this is {}", kind_word(&other));
-                let diagnostic = self.about(&SETTINGS_VALUE, key, message, &label);
-                self.found.push(diagnostic.help("write true or false, without quotes"));
-                default
-            }
-        }
     }
 
     fn settings(&mut self, file: Option<PathBuf>) -> Settings {
@@ -339,7 +317,6 @@ impl Reader<'_> {
             models,
             data,
             socket,
-            journal: self.switch("journal.enabled", true),
             log_level: self.text("log.level").unwrap_or_else(|| "info".to_owned()),
         }
     }
@@ -450,18 +427,18 @@ mod tests {
         let settings = Settings::from_text(None, "", &Environment::default()).unwrap();
         assert_eq!(settings.recipes, Path::new("recipes"));
         assert_eq!(settings.socket, Path::new("data/control.sock"));
-        assert_eq!((settings.name.as_str(), settings.journal), ("trimloop", true));
+        assert_eq!(settings.name, "trimloop");
     }
 
     /// The environment wins over the file; paths count from the file; option twins are no settings.
     #[test]
     fn the_environment_wins_over_the_file() {
-        let text = "name = \"cell-1\"\n[paths]\ndata = \"var\"\n[journal]\nenabled = true\n";
+        let text = "name = \"cell-1\"\n[paths]\ndata = \"var\"\n[log]\nlevel = \"warn\"\n";
         let settings = load(
             text,
             &[
                 ("TRIMLOOP_PATHS__DATA", "/srv/data"),
-                ("TRIMLOOP_JOURNAL__ENABLED", "false"),
+                ("TRIMLOOP_LOG__LEVEL", "debug"),
                 ("TRIMLOOP_FORMAT", "json"),
                 ("XDG_RUNTIME_DIR", "/run/user/7"),
             ],
@@ -470,7 +447,7 @@ mod tests {
         assert_eq!(settings.data, Path::new("/srv/data"));
         assert_eq!(settings.recipes, Path::new("/plant/recipes"));
         assert_eq!(settings.socket, Path::new("/run/user/7/trimloop/control.sock"));
-        assert!(!settings.journal);
+        assert_eq!(settings.log_level, "debug");
         assert_eq!(settings.name, "cell-1");
     }
 
@@ -479,9 +456,9 @@ mod tests {
     fn mistakes_say_file_key_why_and_what_next() {
         for (text, variables, expected) in [
             (
-                "[journal]\nenable = true\n",
+                "[log]\nlevle = \"info\"\n",
                 &[][..],
-                &["TL0103", "trimloop.toml:2:1", "journal.enable", "did you mean"][..],
+                &["TL0103", "trimloop.toml:2:1", "log.levle", "did you mean"][..],
             ),
             (
                 "[log]\nlevel = \"loud\"  # too loud\n",
@@ -489,11 +466,6 @@ mod tests {
                 &["TL0104", "trimloop.toml:2:9", "\"loud\"", "off, error"],
             ),
             ("name = 5\n", &[], &["TL0104", "trimloop.toml:1:8", "must be a text", "quotes"]),
-            (
-                "[journal]\nenabled = 1\n",
-                &[],
-                &["TL0104", "trimloop.toml:2:11", "must be true or false"],
-            ),
             ("name = cell 1\n", &[], &["TL0102", "trimloop.toml:1:", "name = cell 1"]),
             (
                 "",

@@ -2,6 +2,8 @@
 //!
 //! `UPDATE=1 cargo test --test shipped_models` writes them anew.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on should stop")]
+
 use std::path::Path;
 
 use trimloop_core::plan::{FeatureId, Model};

@@ -1,6 +1,9 @@
 //! The scenario pack in virtual time: each scenario with an asserted outcome, on the shipped
 //! recipe and models, judged by the press's own judge. Simulator results, no field claims.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on should stop")]
+#![expect(clippy::print_stdout, reason = "measured figures are printed")]
+
 #[path = "support/world.rs"]
 mod world;
 

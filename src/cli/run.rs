@@ -107,7 +107,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     let url = bound.plc.url.clone();
     let cell_settings = CellSettings {
         bound,
-        journal,
+        journal: Some(journal),
         store: Some(store.sender()),
         client_name: settings.name.clone(),
         pki_dir: settings.data.join("pki"),
@@ -164,10 +164,7 @@ fn open_journal(
     settings: &Settings,
     bound: &Bound,
     store: &Store,
-) -> Result<Option<JournalWriter>, Failure> {
-    if !settings.journal {
-        return Ok(None);
-    }
+) -> Result<JournalWriter, Failure> {
     let head = JournalHead {
         recipe: bound.plan.name.clone(),
         revision: bound.plan.revision,
@@ -181,5 +178,5 @@ fn open_journal(
     if let Some(aside) = journal.set_aside() {
         store.sender().audit(0, "service", "journal tail set aside", &aside.to_string());
     }
-    Ok(Some(journal))
+    Ok(journal)
 }

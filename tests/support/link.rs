@@ -16,7 +16,7 @@ use trimloop_core::plan::{Cut, CyclePlan, LinkPlan, Plan, SetpointId, SetpointPl
 use trimloop_core::scan::{AckResult, Link};
 use trimloop_core::tag::{Sample, TagId, Value};
 use trimloop_core::time::{Mono, Span};
-use trimloop_core::unit::{Grid, Ticks};
+use trimloop_core::unit::{Grid, Stand, Ticks};
 
 /// Generous: a loaded machine is not a broken one. Promises have deadlines of their own.
 const LONG: Duration = Duration::from_secs(20);
@@ -183,8 +183,7 @@ pub fn approved(tag: u16, to: f64, seq: u64, epoch: u64, issued: Mono, ttl: Span
         inputs: true,
         interlocks: true,
         interlock_trips: false,
-        read_back: Some(Ticks::new(200)),
-        on_grid: true,
+        read_back: Some(Stand::on(Ticks::new(200))),
         unchanged: true,
         domain: true,
         plc_low: None,

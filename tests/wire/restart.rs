@@ -62,7 +62,7 @@ fn a_killed_server_comes_back_in_shadow(test: &str, kind: Kind) {
 fn a_hung_server_is_not_written_to(test: &str, kind: Kind) {
     let Some(rig) = Rig::start(test, kind, Setup::of("labels")) else { return };
     let script: Vec<_> =
-        (1..4000).map(|part| (part, 2.0 * (f64::from(part) / 8.0).sin())).collect();
+        (1..4000).map(|part| (part, 0.6 * (f64::from(part) / 12.0).sin())).collect();
     rig.plant(1, &json!(script));
     rig.parts(10);
     rig.raise(0);

@@ -41,6 +41,7 @@ const RECIPES: [(&str, &str); 4] = [
 /// Tests that measure time run alone, as far as this process goes.
 static QUIET: RwLock<()> = RwLock::new(());
 
+#[expect(dead_code, reason = "held until the test ends")]
 enum Share {
     Alone(RwLockWriteGuard<'static, ()>),
     Shared(RwLockReadGuard<'static, ()>),
@@ -462,13 +463,20 @@ impl Log {
     /// The end of the log, for messages.
     pub fn tail(&self) -> String {
         let log = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let alarming = events(&log).filter(|what| {
+            matches!(
+                what,
+                What::Tripped(..) | What::EffectMissing(_) | What::Oscillating(_) | What::LinkDown
+            )
+        });
+        let alarming: Vec<String> = alarming.map(|what| format!("{what:?}")).collect();
         let lines = log.iter().rev().take(60).rev().map(|seen| match seen {
             Seen::Event(event) => {
                 format!("{:?} part {}: {:?}", event.at.mono, event.part, event.what)
             }
             other => format!("{other:?}"),
         });
-        lines.collect::<Vec<_>>().join("\n")
+        format!("{}\nbefore: {}", lines.collect::<Vec<_>>().join("\n"), alarming.join(", "))
     }
 }
 

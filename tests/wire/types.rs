@@ -99,12 +99,12 @@ fn a_wrong_type_is_refused_at_connect(test: &str, kind: Kind) {
     refused(test, kind, setup, "it is Float on the server, the configuration says Double");
 }
 
-/// Steps of 0.01 bar would be lost in an Int16.
+/// The PLC config leaves the type to the server. Steps of 0.01 bar would be lost in its Int16.
 fn a_grid_finer_than_the_register_is_refused_at_connect(test: &str, kind: Kind) {
     let setup = Setup {
         plc: &[(
             "id       = \"f:s=PressureSP\"\ntype     = \"Double\"",
-            "id       = \"f:s=PressureSP\"\ntype     = \"Int16\"",
+            "id       = \"f:s=PressureSP\"",
         )],
         types: &[("PressureSP", "Int16")],
         ..Setup::of("labels")

@@ -751,7 +751,7 @@ pub(crate) use tests::with_mutant;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::Cell as StdCell;
+    use core::cell::Cell as StdCell;
 
     std::thread_local! {
         static MUTANT: StdCell<Option<Mutant>> = const { StdCell::new(None) };

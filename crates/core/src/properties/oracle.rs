@@ -244,9 +244,12 @@ impl<'p> Oracle<'p> {
         let limits = &self.plan.setpoints[setpoint];
         let value = self.usable(limits.tag)?.as_f64();
         let ticks = limits.grid.nearest(value)?;
-        // Room for one rounding to a PLC's REAL.
-        let slack = 1e-3 * limits.grid.tick() + libm::fabs(value) * f64::from(f32::EPSILON);
-        let on_grid = libm::fabs(limits.grid.value(ticks) - value) <= slack;
+        // On its tick, or as a PLC's REAL holds that tick.
+        let tick = limits.grid.value(ticks);
+        #[expect(clippy::cast_possible_truncation, reason = "a REAL is what may be read back")]
+        let real = f64::from(tick as f32);
+        let same = libm::fabs(value - tick) <= 1e-9 * limits.grid.tick();
+        let on_grid = same || value == real;
         let received = self.seen[limits.tag.index()]?.sample.received;
         let exact = if on_grid { ticks.count() as f64 } else { value / limits.grid.tick() };
         self.live.then_some(Read { ticks, exact, on_grid, received })

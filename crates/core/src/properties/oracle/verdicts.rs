@@ -213,7 +213,7 @@ impl Oracle<'_> {
                 let first = failed.find(apart);
                 let stands = first == Some(reason)
                     || (reason == Reason::Approval && row.failed.contains(reason))
-                    || (reason == Reason::Mode && row.mode == Mode::Off)
+                    || (reason == Reason::Mode && (row.mode == Mode::Off || first.is_none()))
                     || (reason == Reason::Tripped && row.limited.is_none());
                 ensure!(stands, "{reason:?} is not the first reason (I13): {row:?}");
             }

@@ -32,15 +32,15 @@ impl Oracle<'_> {
         judge_number(limits, write)?;
         self.judge_range(write, limits)?;
         let read = self.judge_register(write, setpoint)?;
-        let distance = libm::fabs(write.to().count() as f64 - read.exact);
-        self.judge_pace(write, limits, distance)?;
+        let change = write.to().count() as f64 - read.exact;
+        self.judge_pace(write, limits, change)?;
         self.judge_rows(write, row, tally)?;
         if matches!(row.outcome, Outcome::Return(_)) {
             self.judge_return(index)?;
         } else {
             self.judge_wish(scan, write, row, tally)?;
             let deadband = limits.deadband.count() as f64;
-            ensure!(libm::ceil(distance) >= deadband, "below the deadband: {write:?}");
+            ensure!(libm::ceil(libm::fabs(change)) >= deadband, "below the deadband: {write:?}");
         }
         self.setpoints[setpoint].write(write, read.exact, self.process);
         Ok(())
@@ -82,11 +82,11 @@ impl Oracle<'_> {
 
     /// I3, I4: step, rate, dwell, budget, in process time.
     ///
-    /// - `distance`: from where the register really stands [ticks].
-    fn judge_pace(&self, write: &ApprovedWrite, limits: &SetpointPlan, distance: f64) -> Verdict {
+    /// - `change`: from where the register really stands [ticks].
+    fn judge_pace(&self, write: &ApprovedWrite, limits: &SetpointPlan, change: f64) -> Verdict {
         let book = &self.setpoints[write.setpoint().index()];
-        let up = write.to() > write.from();
-        let step = if up { limits.step_up } else { limits.step_down };
+        let distance = libm::fabs(change);
+        let step = if change > 0.0 { limits.step_up } else { limits.step_down };
         ensure!(distance > 0.0, "a write that moves nothing: {write:?}");
         ensure!(distance <= step.count() as f64, "over the step limit (I3): {write:?}");
         if let Some(rate) = limits.rate {
