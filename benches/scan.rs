@@ -347,28 +347,28 @@ impl Straw {
 }
 
 /// Nothing has come: the period is over.
-#[divan::bench]
+#[divan::bench(sample_count = 1000)]
 fn scan_idle(bencher: Bencher) {
     let mut straw = Straw::new();
     bencher.bench_local(|| straw.idle());
 }
 
 /// New values of 47 tags within a part.
-#[divan::bench]
+#[divan::bench(sample_count = 1000)]
 fn scan_50_tags(bencher: Bencher) {
     let mut straw = Straw::new();
     bencher.bench_local(|| straw.values());
 }
 
 /// New values of all 50 tags, the end of a part, its scores, a label, a decision of the guard.
-#[divan::bench]
+#[divan::bench(sample_count = 1000)]
 fn scan_part_end(bencher: Bencher) {
     let mut straw = Straw::new();
     bencher.bench_local(|| straw.part());
 }
 
 /// T2 and SPE of one part: 50 variables, 8 components.
-#[divan::bench]
+#[divan::bench(sample_count = 1000)]
 fn pca_50x8(bencher: Bencher) {
     let mut plan = plan();
     plan.models = vec![ModelPlan {
@@ -389,7 +389,7 @@ fn pca_50x8(bencher: Bencher) {
 }
 
 /// The guard alone: a proposal that passes every check.
-#[divan::bench]
+#[divan::bench(sample_count = 1000)]
 fn permit_passes(bencher: Bencher) {
     let plan = plan();
     let evidence = Evidence {

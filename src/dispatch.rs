@@ -39,7 +39,7 @@ pub const SEEN_MAX: usize = 4096;
 pub enum Seen {
     /// An event.
     Event(Event),
-    /// A part, a label, a decision or a ledger row, with the scan's UTC.
+    /// A part, a score, a label, a decision or a ledger row, with the scan's UTC.
     Record(Utc, Record),
     /// A proposal for a person to decide.
     Ask(Utc, Proposal),
@@ -233,10 +233,11 @@ impl Dispatch {
                 self.counts.holds += u64::from(held);
                 self.watchers.tell(Seen::Record(now.utc, record));
             }
-            Record::Part(_) | Record::Label(_) => {
+            Record::Part(_) | Record::Label(_) | Record::Score(_) | Record::Contribution(_) => {
                 self.watchers.tell(Seen::Record(now.utc, record));
             }
-            Record::Feature(_) | Record::Score(_) | Record::Contribution(_) => {}
+            // Too many for watchers; the store has them.
+            Record::Feature(_) => {}
         }
         if let Some(store) = &self.store {
             store.record(now.utc, record);

@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::{ArgAction, Args, builder::FalseyValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use trimloop_core::event::What;
+use trimloop_core::guard::Cut;
 use trimloop_core::ledger::Fate;
-use trimloop_core::record::Record;
+use trimloop_core::record::{LedgerRow, Outcome, Record};
 use trimloop_simulator::Report;
 
 use super::{Exit, Failure, Ui};
@@ -21,6 +22,9 @@ Examples:
   trimloop demo
   trimloop demo --headless --parts 3000 --seed 7 --format json
   trimloop demo --headless --scenario wear --seed 3";
+
+/// One write in so many is shown.
+const SHOW_EVERY: u64 = 20;
 
 /// What to show.
 #[derive(Debug, Args)]
@@ -116,8 +120,13 @@ struct View<'a> {
     ui: &'a Ui,
     live: bool,
     bar: Option<ProgressBar>,
+    /// Writes confirmed.
     shown: u64,
     next_line: u64,
+    /// Contributions of the newest part.
+    because: Vec<String>,
+    /// Write that waits for its read-back, and its reasons.
+    pending: Option<(u64, String)>,
 }
 
 impl<'a> View<'a> {
@@ -128,7 +137,15 @@ impl<'a> View<'a> {
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
-        Self { ui, live: !args.headless && !ui.is_json(), bar, shown: 0, next_line: 500 }
+        Self {
+            ui,
+            live: !args.headless && !ui.is_json(),
+            bar,
+            shown: 0,
+            next_line: 500,
+            because: Vec::new(),
+            pending: None,
+        }
     }
 
     fn tell(&mut self, news: &Progress<'_>) {
@@ -155,34 +172,69 @@ impl<'a> View<'a> {
         ));
     }
 
-    /// Events, and every tenth write, so that a person can follow.
+    /// Events, and every so many writes with their reasons, so that a person can follow.
     fn seen(&mut self, seen: &Seen, names: &Names) {
-        let text = match seen {
+        match seen {
             Seen::Event(event) => {
-                if matches!(event.what, What::TagQuality(..) | What::OrderDone(_)) {
-                    return;
+                // A monitor goes over its limit about once in a hundred parts: not worth a line.
+                let small = matches!(
+                    event.what,
+                    What::TagQuality(..)
+                        | What::OrderDone(_)
+                        | What::Alarm(..)
+                        | What::Domain(..)
+                        | What::Interlock(_, true)
+                        | What::Binding(_, true)
+                );
+                if !small {
+                    let sentence = event_text(&event.what, names).sentence;
+                    self.line(&format!("part {:>5}  {sentence}", event.part));
                 }
-                format!("part {:>5}  {}", event.part, event_text(&event.what, names).sentence)
             }
-            Seen::Record(_, Record::Ledger(row)) if row.fate == Fate::Confirmed => {
-                self.shown += 1;
-                if self.shown % 10 != 1 {
-                    return;
+            Seen::Record(_, record) => self.record(record, names),
+            Seen::Ask(..) => {}
+        }
+    }
+
+    fn record(&mut self, record: &Record, names: &Names) {
+        match record {
+            Record::Part(_) => self.because.clear(),
+            Record::Contribution(row) => {
+                let feature = names.features.get(usize::from(row.feature.0));
+                let feature = feature.map_or("?", |f| f.name.as_str());
+                self.because.push(format!("{feature} {:+.1} sd", row.z));
+            }
+            Record::Decision(row) => {
+                if let Outcome::Write(write) = row.outcome {
+                    let cut = if row.cut == Cut::Nothing {
+                        String::new()
+                    } else {
+                        format!(", cut by {}", row.cut.word())
+                    };
+                    let because = std::mem::take(&mut self.because).join(", ");
+                    self.pending = Some((write, format!("{because}{cut}")));
                 }
-                let setpoint = row.setpoint.index();
-                let Some(confirmed) = row.confirmed else { return };
-                format!(
-                    "             {} wanted {:.2}, wrote {}, read back after {:.1} ms (write {})",
-                    names.setpoint_name(setpoint),
-                    row.desired,
-                    names.setpoint_text(setpoint, row.sent),
-                    (confirmed - row.issued).as_secs_f64() * 1e3,
-                    row.write,
-                )
             }
-            Seen::Record(..) | Seen::Ask(..) => return,
-        };
-        self.line(&text);
+            Record::Ledger(row) if row.fate == Fate::Confirmed => self.confirmed(row, names),
+            _ => {}
+        }
+    }
+
+    fn confirmed(&mut self, row: &LedgerRow, names: &Names) {
+        self.shown += 1;
+        let Some((write, because)) = self.pending.take() else { return };
+        let Some(confirmed) = row.confirmed.filter(|_| write == row.write) else { return };
+        if self.shown % SHOW_EVERY != 1 {
+            return;
+        }
+        let setpoint = row.setpoint.index();
+        self.line(&format!(
+            "             because {because}: {} wants {:.1}, wrote {}, read back in {:.1} ms",
+            names.setpoint_name(setpoint),
+            row.desired,
+            names.setpoint_text(setpoint, row.sent),
+            (confirmed - row.issued).as_secs_f64() * 1e3,
+        ));
     }
 
     fn parts(&mut self, off: &Report, on: &Report) {

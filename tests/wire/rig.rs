@@ -463,13 +463,17 @@ impl Log {
     /// The end of the log, for messages.
     pub fn tail(&self) -> String {
         let log = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let alarming = events(&log).filter(|what| {
-            matches!(
-                what,
-                What::Tripped(..) | What::EffectMissing(_) | What::Oscillating(_) | What::LinkDown
-            )
-        });
-        let alarming: Vec<String> = alarming.map(|what| format!("{what:?}")).collect();
+        let alarming: Vec<String> = log
+            .iter()
+            .filter_map(|seen| match seen {
+                Seen::Event(event) => Some((event.part, event.what)),
+                _ => None,
+            })
+            .filter(|(_, what)| {
+                !matches!(what, What::TagQuality(..) | What::OrderDone(_) | What::Saturated(_))
+            })
+            .map(|(part, what)| format!("{part}: {what:?}"))
+            .collect();
         let lines = log.iter().rev().take(60).rev().map(|seen| match seen {
             Seen::Event(event) => {
                 format!("{:?} part {}: {:?}", event.at.mono, event.part, event.what)

@@ -382,11 +382,6 @@ impl Register {
         }
     }
 
-    /// Whether any write was made.
-    pub const fn written(&self) -> bool {
-        self.made > 0
-    }
-
     /// Writes made within the last `per`, both ends included.
     pub fn writes_within(&self, per: Span, now: Process) -> u32 {
         let count = self.newest_moves().take_while(|(at, _)| now - *at <= per).count();

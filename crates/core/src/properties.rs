@@ -12,6 +12,7 @@
 
 mod fates;
 mod faults;
+mod garbage;
 mod mutants;
 mod oracle;
 mod permits;

@@ -16,7 +16,7 @@ pub enum Record {
     Feature(FeatureRow),
     /// One score of it.
     Score(ScoreRow),
-    /// A large contribution to a score that is over its limit.
+    /// A large contribution to a score that is over its limit, or that a write rests on.
     Contribution(ContributionRow),
     /// A measured quality, matched to its part.
     Label(LabelRow),

@@ -47,6 +47,11 @@ impl Watchdog {
     /// Takes the echo register in.
     pub fn echo(&mut self, value: i64) {
         let Ok(value) = u32::try_from(value) else { return };
+        if self.last_sent.is_none() {
+            // What a PLC still shows from an earlier session must not look like life: count on.
+            self.counter = value.min(COUNTER_MAX);
+            return;
+        }
         let slot = self.sent.get(value as usize % REMEMBERED).copied().flatten();
         if let Some((counter, at)) = slot
             && counter == value
@@ -118,6 +123,20 @@ mod tests {
         dog.forget();
         dog.echo(1);
         assert!(!dog.alive(at(1)));
+    }
+
+    /// An echo left over from an earlier session is not taken for the answer to a new beat.
+    #[test]
+    fn left_over_echo_is_no_life() {
+        for left_over in [0, 1, 5, 32_766, 32_767, 1_000_000] {
+            let mut dog = watchdog();
+            dog.echo(left_over);
+            for beat in 0..3 {
+                assert!(dog.beat(at(200 * beat)).is_some());
+                dog.echo(left_over);
+                assert!(!dog.alive(at(200 * beat)), "{left_over}");
+            }
+        }
     }
 
     /// A PLC without a heartbeat is judged by its link alone.

@@ -11,7 +11,7 @@ use crate::guard::{
 };
 use crate::ledger::{Fate, Register};
 use crate::mode::{Mode, Owner, Rung, Trip, TripReason};
-use crate::plan::{Controller, LoopId, LoopPlan, Model, SetpointPlan, Source};
+use crate::plan::{Controller, LoopId, LoopPlan, Model, ModelId, SetpointPlan, Source};
 use crate::record::{DecisionRow, Outcome, Record};
 use crate::scan::{Action, Proposal};
 use crate::tag::TagId;
@@ -344,6 +344,13 @@ impl Cell {
         if let Some(state) = self.loops.get_mut(index) {
             state.asking_intent = intent;
         }
+        // What moves a machine is explained: the shares of the sensor that was fed forward.
+        let fed = self.plan.loops.get(index).and_then(fed_forward).filter(|_| {
+            intent == Intent::Score && matches!(permit.decision, Decision::Write(_) | Decision::Ask)
+        });
+        if let Some(model) = fed {
+            self.record_contributions(self.part, model);
+        }
         self.carry_out(index, setpoint, desired, permit, None);
     }
 
@@ -581,7 +588,8 @@ impl Cell {
             let since = register.since_write(self.process);
             e.unchanged = e.read_back.is_some_and(|t| register.unchanged(t)) || !register.idle();
             e.idle = register.idle();
-            e.rested = settled && (!register.written() || since >= limits.dwell);
+            // Before the first write since the start others may have been made: dwell counts on.
+            e.rested = settled && since >= limits.dwell;
             e.budget = limits
                 .budget
                 .is_none_or(|b| register.writes_within(b.per, self.process) < b.writes);
@@ -667,6 +675,14 @@ impl Cell {
 
 fn state_owned(state: Option<&LoopState>) -> bool {
     state.is_some_and(|s| s.owner == Owner::Ours)
+}
+
+/// The soft sensor that a loop feeds forward.
+fn fed_forward(plan: &LoopPlan) -> Option<ModelId> {
+    match &plan.controller {
+        Controller::RunToRun(c1) => c1.feed_forward,
+        Controller::Rules(_) => None,
+    }
 }
 
 fn feeds_forward(plan: &LoopPlan) -> bool {

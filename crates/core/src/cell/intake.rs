@@ -255,7 +255,7 @@ impl Cell {
         }
     }
 
-    fn record_contributions(&mut self, part: i64, model: ModelId) {
+    pub(super) fn record_contributions(&mut self, part: i64, model: ModelId) {
         let mut top = [Contribution::NONE; TOP];
         let count = self.models.top(&self.plan, &self.part_features, model, &mut top);
         for (rank, c) in (1_u8..).zip(top.iter().take(count)) {

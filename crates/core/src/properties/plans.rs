@@ -273,7 +273,7 @@ pub(super) fn draw(rng: &mut Rng) -> Plan {
         tags: tags(rng, count),
         period: Span::from_millis(100),
         cycle: CyclePlan {
-            latch: Span::ZERO,
+            latch: Span::from_millis(rng.pick(&[0, 0, 200])),
             cut,
             warm_up: u32::try_from(rng.range(0, 2)).unwrap(),
             running: rng.chance(300).then_some((STATE, PRODUCING)),
