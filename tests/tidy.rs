@@ -319,7 +319,10 @@ fn codes_are_unique_and_known() {
                 let is_code = digits.len() == 4 && digits.chars().all(|c| c.is_ascii_digit());
                 // TL9999 stands for one that is not there; TL0402 is kept for "someone else must
                 // approve it".
-                if is_code && !["9999", "0402"].contains(&digits) && !known.contains(&line[at..at + 6]) {
+                if is_code
+                    && !["9999", "0402"].contains(&digits)
+                    && !known.contains(&line[at..at + 6])
+                {
                     found.push(format!("{file}:{number} {}", &line[at..at + 6]));
                 }
             }
@@ -495,7 +498,7 @@ fn kind(value: &Value, shape: &str) -> &'static str {
         }
         () if has("array") && json.contains("$defs/Quantity") => "two quantities",
         () if has("array") => "list of texts",
-        () if json.contains("$defs/Quantity") => "quantity",
+        () if json.contains("$defs/Quantity") => "quantity or number",
         () if has("additionalProperties") => "texts by name",
         () if has("boolean") && has("integer") => "whole number, true or false",
         () if has("integer") => "whole number",
@@ -554,32 +557,29 @@ fn page_of_commands() {
          json` stdout holds exactly one JSON object, errors included. Every option has an \
          environment twin: `--deny-warnings` is `TRIMLOOP_DENY_WARNINGS`.\n",
     );
-    let verbs = [
-        "demo",
-        "simulate",
-        "init",
-        "run",
-        "check",
-        "status",
-        "loop",
-        "explain",
-        "schema",
-        "completions",
-    ];
+    let verbs = "demo simulate init run check status loop explain schema completions";
     let top = help(&["-h"]);
     writeln!(text, "\n```text\n{}\n```", top.trim_end()).unwrap();
-    for verb in verbs {
+    for verb in verbs.split(' ') {
         assert!(top.contains(verb), "{verb} is no command");
         let short = help(&[verb, "-h"]);
         let long = help(&[verb, "--help"]);
         let examples = long.find("Examples:").map_or("", |at| &long[at..]);
         // Of the options only its own: those of every command stand above.
         let shared = ["--config <FILE>", "--format <FORMAT>", "--color <WHEN>", "-q, --quiet"];
-        let shared = |line: &&str| {
-            !shared.iter().chain(&["-v, --verbose", "-h, --help"]).any(|o| line.contains(o))
+        let shared = |line: &str| {
+            shared.iter().chain(&["-v, --verbose", "-h, --help"]).any(|o| line.contains(o))
         };
-        let own: Vec<&str> = short.lines().filter(shared).map(str::trim_end).collect();
-        let own = own.join("\n");
+        let mut dropped = false;
+        let mut own = String::new();
+        for line in short.lines() {
+            let goes_on = line.starts_with("            ") && !line.trim_start().starts_with('-');
+            dropped = shared(line) || (dropped && goes_on);
+            if !dropped {
+                own.push_str(line.trim_end());
+                own.push('\n');
+            }
+        }
         let own = own.trim_end().trim_end_matches("Options:").trim_end();
         let whole = format!("{own}\n\n{}", examples.trim_end());
         writeln!(text, "\n## {verb}\n\n```text\n{}\n```", whole.trim_end()).unwrap();

@@ -83,7 +83,12 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &CheckArgs) -> Result<Exit, Fa
         let recipe = bounds.iter().find(|(recipe, _)| recipe.source().file == *file);
         let detail = recipe.map_or(String::new(), |(recipe, bound)| {
             let (loops, checks) = (bound.plan.loops.len(), recipe.raw().check.len());
-            format!("r{}, {loops} loops, {checks} checks", recipe.revision())
+            format!(
+                "r{}, {}, {}",
+                recipe.revision(),
+                plural(loops, "loop"),
+                plural(checks, "check")
+            )
         });
         items.push(Item {
             section: "recipes",
@@ -134,6 +139,11 @@ fn report(ui: &Ui, args: &CheckArgs, items: &[Item], found: &[Diagnostic], tests
     exit
 }
 
+/// `1 loop`, `2 loops`.
+fn plural(n: usize, word: &str) -> String {
+    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
+}
+
 fn text(items: &[Item], errors: usize, warnings: usize, tests: usize, exit: Exit) -> String {
     let mut text = String::new();
     for item in items {
@@ -146,7 +156,6 @@ fn text(items: &[Item], errors: usize, warnings: usize, tests: usize, exit: Exit
             if item.detail.is_empty() { String::new() } else { format!(" ({})", item.detail) };
         text.push_str(&format!(" {mark} {:12} {}{detail}\n", item.section, item.name));
     }
-    let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
     text.push_str(&format!(
         "{}, {}, {} run  (exit {})\n",
         plural(errors, "error"),

@@ -122,7 +122,7 @@ pub(super) fn run(ui: &Ui, args: &SimulateArgs) -> Result<Exit, Failure> {
     object["scrap"] = json!(causes);
     object["violations"] = json!(verdict.violations());
     let text = format!(
-        "{} seed {}: {} parts, {:.1} % scrap, {} violations, {} fallbacks; hold pressure {:.1} bar, \
+        "{} seed {}: {} parts, {:.1} % scrap, {} violations, {} times in fallback; hold pressure {:.1} bar, \
          cool time {:.1} s (simulated)\n",
         report.scenario,
         report.seed,

@@ -57,6 +57,8 @@ fn row(status: &LoopStatus) -> [String; 6] {
     let decimals = usize::from(status.decimals);
     let number = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{x:.decimals$}"));
     let mode = match status.trip.as_str() {
+        // A person has it: that is what people must see first.
+        "clear" if status.owner == "operator" => "MANUAL".to_owned(),
         "clear" => status.mode.to_uppercase(),
         "returning" => "RETURN".to_owned(),
         _ => "TRIPPED".to_owned(),

@@ -10,7 +10,11 @@ use trimloop_core::time::Span;
 use crate::foreign::Kind;
 use crate::rig::{Rig, Setup, assert_envelope, sent};
 
-on_each_stack!(a_killed_server_comes_back_in_shadow, a_hung_server_is_not_written_to);
+on_each_stack!(
+    a_killed_server_comes_back_in_shadow,
+    a_hung_server_is_not_written_to,
+    registers_that_come_late_are_found,
+);
 
 /// Data within 5 s of the server's return; in SHADOW, under a new epoch, and nothing is written
 /// until a person raises the loop again.
@@ -91,4 +95,20 @@ fn a_hung_server_is_not_written_to(test: &str, kind: Kind) {
     rig.raise(0);
     rig.log.wait_confirmed(mark, 3);
     rig.cell.stop();
+}
+
+/// A PLC that answers before its program has loaded has no registers yet.
+fn registers_that_come_late_are_found(test: &str, kind: Kind) {
+    let Some(mut rig) = Rig::start(test, kind, Setup::of("labels")) else { return };
+    assert!(rig.restart_server_empty());
+    rig.until("missing registers", |status| !status.plc.problems.is_empty());
+    assert!(!rig.cell.status().link.up);
+    rig.add_tags();
+    let back = rig.until("data", |status| status.link.up);
+    println!("{test}: data {} ms after the registers were there", back.as_millis());
+    assert!(back < Span::from_secs(5), "{back:?}");
+    assert!(rig.cell.status().plc.problems.is_empty());
+    rig.linked();
+    assert_eq!(rig.loop_status(0).in_force, Mode::Shadow);
+    rig.finish();
 }

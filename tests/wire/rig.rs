@@ -345,6 +345,21 @@ impl Rig {
         true
     }
 
+    /// The same, but the new server has no tags yet.
+    pub fn restart_server_empty(&mut self) -> bool {
+        let (kind, port) = (self.server.kind(), self.server.port());
+        self.server.kill();
+        let Some(server) = or_skip(&self.test, ForeignServer::start(kind, port)) else {
+            return false;
+        };
+        self.server = server;
+        true
+    }
+
+    pub fn add_tags(&self) {
+        self.server.ask(json!({"cmd": "add", "tags": self.tags}));
+    }
+
     /// Ends the cell and the server; nothing was lost on the way.
     pub fn finish(self) -> Option<PathBuf> {
         let status = self.cell.status();

@@ -25,7 +25,7 @@ use crate::plan::{CHANGES_MAX, LoopId, Plan, PlanError, SetpointId};
 use crate::record::Record;
 use crate::scan::{Ack, AckResult, Action, Actions, Link, Scan};
 use crate::tag::{Quality, Reading, Sample, Status, TagId, Value};
-use crate::time::{Mono, Now, Process};
+use crate::time::{Mono, Now, Process, Span};
 use crate::unit::Ticks;
 use crate::verdict::Signatures;
 use crate::watchdog::Watchdog;
@@ -66,6 +66,9 @@ pub struct Cell {
     /// The session stands and spoke lately.
     link_live: bool,
     heartbeat: bool,
+    /// Life signs are sent: from the first loop that acts to the end of the session. Before that
+    /// nothing of ours is in the PLC; after it a pause would make the PLC fall back.
+    beating: bool,
     /// A part ended in this scan.
     part_ended: bool,
     /// Id of the newest part.
@@ -121,6 +124,7 @@ impl Cell {
             link: Link::default(),
             link_live: false,
             heartbeat: false,
+            beating: false,
             part_ended: false,
             part: 0,
             due: Due::new(&plan),
@@ -225,6 +229,7 @@ impl Cell {
         self.cycles.link_lost();
         self.clock.forget();
         self.watchdog.forget();
+        self.beating = false;
         self.due.forget();
         for register in &mut self.registers {
             if let Some(row) = register.link_lost() {
@@ -281,7 +286,7 @@ impl Cell {
             self.watchdog.echo(value);
         }
         let alive = self.watchdog.alive(self.now.mono);
-        if alive != self.heartbeat && self.plan.link.heartbeat.is_some() {
+        if alive != self.heartbeat && self.beating && self.plan.link.heartbeat.is_some() {
             let what = if alive { What::HeartbeatBack } else { What::HeartbeatLost };
             self.out.event(what);
         }
@@ -302,6 +307,11 @@ impl Cell {
             else {
                 continue;
             };
+            // The register may have been set after the clock sample that we last heard.
+            let tag = limits.tag;
+            let stamp = self.image.reading(&self.plan, tag).source_time;
+            let ahead = stamp.map_or(Span::ZERO, |stamp| self.clock.ahead(stamp));
+            register.stamp(self.process + ahead);
             let found = register.observe(limits, read, self.now.mono, ours);
             let held = register.may_hold(read.map(|r| r.stand));
             if let Some(slot) = self.may_hold.get_mut(index) {
@@ -365,7 +375,9 @@ impl Cell {
     }
 
     fn beat(&mut self) {
+        self.beating |= self.link_live && self.loops.iter().any(|l| l.in_force >= Mode::Advisory);
         if self.link.up
+            && self.beating
             && let Some(count) = self.watchdog.beat(self.now.mono)
         {
             self.out.urgent(Action::Heartbeat(count));

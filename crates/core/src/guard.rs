@@ -526,8 +526,12 @@ fn decide(
     }
     let mut without_approval = failed;
     without_approval.0 &= !Reason::Approval.bit();
+    // In SHADOW the question is what would have been written: who may write is not asked.
     let mut without_mode = without_approval;
     without_mode.0 &= !Reason::Mode.bit();
+    if e.mode == Mode::Shadow && failed.contains(Reason::Mode) {
+        without_mode.0 &= !Reason::NotOwner.bit();
+    }
     match (without_mode.first(), limited, e.read_back) {
         (Some(reason), _, _) => {
             // An earlier reason wins over the trip: a loop that may not act has no range to lack.
@@ -538,6 +542,8 @@ fn decide(
         (None, _, _) if empty => {
             if tripped {
                 Decision::Hold(Reason::Tripped)
+            } else if e.mode < Mode::Advisory {
+                Decision::Hold(Reason::OutsideLimits)
             } else {
                 Decision::Trip(TripReason::EmptyRange)
             }

@@ -355,6 +355,20 @@ impl Register {
         self.believed == Some(stand)
     }
 
+    /// Books the newest move as of now while it is under way, or may still be applied: it reaches
+    /// the register at some time up to its read-back, and dwell and rate count from the latest.
+    ///
+    /// - `now`: process time, moved on by what the read-back's own stamp is ahead of the PLC clock.
+    pub fn stamp(&mut self, now: Process) {
+        let under_way = self.pending.is_some() || self.late.is_some();
+        if under_way
+            && let Some(newest) = self.made.checked_sub(1)
+            && let Some((at, _)) = self.moves.get_mut(newest % MOVES)
+        {
+            *at = now;
+        }
+    }
+
     /// Whether no write awaits its read-back.
     pub const fn idle(&self) -> bool {
         self.pending.is_none()

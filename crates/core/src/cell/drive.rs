@@ -575,6 +575,8 @@ impl Cell {
         e.trip = state.trip;
         e.mode = state.in_force;
         e.owned = state.owner == Owner::Ours;
+        // Before anything acts no beat is sent, so there is none to be echoed.
+        e.heartbeat |= state.in_force < Mode::Advisory && !self.beating;
         e.inputs = self.inputs_good(plan);
         e.domain = state.rung == Rung::Full && self.domain_good(plan);
         e.interlocks = self.interlocks.closed(plan);

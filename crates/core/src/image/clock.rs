@@ -122,6 +122,15 @@ impl ProcessClock {
         self.steps = self.steps.saturating_add(1);
     }
 
+    /// Process time by which a stamp on the PLC clock is ahead of the newest clock sample; zero
+    /// without a clock tag, and at most the largest believable step.
+    pub fn ahead(&self, stamp: Utc) -> Span {
+        match self.newest.filter(|_| self.follows) {
+            Some(newest) => (stamp - newest).max(Span::ZERO).min(self.step_max),
+            None => Span::ZERO,
+        }
+    }
+
     /// Process time now.
     pub fn now(&self) -> Process {
         self.process

@@ -163,7 +163,8 @@ fn judge(q: &Question, answer: &Permit) -> Result<(), String> {
         Decision::Return(write) => (write, true),
         Decision::Hold(reason) => {
             let held = answer.failed.contains(*reason)
-                || (*reason == Reason::Tripped && e.trip != Trip::Clear);
+                || (*reason == Reason::Tripped && e.trip != Trip::Clear)
+                || (*reason == Reason::OutsideLimits && e.mode < Mode::Advisory);
             return if held {
                 Ok(())
             } else {

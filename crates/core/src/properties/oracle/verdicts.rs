@@ -208,12 +208,18 @@ impl Oracle<'_> {
         match row.outcome {
             Outcome::Hold(reason) => {
                 tally.hold(reason);
-                let apart = |r: &Reason| !matches!(r, Reason::Mode | Reason::Approval);
+                // In SHADOW it is not asked who may write.
+                let shadow = row.mode == Mode::Shadow && row.failed.contains(Reason::Mode);
+                let apart = |r: &Reason| {
+                    !matches!(r, Reason::Mode | Reason::Approval)
+                        && !(shadow && *r == Reason::NotOwner)
+                };
                 let mut failed = Reason::ALL.into_iter().filter(|r| row.failed.contains(*r));
                 let first = failed.find(apart);
                 let stands = first == Some(reason)
                     || (reason == Reason::Approval && row.failed.contains(reason))
                     || (reason == Reason::Mode && (row.mode == Mode::Off || first.is_none()))
+                    || (reason == Reason::OutsideLimits && row.limited.is_none())
                     || (reason == Reason::Tripped && row.limited.is_none());
                 ensure!(stands, "{reason:?} is not the first reason (I13): {row:?}");
             }
