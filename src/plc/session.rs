@@ -56,6 +56,8 @@ const SILENCE_MIN: Span = Span::from_secs(2);
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// Pause before certificates or registers that were not as expected are looked at again.
 const RECHECK: Duration = Duration::from_secs(10);
+/// The first such pause for registers; it doubles up to [`RECHECK`].
+const RECHECK_FIRST: Duration = Duration::from_millis(500);
 /// Life of a session that nobody uses, on the server [ms]: what a lost one costs it.
 const SESSION_LIFE_MS: u32 = 30_000;
 
@@ -484,7 +486,11 @@ impl Driver {
         if now - running.since > SETTLED {
             backoff.reset();
         }
-        if !running.whole && self.work.is_none() && now - running.checked > span_of(RECHECK) {
+        // Many servers listen first and fill their address space then: look again soon, then less
+        // and less often.
+        let pause = (running.checked - running.since).max(span_of(RECHECK_FIRST));
+        let pause = pause.min(span_of(RECHECK));
+        if !running.whole && self.work.is_none() && now - running.checked > pause {
             let (session, shared) = (Arc::clone(&self.session), Arc::clone(&self.shared));
             self.work = Some(Box::pin(async move {
                 let resolution = resolve(&session, &shared.config).await?;

@@ -73,6 +73,7 @@ impl Feed {
     pub(super) fn open(&self, announce: bool) -> u64 {
         let mut state = lock(&self.state);
         let life = state.last.unwrap_or_else(|| self.shared.clock.mono());
+        in_time_order(&mut state.buffer);
         let (session, epoch) = self.shared.intake.open(announce, life, &state.buffer);
         state.buffer.clear();
         state.session = Some(session);
@@ -152,6 +153,7 @@ impl OnSubscriptionNotificationCore for Callback {
             }
         }
         if let Some(session) = state.session {
+            in_time_order(&mut state.buffer);
             feed.shared.intake.samples(session, &state.buffer, received, true);
             state.buffer.clear();
         }
@@ -258,6 +260,28 @@ fn parameters(config: &LinkConfig, node: &NodeConfig, handle: u32) -> Monitoring
 fn queue(publishing: Duration, sampling_ms: f64) -> u32 {
     let ratio = publishing.as_secs_f64() * 1e3 / sampling_ms.max(1.0);
     ((2.0 * ratio).ceil() as u32).clamp(QUEUE.0, QUEUE.1)
+}
+
+/// Puts the samples of one notification into the order in which they were taken.
+///
+/// A notification is in the order of its tags: two parts in one message come as A1 A2 B1 B2, and
+/// an edge would cut with the values of the later part. The order of equal stamps is kept; a
+/// sample without any stamp stays behind the one before it.
+fn in_time_order(samples: &mut Vec<Sample>) {
+    let stamps = samples.iter().filter_map(|s| s.source_time.or(s.server_time));
+    if stamps.is_sorted() {
+        return;
+    }
+    let mut before = Utc::default();
+    let mut keyed: Vec<(Utc, Sample)> = samples
+        .drain(..)
+        .map(|sample| {
+            before = sample.source_time.or(sample.server_time).unwrap_or(before);
+            (before, sample)
+        })
+        .collect();
+    keyed.sort_by_key(|(stamp, _)| *stamp);
+    samples.extend(keyed.into_iter().map(|(_, sample)| sample));
 }
 
 #[cfg(test)]

@@ -50,7 +50,12 @@ pub(super) fn judge_label(
         .as_ref()
         .and_then(|r| r.newest())
         .is_some_and(|row| matches!(row.fate, Fate::Confirmed | Fate::Proven | Fate::Unproven));
-    let trimmed = taken && libm::fabs(label.push) > 0.0;
+    // A loop that is held by something outside it cannot have helped.
+    let free = state.held.is_none_or(|reason| {
+        use Reason::{Budget, Deadband, Dwell, JointLimit, Pending, Rate};
+        matches!(reason, Deadband | Dwell | Pending | Rate | JointLimit | Budget)
+    });
+    let trimmed = taken && free && libm::fabs(label.push) > 0.0;
     let finding = state.effect.observe(&plan.effect, label, trimmed);
     if state.watch.is_some_and(|w| w.left == 0) {
         state.watch = None;

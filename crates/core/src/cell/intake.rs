@@ -102,22 +102,32 @@ impl Cell {
             self.out.event(What::ClockSkew(sample.tag));
         }
         if let Some(id) = self.cycles.cut(&self.plan, Some(&accepted), self.process) {
+            // Another id of the same moment is still due: it ends first, or it would be lost.
+            if let Some((before, _)) = self.due.cut.take() {
+                self.finish_part(before);
+            }
             self.due.cut = Some((id, sample.source_time));
         }
-        for (index, plan) in self.plan.characteristics.iter().enumerate() {
-            if plan.part != sample.tag || !accepted.quality.is_good() {
-                continue;
+        for index in 0..self.plan.characteristics.len() {
+            let part = self.plan.characteristics.get(index).map(|c| c.part);
+            if part == Some(sample.tag) && accepted.quality.is_good() {
+                self.take_label_edge(index, accepted.value.as_i64(), sample.source_time);
             }
-            let Some(part) = accepted.value.as_i64() else { continue };
-            let Some(seen) = self.due.seen.get_mut(index) else { continue };
-            let first = seen.is_none();
-            if *seen != Some(part) {
-                *seen = Some(part);
-                // What the register held before we came belongs to a part we know nothing of.
-                if !first && let Some(slot) = self.due.labels.get_mut(index) {
-                    *slot = Some((part, sample.source_time));
-                }
-            }
+        }
+    }
+
+    /// A new part id of an inspection result.
+    fn take_label_edge(&mut self, index: usize, part: Option<i64>, at: Option<Utc>) {
+        let Some(part) = part else { return };
+        let Some(seen) = self.due.seen.get_mut(index) else { return };
+        let before = seen.replace(part);
+        // What the register held before we came belongs to a part we know nothing of.
+        if before.is_none() || before == Some(part) {
+            return;
+        }
+        self.settle_label(index);
+        if let Some(slot) = self.due.labels.get_mut(index) {
+            *slot = Some((part, at));
         }
     }
 
