@@ -28,7 +28,7 @@ fn writes_are_verified_in_milliseconds(test: &str, kind: Kind) {
         rig.raise(index);
     }
     rig.until("300 verified writes", |status| status.latency.count >= WRITES);
-    rig.server.ask(json!({"cmd": "stop"}));
+    rig.stop_plant();
     let status = rig.cell.status();
     let latency = status.latency;
     println!(

@@ -1,5 +1,6 @@
 //! A foreign server, a cell that runs against it, and everything both have told.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -360,6 +361,33 @@ impl Rig {
         self.server.ask(json!({"cmd": "add", "tags": self.tags}));
     }
 
+    /// Stops the plant, waits until the cell has seen its last part, then as [`Self::settled`].
+    pub fn stop_plant(&self) {
+        self.server.ask(json!({"cmd": "stop"}));
+        let last = self.holds("PartId") as i64;
+        self.log.wait(
+            "last part",
+            0,
+            |seen| matches!(seen, Seen::Record(_, Record::Part(row)) if row.part == last),
+        );
+        self.settled();
+    }
+
+    /// Waits until what became of every write is known. The board would not do: it may be older
+    /// than the newest write.
+    pub fn settled(&self) {
+        self.log.wait_all("an end of every write", |log| {
+            let mut open = HashSet::new();
+            for row in ledger(log) {
+                match row.fate {
+                    Fate::Sent | Fate::Acknowledged | Fate::Unknown => open.insert(row.write),
+                    _ => open.remove(&row.write),
+                };
+            }
+            open.is_empty()
+        });
+    }
+
     /// Ends the cell and the server; nothing was lost on the way.
     pub fn finish(self) -> Option<PathBuf> {
         let status = self.cell.status();
@@ -447,6 +475,15 @@ impl Log {
         drop(log);
         assert!(!outcome.timed_out(), "no {what} ({found} of {count})\n{}", self.tail());
         at
+    }
+
+    /// Waits until the whole log is as wanted.
+    fn wait_all(&self, what: &str, wanted: impl Fn(&[Seen]) -> bool) {
+        let log = self.shared.0.lock().unwrap();
+        let (log, outcome) =
+            self.shared.1.wait_timeout_while(log, LIMIT, |log| !wanted(log)).unwrap();
+        drop(log);
+        assert!(!outcome.timed_out(), "no {what}\n{}", self.tail());
     }
 
     /// Waits for an event.

@@ -71,10 +71,7 @@ fn every_type_is_written_as_what_it_is(test: &str, kind: Kind) {
         rig.raise(index);
     }
     rig.log.wait_confirmed(0, 40);
-    rig.server.ask(json!({"cmd": "stop"}));
-    rig.until("the last write", |status| {
-        status.counts.dispatch.confirmed == status.counts.dispatch.writes
-    });
+    rig.stop_plant();
     let writes = rig.server.take_events("write");
     assert_eq!(writes.len(), sent(&rig.log.since(0)).len());
     assert!(writes.iter().all(|event| event["bare"] == true), "{writes:?}");

@@ -91,6 +91,8 @@ struct Late {
     until: Mono,
     /// Whether the register holding it then would be our doing; not after somebody else's change.
     ours: bool,
+    /// The PLC answered, moved and stood still: no reason to wait for more.
+    answered: bool,
 }
 
 /// One setpoint register and the newest write to it.
@@ -281,7 +283,8 @@ impl Register {
         let again = self.failures >= patience;
         self.failures = self.failures.saturating_add(1);
         self.close(read.stand);
-        self.late = Some(Late { to: pending.to, until: now + limits.confirm, ours: true });
+        let until = now + limits.confirm;
+        self.late = Some(Late { to: pending.to, until, ours: true, answered: short });
         let fate = if taken { Fate::Mismatch } else { Fate::NotTaken };
         let row = self.enter(fate, |row| row.read_back = Some(read.stand.nearest()));
         let finding = if taken && !between {
@@ -360,7 +363,8 @@ impl Register {
     ///
     /// - `now`: process time, moved on by what the read-back's own stamp is ahead of the PLC clock.
     pub fn stamp(&mut self, now: Process) {
-        let under_way = self.pending.is_some() || self.late.is_some();
+        let late = self.late.is_some_and(|late| !late.answered);
+        let under_way = self.pending.is_some() || late;
         if under_way
             && let Some(newest) = self.made.checked_sub(1)
             && let Some((at, _)) = self.moves.get_mut(newest % MOVES)
