@@ -210,9 +210,10 @@ impl Oracle<'_> {
                 tally.hold(reason);
                 // In SHADOW it is not asked who may write.
                 let shadow = row.mode == Mode::Shadow && row.failed.contains(Reason::Mode);
-                let apart = |r: &Reason| {
-                    !matches!(r, Reason::Mode | Reason::Approval)
-                        && !(shadow && *r == Reason::NotOwner)
+                let apart = |r: &Reason| match r {
+                    Reason::Mode | Reason::Approval => false,
+                    Reason::NotOwner => !shadow,
+                    _ => true,
                 };
                 let mut failed = Reason::ALL.into_iter().filter(|r| row.failed.contains(*r));
                 let first = failed.find(apart);
