@@ -300,7 +300,7 @@ impl Reader<'_> {
         let data = folder("paths.data", "data");
         let socket = match self.text("control.socket") {
             Some(path) => base.join(path),
-            None => default_socket(self.environment, &data),
+            None => default_socket(self.environment, &data, self.text("name").as_deref()),
         };
         if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
             let message = format!("the control socket's path is too long: {}", socket.display());
@@ -322,11 +322,13 @@ impl Reader<'_> {
     }
 }
 
-/// `$XDG_RUNTIME_DIR/trimloop/control.sock`, else beside the data.
+/// `$XDG_RUNTIME_DIR/trimloop/NAME.sock`, one for each cell, else beside the data.
 #[must_use]
-fn default_socket(environment: &Environment, data: &Path) -> PathBuf {
+fn default_socket(environment: &Environment, data: &Path, name: Option<&str>) -> PathBuf {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let name: String = name.unwrap_or("control").chars().map(plain).collect();
     match environment.get("XDG_RUNTIME_DIR") {
-        Some(dir) => Path::new(dir).join("trimloop/control.sock"),
+        Some(dir) => Path::new(dir).join("trimloop").join(format!("{name}.sock")),
         None => data.join("control.sock"),
     }
 }
@@ -446,7 +448,7 @@ mod tests {
         .unwrap();
         assert_eq!(settings.data, Path::new("/srv/data"));
         assert_eq!(settings.recipes, Path::new("/plant/recipes"));
-        assert_eq!(settings.socket, Path::new("/run/user/7/trimloop/control.sock"));
+        assert_eq!(settings.socket, Path::new("/run/user/7/trimloop/cell-1.sock"));
         assert_eq!(settings.log_level, "debug");
         assert_eq!(settings.name, "cell-1");
     }

@@ -389,6 +389,16 @@ fn the_service_runs_the_starter_and_takes_orders() {
     assert_eq!(code(&second), 4, "{}", err(&second));
     assert!(err(&second).contains("TL0701"), "{}", err(&second));
 
+    // An order given for another cell never reaches this one, even on its very socket.
+    let other = Scratch::new("service-of-another");
+    assert_eq!(code(&run(&other.0, &["init", "."])), 0);
+    std::fs::create_dir_all(other.0.join("data")).unwrap();
+    let socket = std::fs::read(dir.join("data/control.path")).unwrap();
+    std::fs::write(other.0.join("data/control.path"), socket).unwrap();
+    let wrong = run(&other.0, &["loop", "auto", "weight", "--yes", "--reason", "not this one"]);
+    assert_eq!(code(&wrong), 4, "{}", err(&wrong));
+    assert!(err(&wrong).contains("the service here is that of"), "{}", err(&wrong));
+
     let raise = ["loop", "auto", "weight", "--yes", "--reason", "trial", "--format", "json"];
     let object = json(&run(dir, &raise));
     assert_eq!((&object["schema"], &object["ok"]), (&"trimloop.loop/1".into(), &true.into()));
@@ -402,7 +412,7 @@ fn the_service_runs_the_starter_and_takes_orders() {
     status_until(dir, |s| s["loops"][0]["asked"] == "shadow");
 
     assert_eq!(service.interrupt(), Some(130));
-    assert!(!dir.join("trimloop/control.sock").exists());
+    assert_eq!(std::fs::read_dir(dir.join("trimloop")).unwrap().count(), 0, "a socket was left");
     let state = rusqlite::Connection::open(dir.join("data/state.db")).unwrap();
     let entries = trimloop::store::verify_audit(&state).unwrap().unwrap();
     assert!(entries >= 6, "{entries}");

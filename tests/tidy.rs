@@ -274,8 +274,7 @@ fn files_are_short() {
 /// No test is switched off, sleeps, or is tried again.
 #[test]
 fn tests_neither_sleep_nor_hide() {
-    let words = ["#[ignore", "thread::sleep", "time::sleep", "sleep_ms("]
-        .map(|word| word.replace("ignore", "ig\u{6e}ore"));
+    let words = ["#[ignore", "thread::sleep", "time::sleep", "sleep_ms("];
     let mut found = Vec::new();
     for file in sources().iter().filter(|f| *f != "tests/tidy.rs") {
         let shipped: BTreeSet<usize> = if is_test_file(file) {

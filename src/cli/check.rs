@@ -49,6 +49,10 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &CheckArgs) -> Result<Exit, Fa
     let settings = load::settings(global)?;
     let project = load::project(&settings, &args.files);
     let mut found = project.diagnostics.clone();
+    if args.files.is_empty() {
+        found.extend(load::folders_and_choice(&settings, &project));
+        found.extend(load::unnamed_models(&settings, &project));
+    }
     let mut items = vec![settings_item(&settings)];
     let mut tests = 0;
     let mut bounds: Vec<(&Recipe, Bound)> = Vec::new();

@@ -3,13 +3,15 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use trimloop_recipe::artifact::Artifact;
 use trimloop_recipe::check::TEXT_MAX;
+use trimloop_recipe::codes;
 use trimloop_recipe::diagnostic::{Diagnostic, Source, has_errors};
 use trimloop_recipe::{Bound, Models, Project, Recipe, check, check_plc_config};
 
 use super::{Exit, Failure, Global};
 use crate::control::ControlError;
-use crate::error::{FILE_READ, NO_SERVICE, RECIPE_CHOICE, chain};
+use crate::error::{FILE_READ, FOLDER_MISSING, NO_SERVICE, RECIPE_CHOICE, chain};
 use crate::settings::{Environment, Settings};
 
 /// The settings that `--config` and the environment give.
@@ -70,6 +72,64 @@ pub(super) fn project(settings: &Settings, files: &[PathBuf]) -> Project {
     let names = project.recipes.iter().flat_map(Recipe::model_files);
     project.models = Models::read(&settings.models, names);
     project
+}
+
+/// Folders that the settings file names and that are not there, and a recipe that is asked for
+/// and is not there: what `run` would say.
+pub(super) fn folders_and_choice(settings: &Settings, project: &Project) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let Some(file) = &settings.file else { return found };
+    let source = Source::new(&shown(file), &text(file).unwrap_or_default());
+    let about = |code, word: &str, message: String| {
+        let at = source.text.find(word).map_or(0..0, |at| at..at + word.len());
+        Diagnostic::error(code, &source, at, message)
+    };
+    for (key, folder) in [("recipes", &settings.recipes), ("plc_configs", &settings.plc_configs)] {
+        if !folder.is_dir() {
+            let message = format!("there is no folder {}", folder.display());
+            found.push(about(&FOLDER_MISSING, key, message));
+        }
+    }
+    if let Some(name) = &settings.recipe
+        && project.recipe(name).is_none()
+        && !has_errors(&project.diagnostics)
+    {
+        let names: Vec<&str> = project.recipes.iter().map(Recipe::name).collect();
+        let message = format!("there is no recipe \"{name}\"");
+        let help = format!("the recipes are: {}", names.join(", "));
+        found.push(about(&RECIPE_CHOICE, name, message).help(help));
+    }
+    found
+}
+
+/// Damaged models that no recipe names: nobody else would look at them.
+pub(super) fn unnamed_models(settings: &Settings, project: &Project) -> Vec<Diagnostic> {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(&settings.models)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.join("model.tlm").is_file())
+        .collect();
+    folders.sort();
+    let named: Vec<&str> = project.models.names().collect();
+    let unnamed = folders.iter().filter(|path| {
+        !path.file_name().is_some_and(|name| named.iter().any(|n| *n == name.to_string_lossy()))
+    });
+    unnamed
+        .filter_map(|path| {
+            let file = path.join("model.tlm");
+            let read = std::fs::read(&file).map_err(|error| error.to_string());
+            let (code, error) = match read.map(|bytes| Artifact::read(&bytes)) {
+                Ok(Ok(_)) => return None,
+                Ok(Err(error)) => (codes::find(error.code()), error.to_string()),
+                Err(error) => (None, error),
+            };
+            let name = shown(&file);
+            let source = Source::new(&name, "");
+            let message = format!("{name}: {error}");
+            Some(Diagnostic::error(code.unwrap_or(&FILE_READ), &source, 0..0, message))
+        })
+        .collect()
 }
 
 /// The recipe that the settings ask for, bound to its PLC.

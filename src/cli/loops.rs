@@ -51,7 +51,8 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &LoopArgs) -> Result<Exit, Fai
         return Err(usage("an order needs a reason".into(), "add --reason \"…\""));
     };
     let settings = settings(global)?;
-    let mut client = Client::connect(&settings.socket).map_err(|error| control_failure(&error))?;
+    let mut client = Client::of_service(&settings.data, &settings.socket)
+        .map_err(|error| control_failure(&error))?;
     if args.action.gives_authority() && !args.yes && !args.dry_run {
         confirm(ui, &settings.name, args)?;
     }

@@ -116,8 +116,12 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
         .map_err(|error| Failure::new(&START_PLC, chain(&error), Exit::Internal))?;
     store.sender().audit(0, "service", "start", &format!("recipe {}", cell.plan().name));
     let port = CellPort::new(cell.clone(), store.sender(), &settings.name, &plc);
-    let options =
-        ServerOptions { path: settings.socket.clone(), store: store.sender(), owner: own_user() };
+    let options = ServerOptions {
+        path: settings.socket.clone(),
+        data: settings.data.clone(),
+        store: store.sender(),
+        owner: own_user(),
+    };
     let control = ControlServer::start(options, Arc::new(port))
         .map_err(|error| Failure::new(&STORE_OPEN, chain(&error), Exit::Unreachable))?;
     ui.note(&format!(

@@ -28,7 +28,8 @@ pub(super) struct StatusArgs {
 
 pub(super) fn run(ui: &Ui, global: &Global, args: &StatusArgs) -> Result<Exit, Failure> {
     let settings = settings(global)?;
-    let mut client = Client::connect(&settings.socket).map_err(|error| control_failure(&error))?;
+    let mut client = Client::of_service(&settings.data, &settings.socket)
+        .map_err(|error| control_failure(&error))?;
     if args.follow {
         let follow = client.follow(&Request::Events, |answer| match answer {
             Answer::Done { result } => {

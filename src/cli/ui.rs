@@ -193,17 +193,7 @@ impl Ui {
     /// Diagnostics to stderr, in every format: the JSON has them too.
     pub fn diagnostics(&self, found: &[Diagnostic]) {
         if !self.is_json() && !found.is_empty() {
-            let (placed, plain): (Vec<&Diagnostic>, Vec<&Diagnostic>) =
-                found.iter().partition(|d| !d.source.text.is_empty());
-            let mut text = String::new();
-            for diagnostic in plain {
-                // About a file that could not be read: there is no line to show.
-                let help = diagnostic.help.as_deref().unwrap_or("see `trimloop explain`");
-                let (code, message) = (diagnostic.code.code, &diagnostic.message);
-                text.push_str(&coded(code, message, help));
-            }
-            let placed: Vec<Diagnostic> = placed.into_iter().cloned().collect();
-            text.push_str(&diagnostic::render(&placed, self.color()));
+            let text = diagnostic::render(found, self.color());
             drop(write!(anstream::stderr(), "{text}"));
         }
     }

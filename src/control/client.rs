@@ -1,11 +1,14 @@
 //! Asking the running service.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::message::{Answer, Request};
+use super::server::POINTER;
 
 /// Longest wait for an answer; an order waits up to 5 s for its scan.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,6 +25,9 @@ pub enum ControlError {
         #[source]
         source: std::io::Error,
     },
+    /// The service of another folder listens there.
+    #[error("{0}")]
+    Other(String),
     /// The line broke.
     #[error("the service on {} did not answer", .path.display())]
     Talk {
@@ -50,7 +56,25 @@ pub struct Client {
 }
 
 impl Client {
-    /// Opens the line.
+    /// Opens a line to the service whose data folder is `data`: where that folder says it
+    /// listens, else on `socket`.
+    ///
+    /// # Errors
+    /// [`ControlError::Connect`] when no service listens there, [`ControlError::Other`] when it is
+    /// the service of another folder.
+    pub fn of_service(data: &Path, socket: &Path) -> Result<Self, ControlError> {
+        let told = std::fs::read(data.join(POINTER)).map(|bytes| OsString::from_vec(bytes).into());
+        let told: Option<PathBuf> = told.ok();
+        let mut client = Self::connect(told.as_deref().unwrap_or(socket))?;
+        let source = |source| ControlError::Connect { path: socket.to_owned(), source };
+        let data = data.canonicalize().map_err(source)?;
+        match client.ask(&Request::Hello { data })? {
+            Answer::Done { .. } => Ok(client),
+            Answer::Failed { error, .. } => Err(ControlError::Other(error)),
+        }
+    }
+
+    /// Opens a line to whoever listens on a socket.
     ///
     /// # Errors
     /// [`ControlError::Connect`] when no service listens there.

@@ -6,6 +6,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
+    /// First line of every client: which service is meant, by its data folder. Another service
+    /// refuses, so that an order never reaches the wrong machine.
+    Hello {
+        /// The data folder, canonical.
+        data: std::path::PathBuf,
+    },
     /// What each loop is doing, and why.
     Status,
     /// Events as they happen, until the client hangs up.

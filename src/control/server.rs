@@ -1,6 +1,7 @@
 //! The service's side of the control socket.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -19,10 +20,14 @@ use trimloop_core::unit::Ticks;
 use trimloop_recipe::codes::Code;
 
 use super::message::{Answer, LoopAction, Request};
-use crate::error::{NO_AUDIT, NO_SUCH_LOOP, NOT_PERMITTED, ORDER_REFUSED, REQUEST, chain};
+use crate::error::{
+    NO_AUDIT, NO_SERVICE, NO_SUCH_LOOP, NOT_PERMITTED, ORDER_REFUSED, REQUEST, chain,
+};
 use crate::output::dto::{EventLine, LoopAnswer, LoopStatus, Status};
 use crate::store::StoreSender;
 
+/// File in the data folder that names the socket's place.
+pub(super) const POINTER: &str = "control.path";
 /// Clients served at the same time; more are turned away.
 const CLIENTS_MAX: usize = 16;
 /// Longest request.
@@ -71,6 +76,9 @@ pub trait Port: Send + Sync + 'static {
 pub struct ServerOptions {
     /// Where.
     pub path: PathBuf,
+    /// The service's data folder: its identity for clients. The socket's place is written there,
+    /// so that a client with another environment finds it.
+    pub data: PathBuf,
     /// For the audit; without it no order is taken.
     pub store: StoreSender,
     /// Who may raise authority: the user who runs the service.
@@ -101,6 +109,7 @@ pub enum ServerError {
 #[derive(Debug)]
 pub struct ControlServer {
     path: PathBuf,
+    pointer: PathBuf,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -109,6 +118,7 @@ struct Shared {
     port: Arc<dyn Port>,
     store: StoreSender,
     owner: Uid,
+    data: PathBuf,
     stop: Arc<AtomicBool>,
     clients: AtomicUsize,
 }
@@ -136,11 +146,16 @@ impl ControlServer {
         let listener = UnixListener::bind(&path).map_err(failed)?;
         let mode = std::fs::Permissions::from_mode(0o660);
         std::fs::set_permissions(&path, mode).map_err(failed)?;
+        let data = options.data.canonicalize().map_err(failed)?;
+        let place = path.canonicalize().map_err(failed)?;
+        let pointer = data.join(POINTER);
+        std::fs::write(&pointer, place.as_os_str().as_bytes()).map_err(failed)?;
         let stop = Arc::new(AtomicBool::new(false));
         let shared = Arc::new(Shared {
             port,
             store: options.store,
             owner: options.owner,
+            data,
             stop: Arc::clone(&stop),
             clients: AtomicUsize::new(0),
         });
@@ -148,7 +163,7 @@ impl ControlServer {
             .name("control".to_owned())
             .spawn(move || accept(&listener, &shared))
             .map_err(failed)?;
-        Ok(Self { path, stop, thread: Some(thread) })
+        Ok(Self { path, pointer, stop, thread: Some(thread) })
     }
 }
 
@@ -160,8 +175,10 @@ impl Drop for ControlServer {
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("The control socket's thread ended by itself.");
         }
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::warn!(%error, "The control socket could not be removed.");
+        for file in [&self.path, &self.pointer] {
+            if let Err(error) = std::fs::remove_file(file) {
+                tracing::warn!(%error, file = %file.display(), "A file could not be removed.");
+            }
         }
     }
 }
@@ -213,6 +230,16 @@ fn serve(stream: UnixStream, shared: &Shared) -> std::io::Result<()> {
         if request == Request::Events {
             return follow(&mut writer, shared);
         }
+        if let Request::Hello { data } = &request
+            && *data != shared.data
+        {
+            let error = format!(
+                "the service here is that of {}, not of {}",
+                shared.data.display(),
+                data.display()
+            );
+            return send(&mut writer, &failed(&NO_SERVICE, error, 4));
+        }
         send(&mut writer, &answer(shared, uid, request))?;
     }
 }
@@ -252,6 +279,7 @@ fn done<T: serde::Serialize>(result: &T) -> Answer {
 
 fn answer(shared: &Shared, uid: Uid, request: Request) -> Answer {
     match request {
+        Request::Hello { .. } => Answer::Done { result: serde_json::Value::Null },
         Request::Status => done(&shared.port.status()),
         // Served by `follow`.
         Request::Events => failed(&REQUEST, "events must be a request of their own".into(), 2),

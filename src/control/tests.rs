@@ -83,7 +83,8 @@ impl Bench {
         let (events, seen) = sync_channel(16);
         let port = Straw { orders, outcome, events: Mutex::new(seen) };
         let path = dir.join("control.sock");
-        let options = ServerOptions { path, store: store.sender(), owner };
+        let data = dir.clone();
+        let options = ServerOptions { path, data, store: store.sender(), owner };
         let server = ControlServer::start(options, Arc::new(port)).unwrap();
         Self { dir, store: Some(store), server: Some(server), orders: given, events: Some(events) }
     }
@@ -221,7 +222,8 @@ fn the_socket_is_made_and_removed_with_care() {
         let (_, events) = sync_channel(16);
         let port = Straw { orders, outcome: OrderOutcome::Done, events: Mutex::new(events) };
         let store = bench.store.as_ref().unwrap().sender();
-        let options = ServerOptions { path: path.clone(), store, owner: own_user() };
+        let data = bench.dir.clone();
+        let options = ServerOptions { path: path.clone(), data, store, owner: own_user() };
         ControlServer::start(options, Arc::new(port))
     };
     assert!(matches!(again(&bench), Err(ServerError::InUse { .. })));

@@ -46,6 +46,13 @@ fn writes_are_verified_in_milliseconds(test: &str, kind: Kind) {
         share(990),
         share(1000)
     );
+    let histogram = &status.latency_histogram;
+    let shares: Vec<String> = [0.5, 0.75, 0.9, 0.95, 0.97, 0.98, 0.99, 1.0]
+        .iter()
+        .map(|share| format!("{:.0} % {:.1}", share * 100.0, histogram.percentile_ms(*share)))
+        .collect();
+    println!("{test}: shares of writes verified within ms: {}", shares.join(", "));
+    assert!(status.plc.no_delay, "the client's socket waits for acknowledgements");
     for id in ["PressureSP", "SecondSP", "ThirdSP"] {
         let ours = told.1.iter().filter(|event| event["id"] == id);
         let values: Vec<f64> = ours.filter_map(|event| event["value"].as_f64()).collect();

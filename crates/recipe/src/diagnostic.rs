@@ -198,14 +198,26 @@ impl Diagnostic {
             .path(self.source.file.as_str())
             .annotation(mark(AnnotationKind::Primary, &self.primary))
             .annotations(self.secondary.iter().map(|m| mark(AnnotationKind::Context, m)));
-        let title = level.primary_title(clean(&self.message)).id(self.code.code);
-        let mut groups = vec![title.element(snippet)];
-        if let Some(note) = &self.note {
+        // An empty file has no line to show, but still a name.
+        let file = self.source.file.as_str();
+        let nameless = self.source.text.is_empty() && !self.message.contains(file);
+        let place = if nameless { format!("{file}:1:1: ") } else { String::new() };
+        let title = level.primary_title(clean(&format!("{place}{}", self.message)));
+        let title = title.id(self.code.code);
+        let head = if self.source.text.is_empty() {
+            Group::with_title(title)
+        } else {
+            title.element(snippet)
+        };
+        let mut groups = vec![head];
+        // Without advice of its own, a message still says why it matters and where to read on.
+        let general = self.help.is_none().then_some(self.code.why);
+        if let Some(note) = self.note.as_deref().or(general) {
             groups.push(Group::with_title(Level::NOTE.secondary_title(clean(note))));
         }
-        if let Some(help) = &self.help {
-            groups.push(Group::with_title(Level::HELP.secondary_title(clean(help))));
-        }
+        let read_on = || format!("`trimloop explain {}` shows it wrong and right", self.code.code);
+        let help = self.help.clone().unwrap_or_else(read_on);
+        groups.push(Group::with_title(Level::HELP.secondary_title(clean(&help))));
         let renderer = match color {
             Color::Never => Renderer::plain(),
             Color::Always => Renderer::styled(),
