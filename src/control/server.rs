@@ -265,6 +265,19 @@ fn follow(writer: &mut UnixStream, shared: &Shared) -> std::io::Result<()> {
     result
 }
 
+/// What to do about a refused order.
+fn refusal_help(why: &str, name: &str) -> String {
+    match why {
+        "tripped" => format!("find the cause, then: trimloop loop reset {name} --reason \"…\""),
+        "above_recipe" => "the recipe's `mode` of this loop is the highest it may have".to_owned(),
+        "held" => "it takes a live PLC link and a readable setpoint; `trimloop status` says what \
+                   is missing"
+            .to_owned(),
+        "not_latched" => "there is no latched trip to reset; see `trimloop status`".to_owned(),
+        _ => "`trimloop status` shows the proposal that is open now, if there is one".to_owned(),
+    }
+}
+
 fn failed(code: &'static Code, error: String, exit: u8) -> Answer {
     let help = code.right.replace("\n        ", " ");
     Answer::Failed { code: code.code.to_owned(), error, help, exit }
@@ -364,7 +377,13 @@ fn give(shared: &Shared, uid: Uid, order: &LoopOrder) -> Result<LoopAnswer, Box<
     shared.store.audit(number, &who, &format!("{}: {became}", said(order)), &order.reason);
     if outcome != OrderOutcome::Done {
         let error = format!("{}: {became}", said(order));
-        return Err(fail(&ORDER_REFUSED, error, 1));
+        let mut answer = fail(&ORDER_REFUSED, error, 1);
+        if let (Answer::Failed { help, .. }, OrderOutcome::Refused(why)) =
+            (answer.as_mut(), &outcome)
+        {
+            *help = refusal_help(why, name);
+        }
+        return Err(answer);
     }
     let after = settled(shared, name, order.action);
     if let Some(of_loop) = after.loops.iter().find(|l| l.name == *name) {
