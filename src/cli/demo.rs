@@ -34,7 +34,7 @@ pub struct DemoArgs {
     #[arg(long, env = "TRIMLOOP_HEADLESS", hide_env = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
     pub headless: bool,
     /// Parts per arm
-    #[arg(long, env = "TRIMLOOP_PARTS", hide_env = true, default_value_t = 3000, value_name = "N")]
+    #[arg(long, env = "TRIMLOOP_PARTS", hide_env = true, default_value_t = 3000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub parts: u64,
     /// Seed of all disturbances
     #[arg(long, env = "TRIMLOOP_SEED", hide_env = true, default_value_t = 7, value_name = "N")]
@@ -49,7 +49,7 @@ pub struct DemoArgs {
     )]
     pub scenario: String,
     /// Wall time of one part [ms]
-    #[arg(long, env = "TRIMLOOP_PACE", hide_env = true, default_value_t = 25, value_name = "MS")]
+    #[arg(long, env = "TRIMLOOP_PACE", hide_env = true, default_value_t = 25, value_name = "MS", value_parser = clap::value_parser!(u64).range(5..=60_000))]
     pub pace: u64,
     /// Keep journal and history in this folder [default: a temporary one, removed at the end]
     #[arg(long, env = "TRIMLOOP_DATA", hide_env = true, value_name = "DIR")]

@@ -6,9 +6,7 @@ use trimloop_core::record::Outcome;
 use trimloop_core::unit::Ticks;
 
 use crate::foreign::Kind;
-use crate::rig::{
-    Rig, Setup, assert_all_confirmed, assert_envelope, decisions, is_write, mean_error, sent,
-};
+use crate::rig::{Rig, Setup, assert_all_confirmed, assert_envelope, decisions, is_write, sent};
 
 on_each_stack!(holds_the_target_by_labels, follows_the_disturbance_by_rules);
 
@@ -84,4 +82,10 @@ fn follows_the_disturbance_by_rules(test: &str, kind: Kind) {
     assert_eq!(rig.loop_status(0).trip, Trip::Clear);
     assert_all_confirmed(&rig.log.since(0));
     rig.finish();
+}
+
+/// Mean distance from 10 mm.
+fn mean_error(sizes: &[f64]) -> f64 {
+    assert!(!sizes.is_empty());
+    sizes.iter().map(|size| (size - 10.0).abs()).sum::<f64>() / sizes.len() as f64
 }

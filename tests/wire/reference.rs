@@ -130,7 +130,9 @@ fn keep_parts(test: &str, kind: Kind, period_ms: u32) -> Option<(Numbers, Kept)>
     data.play(&rig.server, PARTS, period_ms);
     wait_part(&rig, PARTS);
     let dir = rig.finish().unwrap();
-    Some((data, Kept::read(&dir)))
+    let kept = Kept::read(&dir);
+    std::fs::remove_dir_all(dir).unwrap();
+    Some((data, kept))
 }
 
 fn parts_arrive(test: &str, kind: Kind, period_ms: u32) {
@@ -248,7 +250,7 @@ fn a_fault_is_told_after_it_begins(test: &str, kind: Kind) {
     let first = signatures.first().copied();
     assert!(first.is_some_and(|row| row > change), "{signatures:?}");
     assert!(first.is_some_and(|row| row <= change + 100), "{signatures:?}");
-    rig.finish();
+    std::fs::remove_dir_all(rig.finish().unwrap()).unwrap();
 }
 
 /// The monitor as an artifact. Columns that never change in training tell nothing and stay out.

@@ -43,7 +43,7 @@ const RECIPES: [(&str, &str); 4] = [
 static QUIET: RwLock<()> = RwLock::new(());
 
 #[expect(dead_code, reason = "held until the test ends")]
-enum Share {
+pub enum Share {
     Alone(RwLockWriteGuard<'static, ()>),
     Shared(RwLockReadGuard<'static, ()>),
 }
@@ -136,10 +136,13 @@ pub fn scratch(test: &str) -> PathBuf {
 
 /// A server whose tags are there before it listens, as after a restart of a PLC.
 pub fn server_with(test: &str, kind: Kind, port: u16, tags: &Value) -> Option<ForeignServer> {
-    let file = scratch(&format!("{test}-tags")).join("tags.json");
+    let dir = scratch(&format!("{test}-tags"));
+    let file = dir.join("tags.json");
     std::fs::write(&file, tags.to_string()).unwrap();
     let file = file.display().to_string();
-    or_skip(test, ForeignServer::start_with(kind, port, &["--tags", &file]))
+    let server = or_skip(test, ForeignServer::start_with(kind, port, &["--tags", &file]));
+    std::fs::remove_dir_all(dir).unwrap();
+    server
 }
 
 /// A server and a cell.
@@ -298,7 +301,8 @@ impl Rig {
 
     /// Keeps the tag Melt fresh for so many tenths of a second; then it goes stale.
     pub fn feed_melt(&self, tenths: usize) {
-        let file = scratch(&format!("{}-melt", self.test)).join("melt.csv");
+        let dir = scratch(&format!("{}-melt", self.test));
+        let file = dir.join("melt.csv");
         let mut text = "melt\n".to_owned();
         for row in 0..tenths {
             writeln!(text, "{}", 230 + row % 2).unwrap();
@@ -306,6 +310,8 @@ impl Rig {
         std::fs::write(&file, text).unwrap();
         self.server.ask(json!({"cmd": "play", "file": file, "columns": {"melt": "Melt"},
             "edge": "MeltBeat", "period_ms": 100}));
+        // It has been read by now.
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     /// Sizes of the parts made since the last call, as the plant knows them.
@@ -402,7 +408,8 @@ impl Rig {
     }
 }
 
-fn share(alone: bool) -> Share {
+/// Keeps other tests of this process away, or only those that want to be alone.
+pub fn share(alone: bool) -> Share {
     if alone {
         Share::Alone(QUIET.write().unwrap_or_else(PoisonError::into_inner))
     } else {
@@ -591,10 +598,4 @@ pub fn assert_envelope(written: &[f64], start: f64, (low, high): (f64, f64), ste
         assert!((value - at).abs() <= step + 1e-6, "{at} to {value} is a leap: {written:?}");
         at = *value;
     }
-}
-
-/// Mean distance from 10 mm.
-pub fn mean_error(sizes: &[f64]) -> f64 {
-    assert!(!sizes.is_empty());
-    sizes.iter().map(|size| (size - 10.0).abs()).sum::<f64>() / sizes.len() as f64
 }

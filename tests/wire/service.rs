@@ -1,7 +1,7 @@
 //! The command, as people run it, against a foreign server.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output};
 use std::sync::mpsc;
 use std::thread;
@@ -13,9 +13,11 @@ use trimloop::clock::{Clock, span_of};
 use trimloop_core::time::Mono;
 
 use crate::foreign::Kind;
-use crate::rig::{LIMIT, PART_MS, Setup, assert_envelope, scratch, server_with, tags, texts};
+use crate::rig::{
+    LIMIT, PART_MS, Setup, assert_envelope, scratch, server_with, share, tags, texts,
+};
 
-on_each_stack!(the_command_runs_a_loop);
+on_each_stack!(the_command_runs_a_loop, the_command_writes_in_milliseconds);
 
 /// The service as a child process; killed when a test ends before it does.
 struct Service {
@@ -91,17 +93,7 @@ fn wait_status(dir: &Path, what: &str, wanted: impl Fn(&Value) -> bool) -> Value
 /// `run` in SHADOW, `loop auto` by hand, `status`, and SIGTERM.
 fn the_command_runs_a_loop(test: &str, kind: Kind) {
     let Some(server) = server_with(test, kind, 0, &tags(&[])) else { return };
-    let dir = scratch(test);
-    let (recipe, plc) = texts(&Setup::of("labels"), server.url());
-    for (name, text) in [
-        ("recipes/labels.toml", recipe.as_str()),
-        ("plc-configs/cell.toml", plc.as_str()),
-        ("trimloop.toml", "name = \"wire\"\n[control]\nsocket = \"control.sock\"\n"),
-    ] {
-        let path = dir.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
+    let dir = project(test, "labels", server.url());
     let check = run(&dir, &["check"]);
     assert!(check.status.success(), "{}", said(&check));
     // Nobody answers before the service runs.
@@ -144,4 +136,57 @@ fn the_command_runs_a_loop(test: &str, kind: Kind) {
     let gone = run(&dir, &["status"]);
     assert!(!gone.status.success(), "{}", said(&gone));
     server.quit();
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// A config folder for a recipe and a server.
+fn project(test: &str, recipe: &'static str, url: &str) -> PathBuf {
+    let dir = scratch(test);
+    let name = format!("recipes/{recipe}.toml");
+    let (recipe, plc) = texts(&Setup::of(recipe), url);
+    for (name, text) in [
+        (name.as_str(), recipe.as_str()),
+        ("plc-configs/cell.toml", plc.as_str()),
+        ("trimloop.toml", "name = \"wire\"\n[control]\nsocket = \"control.sock\"\n"),
+    ] {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    dir
+}
+
+/// The acceptance itself: 300 writes of `trimloop run`, which journals and stores everything.
+fn the_command_writes_in_milliseconds(test: &str, kind: Kind) {
+    let _alone = share(true);
+    let Some(server) = server_with(test, kind, 0, &tags(&[])) else { return };
+    let dir = project(test, "relays", server.url());
+    let service = Service::start(&dir);
+    wait_status(&dir, "the link", |status| status["link"]["up"] == true);
+    let script: Vec<_> =
+        (0..200).map(|n| (20 * n + 1, if n % 2 == 0 { 2.0 } else { -2.0 })).collect();
+    server.ask(json!({
+        "cmd": "closed_loop", "x": "X", "u": "PressureSP", "y": "Quality", "part": "PartId",
+        "parts": 1_000_000, "period_ms": PART_MS, "x_script": script, "report": false,
+    }));
+    wait_status(&dir, "5 parts", |status| status["part"].as_i64() > Some(5));
+    for name in ["first", "second", "third"] {
+        let raise = run(&dir, &["loop", "auto", name, "--yes", "--reason", "wire test"]);
+        assert!(raise.status.success(), "{}", said(&raise));
+    }
+    // Asking is work for the service too: the server is asked how far it is.
+    let mut writes = 0;
+    while writes < 330 {
+        server.wait_event("write", LIMIT);
+        writes += 1 + server.take_events("write").len();
+    }
+    let status = wait_status(&dir, "300 writes", |status| status["writes"].as_u64() >= Some(300));
+    let latency = &status["latency_ms"];
+    println!("{test}: {} writes of `trimloop run`, verified in ms: {latency}", status["writes"]);
+    println!("{test}: longest scan {} us", status["counters"]["scan_longest_us"]);
+    assert_eq!(service.terminate().code(), Some(0));
+    let millis = |name: &str| latency[name].as_f64().unwrap();
+    assert!(millis("p50") <= 20.0 && millis("p99") <= 100.0, "{latency}");
+    server.quit();
+    fs::remove_dir_all(dir).unwrap();
 }
