@@ -426,7 +426,6 @@ impl Log {
     fn of(cell: &CellHandle) -> Self {
         let shared: Arc<(Mutex<Vec<Seen>>, Condvar)> = Arc::default();
         let (receiver, kept) = (cell.events(), Arc::clone(&shared));
-        // Ends with the cell.
         thread::spawn(move || {
             for seen in receiver {
                 kept.0.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
