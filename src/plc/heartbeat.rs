@@ -21,11 +21,13 @@ pub(super) async fn run(shared: Arc<Shared>, mut beats: watch::Receiver<Option<u
     let mut failing = false;
     loop {
         tokio::select! {
+            biased;
             () = stopped(&mut stop) => return,
             changed = beats.changed() => if changed.is_err() { return },
         }
         let Some(number) = *beats.borrow_and_update() else { continue };
         let sent = tokio::select! {
+            biased;
             () = stopped(&mut stop) => return,
             sent = send(&shared, number) => sent,
         };

@@ -1,6 +1,7 @@
 //! The link to one PLC over OPC UA (`async-opcua`). No OPC UA type leaves this folder.
 //!
 //! - [`connector`]: TCP with `TCP_NODELAY` and a deadline; the library sets neither.
+//! - [`wire`], [`client`]: the seam to the library, and the library behind it.
 //! - [`session`]: the one owner of connecting, reconnecting and tearing down.
 //! - [`resolve`], [`check`]: addresses to node ids, and what they must be, on every connect.
 //! - [`subscribe`]: monitored items, and the callback that feeds the intake.
@@ -23,12 +24,14 @@
 
 mod backoff;
 mod check;
+mod client;
 mod connector;
 mod decode;
 mod heartbeat;
 mod resolve;
 mod session;
 mod subscribe;
+mod wire;
 mod write;
 
 use std::future::Future;
@@ -424,11 +427,10 @@ pub struct Link {
 /// # Errors
 /// [`PlcError`] when the configuration cannot work at all.
 pub fn link(config: LinkConfig, intake: Intake) -> Result<Link, PlcError> {
-    let target = connector::Target::parse(&config.url)?;
     let (stop, stopped) = watch::channel(false);
     let (writes, queue) = mpsc::channel(WRITES_MAX);
     let (beats, beat) = watch::channel(None);
-    let clients = session::Clients::new(&config)?;
+    let dial = Box::new(client::Server::new(&config)?);
     let shared = Arc::new(Shared {
         clock: intake.clock(),
         intake,
@@ -444,7 +446,7 @@ pub fn link(config: LinkConfig, intake: Intake) -> Result<Link, PlcError> {
         view: View { shared: Arc::clone(&shared) },
         stop,
         tasks: vec![
-            ("session", Box::pin(session::run(Arc::clone(&shared), clients, target))),
+            ("session", Box::pin(session::run(Arc::clone(&shared), dial))),
             ("writes", Box::pin(write::run(Arc::clone(&shared), queue))),
             ("heartbeat", Box::pin(heartbeat::run(shared, beat))),
         ],

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 
-use opcua::client::Session;
 use opcua::types::{
     AttributeId, BrowseDescription, BrowseDirection, BrowsePath, BrowsePathResult,
     BrowseResultMask, ByteString, DataValue, Error, Guid, NodeId, NumericRange, ObjectId,
@@ -16,6 +15,7 @@ use opcua::types::{
 use trimloop_recipe::plc_config::{Address, Identifier, OPC_UA, Segment};
 
 use super::check::{ATTRIBUTES, Attributes, Kind, built_in, fits, unreadable};
+use super::wire::Wire;
 use super::{LinkConfig, NodeConfig, Problem, Purpose, Scalar};
 
 /// Depth of a type tree before we give up on it.
@@ -45,10 +45,10 @@ impl Resolution {
     }
 }
 
-pub(super) async fn resolve(session: &Session, config: &LinkConfig) -> Result<Resolution, Error> {
-    let (namespaces, limits) = server_facts(session, config.items_per_call.max(1)).await?;
+pub(super) async fn resolve(wire: &dyn Wire, config: &LinkConfig) -> Result<Resolution, Error> {
+    let (namespaces, limits) = server_facts(wire, config.items_per_call.max(1)).await?;
     let mut problems = Vec::new();
-    let mut reader = Reader { session, limits };
+    let mut reader = Reader { wire, limits };
     let ids = reader.addresses(config, &namespaces, &mut problems).await?;
     let attributes = reader.attributes(&ids).await?;
     let ranges = reader.ranges(config, &ids).await?;
@@ -76,7 +76,7 @@ struct Limits {
     items: usize,
 }
 
-async fn server_facts(session: &Session, per_call: usize) -> Result<(Vec<String>, Limits), Error> {
+async fn server_facts(wire: &dyn Wire, per_call: usize) -> Result<(Vec<String>, Limits), Error> {
     let wanted = [
         VariableId::Server_NamespaceArray,
         VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
@@ -84,7 +84,7 @@ async fn server_facts(session: &Session, per_call: usize) -> Result<(Vec<String>
         VariableId::Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
     ]
     .map(|id| ReadValueId::new_value(id.into()));
-    let values = session.read(&wanted, TimestampsToReturn::Neither, 0.0).await?;
+    let values = wire.read(&wanted, TimestampsToReturn::Neither).await?;
     let limit = |at: usize| match values.get(at).and_then(|data| data.value.as_ref()) {
         // 0 means that the server has no limit.
         Some(Variant::UInt32(max)) if *max > 0 => per_call.min(*max as usize),
@@ -158,25 +158,23 @@ fn target(result: &BrowsePathResult) -> Result<NodeId, StatusCode> {
 }
 
 struct Reader<'a> {
-    session: &'a Session,
+    wire: &'a dyn Wire,
     limits: Limits,
 }
 
 impl Reader<'_> {
     async fn read(&mut self, nodes: &[ReadValueId]) -> Result<Vec<DataValue>, Error> {
-        let session = self.session;
+        let wire = self.wire;
         in_parts(nodes, &mut self.limits.read, |part| async move {
-            session.read(&part, TimestampsToReturn::Neither, 0.0).await
+            wire.read(&part, TimestampsToReturn::Neither).await
         })
         .await
     }
 
     async fn translate(&mut self, paths: &[BrowsePath]) -> Result<Vec<BrowsePathResult>, Error> {
-        let session = self.session;
-        in_parts(paths, &mut self.limits.paths, |part| async move {
-            session.translate_browse_paths_to_node_ids(&part).await
-        })
-        .await
+        let wire = self.wire;
+        in_parts(paths, &mut self.limits.paths, |part| async move { wire.translate(&part).await })
+            .await
     }
 
     async fn addresses(
@@ -292,7 +290,7 @@ impl Reader<'_> {
                 node_class_mask: 0,
                 result_mask: BrowseResultMask::None as u32,
             };
-            let results = self.session.browse(&[up], 1, None).await?;
+            let results = self.wire.browse(&[up], 1).await?;
             let parent = results
                 .into_iter()
                 .next()

@@ -13,14 +13,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt};
-use opcua::client::{
-    Client, ClientBuilder, IdentityToken, Session, SessionEventLoop, SessionPollResult,
-};
-use opcua::crypto::SecurityPolicy;
-use opcua::types::{
-    EndpointDescription, Error, MessageSecurityMode, NodeId, StatusCode, UserTokenType,
-};
+use futures_util::StreamExt;
+use opcua::types::{Error, NodeId, StatusCode};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, info, warn};
@@ -29,21 +23,15 @@ use trimloop_core::time::{Mono, Span};
 use trimloop_core::unit::Grid;
 
 use super::backoff::Backoff;
-use super::connector::Target;
 use super::resolve::{Resolution, resolve};
-use super::subscribe::{Feed, Terms, subscribe};
-use super::{
-    Identity, LinkConfig, LinkState, PlcError, Purpose, Scalar, Security, Shared, count, stopped,
-};
+use super::subscribe::{Feed, subscribe};
+use super::wire::{Dial, Ended, News, NewsStream, Terms, Wire};
+use super::{LinkState, Purpose, Scalar, Shared, count, stopped};
 use crate::clock::span_of;
 use crate::intake::lock;
 
 /// A link that lived for so long starts again with short pauses.
 const SETTLED: Span = Span::from_secs(5);
-/// Deadline of one request.
-const REQUEST_MAX: Duration = Duration::from_secs(3);
-/// Deadline of asking for the endpoints, connection included.
-const DISCOVERY_MAX: Duration = Duration::from_secs(5);
 /// Deadline of one attempt to connect and log in.
 const CONNECT_MAX: Span = Span::from_secs(10);
 /// Failed attempts with one session before everything is made anew.
@@ -58,8 +46,6 @@ const CLOSE_MAX: Duration = Duration::from_secs(1);
 const RECHECK: Duration = Duration::from_secs(10);
 /// The first such pause for registers; it doubles up to [`RECHECK`].
 const RECHECK_FIRST: Duration = Duration::from_millis(500);
-/// Life of a session that nobody uses, on the server [ms]: what a lost one costs it.
-const SESSION_LIFE_MS: u32 = 30_000;
 
 /// A register that approved writes go to.
 pub(super) struct Register {
@@ -71,69 +57,20 @@ pub(super) struct Register {
 
 /// One epoch: what may be written, and by which session.
 pub(super) struct Live {
-    pub(super) session: Arc<Session>,
+    pub(super) wire: Arc<dyn Wire>,
     pub(super) epoch: u64,
     pub(super) feed: Arc<Feed>,
     pub(super) setpoints: BTreeMap<TagId, Register>,
     pub(super) heartbeat: Option<(NodeId, Scalar)>,
 }
 
-/// The library's clients: one that asks once, and one whose session resumes.
-pub(super) struct Clients {
-    discovery: Client,
-    session: Client,
-}
-
-impl Clients {
-    pub(super) fn new(config: &LinkConfig) -> Result<Self, PlcError> {
-        let client = |retries| builder(config, retries).client();
-        let failed = |reasons: Vec<String>| PlcError::Client(reasons.join("; "));
-        Ok(Self { discovery: client(0).map_err(failed)?, session: client(-1).map_err(failed)? })
-    }
-}
-
-fn builder(config: &LinkConfig, retries: i32) -> ClientBuilder {
-    // Making keys takes seconds, and without encryption nobody asks for them.
-    let keys = config.security != Security::None;
-    ClientBuilder::new()
-        .application_name("trimloop")
-        .application_uri(format!("urn:trimloop:{}", config.client_name))
-        .product_uri("urn:trimloop")
-        .session_name(config.client_name.clone())
-        .pki_dir(config.pki_dir.clone())
-        .create_sample_keypair(keys)
-        .trust_server_certs(false)
-        .session_retry_limit(retries)
-        // The pauses are ours, see `Backoff`.
-        .session_retry_initial(Duration::from_millis(1))
-        .session_retry_max(Duration::from_millis(1))
-        .session_timeout(SESSION_LIFE_MS)
-        .keep_alive_interval(Duration::from_secs(1))
-        .max_failed_keep_alive_count(2)
-        .request_timeout(REQUEST_MAX)
-        .min_publish_interval(config.publishing.max(Duration::from_millis(1)))
-        .recreate_subscriptions(false)
-        .max_array_length(100_000)
-        .max_message_size(16 * 1024 * 1024)
-}
-
-/// How one session ended.
-enum Ended {
-    Stopped,
-    /// The server refuses who we are.
-    Refused(String),
-    /// Something that a person must set right first; looked at again after [`RECHECK`].
-    Blocked(String),
-    Lost(String),
-}
-
-pub(super) async fn run(shared: Arc<Shared>, clients: Clients, target: Target) {
+pub(super) async fn run(shared: Arc<Shared>, dial: Box<dyn Dial>) {
     let plc = shared.config.name.clone();
     let mut backoff = Backoff::new(shared.clock.utc().as_nanos().unsigned_abs());
     let mut stop = shared.stop.clone();
     loop {
         shared.set_state(LinkState::Connecting);
-        let ended = one(&shared, &clients, &target, &mut backoff).await;
+        let ended = one(&shared, dial.as_ref(), &mut backoff).await;
         let pause = match ended {
             Ended::Stopped => break,
             Ended::Refused(why) => {
@@ -165,94 +102,30 @@ async fn paused(stop: &mut watch::Receiver<bool>, pause: Duration) -> bool {
     timeout(pause, stopped(stop)).await.is_ok()
 }
 
-async fn one(
-    shared: &Arc<Shared>,
-    clients: &Clients,
-    target: &Target,
-    backoff: &mut Backoff,
-) -> Ended {
+async fn one(shared: &Arc<Shared>, dial: &dyn Dial, backoff: &mut Backoff) -> Ended {
     let mut stop = shared.stop.clone();
-    let asked = clients.discovery.get_server_endpoints_from_url(target.clone());
-    let endpoints = tokio::select! {
+    let opened = tokio::select! {
+        biased;
         () = stopped(&mut stop) => return Ended::Stopped,
-        answer = timeout(DISCOVERY_MAX, Box::pin(asked)) => match answer {
-            Ok(Ok(endpoints)) => endpoints,
-            Ok(Err(error)) => return lost("no answer to the question for endpoints", &error),
-            Err(_) => return Ended::Lost("no answer to the question for endpoints".to_owned()),
-        },
+        opened = dial.open() => opened,
     };
-    let choice = choose(&endpoints, &shared.config, target.url());
-    let endpoint = match choice {
-        Ok(endpoint) => endpoint,
-        Err(why) => return Ended::Blocked(why),
-    };
-    let identity = match &shared.config.identity {
-        Identity::Anonymous => IdentityToken::new_anonymous(),
-        Identity::User { name, password } => {
-            IdentityToken::new_user_name(name.clone(), password.clone())
-        }
-    };
-    let built = clients
-        .session
-        .session_builder()
-        .user_identity_token(identity)
-        .with_connector(target.clone())
-        .connect_to_endpoint_directly(endpoint)
-        .and_then(|builder| builder.build(Arc::clone(clients.session.certificate_store())));
-    let (session, event_loop) = match built {
-        Ok(built) => built,
-        Err(error) => return lost("no session could be prepared", &error),
+    let (wire, news) = match opened {
+        Ok(opened) => opened,
+        Err(ended) => return ended,
     };
     let driver = Driver {
         shared: Arc::clone(shared),
-        target: target.clone(),
-        session,
+        dial,
+        wire,
         work: None,
         running: None,
         connecting: Some(shared.clock.mono()),
         attempts: 0,
     };
-    Box::pin(driver.drive(event_loop, backoff)).await
+    Box::pin(driver.drive(news, backoff)).await
 }
 
-fn choose(
-    endpoints: &[EndpointDescription],
-    config: &LinkConfig,
-    url: &str,
-) -> Result<EndpointDescription, String> {
-    let (policy, mode) = match config.security {
-        Security::None => (SecurityPolicy::None, MessageSecurityMode::None),
-        Security::Basic256Sha256 => {
-            (SecurityPolicy::Basic256Sha256, MessageSecurityMode::SignAndEncrypt)
-        }
-        Security::Aes128Sha256RsaOaep => {
-            (SecurityPolicy::Aes128Sha256RsaOaep, MessageSecurityMode::SignAndEncrypt)
-        }
-        Security::Aes256Sha256RsaPss => {
-            (SecurityPolicy::Aes256Sha256RsaPss, MessageSecurityMode::SignAndEncrypt)
-        }
-    };
-    let uri = policy.to_uri();
-    let fits =
-        |e: &&EndpointDescription| e.security_mode == mode && e.security_policy_uri.as_ref() == uri;
-    let mut endpoint = endpoints.iter().find(fits).cloned().ok_or_else(|| {
-        let offered: Vec<&str> = endpoints.iter().map(|e| e.security_policy_uri.as_ref()).collect();
-        format!("the server does not offer {uri}; it offers {}", offered.join(", "))
-    })?;
-    let kind = match config.identity {
-        Identity::Anonymous => UserTokenType::Anonymous,
-        Identity::User { .. } => UserTokenType::UserName,
-    };
-    let taken = endpoint.user_identity_tokens.as_deref();
-    if taken.is_some_and(|taken| !taken.iter().any(|token| token.token_type == kind)) {
-        return Err(format!("the server does not take {kind:?} as identity on this endpoint"));
-    }
-    // Servers behind a forwarder, or in a container, name addresses that nobody else can reach.
-    endpoint.endpoint_url = url.into();
-    Ok(endpoint)
-}
-
-fn lost(what: &str, error: &Error) -> Ended {
+pub(super) fn lost(what: &str, error: &Error) -> Ended {
     verdict(what, error.status())
 }
 
@@ -300,10 +173,10 @@ struct Running {
     whole: bool,
 }
 
-struct Driver {
+struct Driver<'a> {
     shared: Arc<Shared>,
-    target: Target,
-    session: Arc<Session>,
+    dial: &'a dyn Dial,
+    wire: Arc<dyn Wire>,
     work: Option<Work>,
     running: Option<Running>,
     /// Since when a connection is being made; `None` while there is one.
@@ -311,18 +184,16 @@ struct Driver {
     attempts: u32,
 }
 
-type Event = Option<Result<SessionPollResult, StatusCode>>;
-
-impl Driver {
-    async fn drive(mut self, event_loop: SessionEventLoop<Target>, backoff: &mut Backoff) -> Ended {
-        let mut events = Box::pin(event_loop.enter());
+impl Driver<'_> {
+    async fn drive(mut self, mut news: NewsStream, backoff: &mut Backoff) -> Ended {
         let mut stop = self.shared.stop.clone();
         let mut tick = interval(Duration::from_millis(100));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let ended = loop {
             let next = tokio::select! {
+                biased;
                 () = stopped(&mut stop) => Next::End(Ended::Stopped),
-                event = events.next() => self.event(event),
+                event = news.next() => self.event(event),
                 done = work(&mut self.work) => self.done(done),
                 _ = tick.tick() => self.watch(backoff),
             };
@@ -335,34 +206,34 @@ impl Driver {
         };
         self.close();
         if self.connecting.is_none() {
-            goodbye(&self.session, events).await;
+            goodbye(self.wire.as_ref(), news).await;
         }
         ended
     }
 
-    fn event(&mut self, event: Event) -> Next {
+    fn event(&mut self, event: Option<News>) -> Next {
         let plc = &self.shared.config.name;
         match event {
             None => Next::End(Ended::Lost("the session ended".to_owned())),
-            Some(Err(status)) => Next::End(verdict("the session ended", status)),
-            Some(Ok(SessionPollResult::Reconnected(_))) => {
+            Some(News::Ended(status)) => Next::End(verdict("the session ended", status)),
+            Some(News::Connected) => {
                 info!(%plc, "Connected to the PLC; its registers are looked up.");
                 self.connecting = None;
                 self.attempts = 0;
                 count(&self.shared.counters.connects, 1);
-                lock(&self.shared.status).no_delay = self.target.no_delay();
-                self.session.trigger_publish_now();
+                lock(&self.shared.status).no_delay = self.dial.no_delay();
+                self.wire.ask_for_data();
                 self.prepare();
                 Next::Go
             }
-            Some(Ok(SessionPollResult::ConnectionLost(status))) => {
+            Some(News::Lost(status)) => {
                 warn!(%plc, %status, "The connection to the PLC was lost.");
                 self.close();
                 self.connecting = Some(self.shared.clock.mono());
                 self.shared.set_trouble(LinkState::Connecting, status.to_string());
                 Next::Pause
             }
-            Some(Ok(SessionPollResult::ReconnectFailed(status))) => {
+            Some(News::Failed(status)) => {
                 self.attempts += 1;
                 match verdict("no connection", status) {
                     Ended::Lost(why) if self.attempts < ATTEMPTS_MAX => {
@@ -372,14 +243,13 @@ impl Driver {
                     ended => Next::End(ended),
                 }
             }
-            Some(Ok(_)) => Next::Go,
         }
     }
 
     fn prepare(&mut self) {
         self.shared.set_state(LinkState::Resolving);
         let shared = Arc::clone(&self.shared);
-        self.work = Some(Box::pin(prepare(shared, Arc::clone(&self.session))));
+        self.work = Some(Box::pin(prepare(shared, Arc::clone(&self.wire))));
     }
 
     fn done(&mut self, done: Result<Done, Error>) -> Next {
@@ -463,8 +333,8 @@ impl Driver {
                 _ => {}
             }
         }
-        let (session, feed) = (Arc::clone(&self.session), Arc::clone(feed));
-        Live { session, epoch, feed, setpoints, heartbeat }
+        let (wire, feed) = (Arc::clone(&self.wire), Arc::clone(feed));
+        Live { wire, epoch, feed, setpoints, heartbeat }
     }
 
     /// Every 100 ms: does the subscription deliver, does the connection come about, is what was
@@ -491,9 +361,9 @@ impl Driver {
         let pause = (running.checked - running.since).max(span_of(RECHECK_FIRST));
         let pause = pause.min(span_of(RECHECK));
         if !running.whole && self.work.is_none() && now - running.checked > pause {
-            let (session, shared) = (Arc::clone(&self.session), Arc::clone(&self.shared));
+            let (wire, shared) = (Arc::clone(&self.wire), Arc::clone(&self.shared));
             self.work = Some(Box::pin(async move {
-                let resolution = resolve(&session, &shared.config).await?;
+                let resolution = resolve(wire.as_ref(), &shared.config).await?;
                 Ok(Done::Rechecked(Box::new(resolution)))
             }));
         }
@@ -523,16 +393,12 @@ async fn work(work: &mut Option<Work>) -> Result<Done, Error> {
     }
 }
 
-async fn prepare(shared: Arc<Shared>, session: Arc<Session>) -> Result<Done, Error> {
-    let old = session.subscription_state().lock().subscription_ids();
-    if let Some(old) = old {
-        // Forgotten here, and on the server when it still knows them.
-        session.delete_subscriptions(&old).await?;
-    }
-    let seen = resolve(&session, &shared.config).await?;
+async fn prepare(shared: Arc<Shared>, wire: Arc<dyn Wire>) -> Result<Done, Error> {
+    wire.unsubscribe().await?;
+    let seen = resolve(wire.as_ref(), &shared.config).await?;
     let mut resolution = seen.clone();
     let feed = Feed::new(Arc::clone(&shared));
-    let terms = subscribe(&session, &feed, &mut resolution).await?;
+    let terms = subscribe(wire.as_ref(), &feed, &mut resolution).await?;
     shared.set_state(LinkState::Subscribed);
     let made = shared.clock.mono();
     let first = async {
@@ -547,16 +413,20 @@ async fn prepare(shared: Arc<Shared>, session: Arc<Session>) -> Result<Done, Err
 }
 
 /// Closes the session, so that the PLC need not wait for it to run out.
-async fn goodbye(
-    session: &Session,
-    mut events: Pin<Box<impl Stream<Item = Result<SessionPollResult, StatusCode>>>>,
-) {
-    session.disable_reconnects();
-    let drained = async { while let Some(Ok(_)) = events.next().await {} };
+async fn goodbye(wire: &dyn Wire, mut news: NewsStream) {
+    wire.give_up();
+    let drained = async {
+        while let Some(event) = news.next().await {
+            if matches!(event, News::Ended(_)) {
+                break;
+            }
+        }
+    };
     let closed = async {
         tokio::select! {
+            biased;
             () = drained => {}
-            result = session.disconnect() => if let Err(error) = result {
+            result = wire.close() => if let Err(error) = result {
                 warn!(%error, "The PLC session could not be closed; it runs out by itself.");
             },
         }
@@ -589,27 +459,5 @@ mod tests {
             };
             assert_eq!(got, expect, "{status}");
         }
-    }
-
-    /// The endpoint is chosen by its security and reached at the configured address.
-    #[test]
-    fn the_endpoint_fits_the_security() {
-        let plain = EndpointDescription::from("opc.tcp://inside:4840/");
-        let url = "opc.tcp://outside:4841";
-        let mut config = LinkConfig {
-            name: String::new(),
-            url: url.to_owned(),
-            publishing: Duration::from_millis(10),
-            security: Security::None,
-            identity: Identity::Anonymous,
-            items_per_call: 1000,
-            nodes: Vec::new(),
-            client_name: String::new(),
-            pki_dir: std::path::PathBuf::new(),
-        };
-        let chosen = choose(std::slice::from_ref(&plain), &config, url).unwrap();
-        assert_eq!(chosen.endpoint_url.as_ref(), url);
-        config.security = Security::Basic256Sha256;
-        assert!(choose(&[plain], &config, url).unwrap_err().contains("does not offer"));
     }
 }

@@ -7,17 +7,17 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use opcua::client::{MonitoredItemMap, OnSubscriptionNotificationCore, Session};
 use opcua::types::{
     DataChangeFilter, DataChangeNotification, DataChangeTrigger, DataValue, Error, ExtensionObject,
     MonitoredItemCreateRequest, MonitoringMode, MonitoringParameters, NotificationMessage,
-    StatusChangeNotification, StatusCode, TimestampsToReturn,
+    StatusChangeNotification, StatusCode,
 };
 use tokio::sync::Notify;
 use trimloop_core::tag::{Sample, TagId};
 use trimloop_core::time::{Mono, Span, Utc};
 
 use super::resolve::{Resolution, in_parts, value_of};
+use super::wire::{Ask, Terms, Wire};
 use super::{LinkConfig, NodeConfig, Problem, Purpose, Shared, count, decode};
 use crate::intake::{SAMPLES_PER_TAG, lock};
 
@@ -114,6 +114,32 @@ impl Feed {
         }
     }
 
+    /// Takes one notification of the subscription.
+    pub(super) fn notify(&self, message: NotificationMessage) {
+        let received = self.shared.clock.mono();
+        let mut state = lock(&self.state);
+        state.last = Some(received);
+        for part in message.notification_data.iter().flatten() {
+            if let Some(changes) = part.inner_as::<DataChangeNotification>() {
+                for item in changes.monitored_items.iter().flatten() {
+                    self.take(&mut state, item.client_handle, &item.value, received);
+                }
+            } else if let Some(change) = part.inner_as::<StatusChangeNotification>()
+                && change.status.is_bad()
+            {
+                state.ended = Some(change.status);
+            }
+        }
+        if let Some(session) = state.session {
+            in_time_order(&mut state.buffer);
+            self.shared.intake.samples(session, &state.buffer, received, true);
+            state.buffer.clear();
+        }
+        drop(state);
+        count(&self.shared.counters.notifications, 1);
+        self.heard.notify_one();
+    }
+
     /// Samples kept back before the link opens.
     fn early_max(&self) -> usize {
         self.tags.len() * SAMPLES_PER_TAG
@@ -128,51 +154,8 @@ fn outrun(read_back: &[(TagId, Utc, Mono)], sample: &Sample) -> bool {
     })
 }
 
-/// The callback that the session owns.
-struct Callback(Arc<Feed>);
-
-impl OnSubscriptionNotificationCore for Callback {
-    fn on_subscription_notification(
-        &mut self,
-        message: NotificationMessage,
-        _items: MonitoredItemMap<'_>,
-    ) {
-        let feed = &*self.0;
-        let received = feed.shared.clock.mono();
-        let mut state = lock(&feed.state);
-        state.last = Some(received);
-        for part in message.notification_data.iter().flatten() {
-            if let Some(changes) = part.inner_as::<DataChangeNotification>() {
-                for item in changes.monitored_items.iter().flatten() {
-                    feed.take(&mut state, item.client_handle, &item.value, received);
-                }
-            } else if let Some(change) = part.inner_as::<StatusChangeNotification>()
-                && change.status.is_bad()
-            {
-                state.ended = Some(change.status);
-            }
-        }
-        if let Some(session) = state.session {
-            in_time_order(&mut state.buffer);
-            feed.shared.intake.samples(session, &state.buffer, received, true);
-            state.buffer.clear();
-        }
-        drop(state);
-        count(&feed.shared.counters.notifications, 1);
-        feed.heard.notify_one();
-    }
-}
-
-/// A subscription as the server revised it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
-    pub(super) publishing: Duration,
-    /// Longest silence while it lives.
-    pub(super) keep_alive: Duration,
-}
-
 pub(super) async fn subscribe(
-    session: &Session,
+    wire: &dyn Wire,
     feed: &Arc<Feed>,
     resolution: &mut Resolution,
 ) -> Result<Terms, Error> {
@@ -184,25 +167,15 @@ pub(super) async fn subscribe(
     let keep_alive = counts(KEEP_ALIVE);
     // Part 4, 5.13.2: the lifetime is at least three keep-alives.
     let lifetime = counts(LIFETIME).max(keep_alive.saturating_mul(3));
-    let callback = Callback(Arc::clone(feed));
-    let id =
-        session.create_subscription(publishing, lifetime, keep_alive, 0, 0, true, callback).await?;
+    let ask = Ask { publishing, lifetime, keep_alive };
+    let terms = wire.subscribe(ask, Arc::clone(feed)).await?;
     count(&feed.shared.counters.subscriptions, 1);
-    let terms = {
-        let state = session.subscription_state().lock();
-        state.get(id).map(|subscription| Terms {
-            publishing: subscription.publishing_interval(),
-            keep_alive: subscription
-                .publishing_interval()
-                .saturating_mul(subscription.max_keep_alive_count()),
-        })
-    };
-    create_items(session, id, config, resolution).await?;
-    Ok(terms.unwrap_or(Terms { publishing, keep_alive: KEEP_ALIVE }))
+    create_items(wire, terms.id, config, resolution).await?;
+    Ok(terms)
 }
 
 async fn create_items(
-    session: &Session,
+    wire: &dyn Wire,
     subscription: u32,
     config: &LinkConfig,
     resolution: &mut Resolution,
@@ -220,12 +193,9 @@ async fn create_items(
             Some((found.node, MonitoredItemCreateRequest::new(item, mode, parameters)))
         })
         .unzip();
-    let results = in_parts(&requests, &mut resolution.items_max, |part| async move {
-        let created =
-            session.create_monitored_items(subscription, TimestampsToReturn::Both, part).await?;
-        Ok(created.into_iter().map(|item| item.result).collect())
-    })
-    .await?;
+    let results =
+        in_parts(&requests, &mut resolution.items_max, |part| wire.monitor(subscription, part))
+            .await?;
     for (place, result) in places.into_iter().zip(results) {
         if let Some(node) = config.nodes.get(place).filter(|_| result.status_code.is_bad()) {
             let status = result.status_code;

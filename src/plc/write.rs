@@ -51,6 +51,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut queue: mpsc::Receiver<ApprovedW
     let mut open = FuturesUnordered::new();
     loop {
         tokio::select! {
+            biased;
             () = stopped(&mut stop) => break,
             write = queue.recv(), if open.len() < WRITES_MAX => match write {
                 Some(write) => open.push(one(Arc::clone(&shared), write)),
@@ -153,7 +154,7 @@ pub(super) async fn transmit(
         index_range: NumericRange::None,
         value: DataValue { value: Some(value), ..DataValue::default() },
     }];
-    let mut call = pin!(live.session.write(&request));
+    let mut call = pin!(live.wire.write(&request));
     let mut handed_over = false;
     let gated = poll_fn(|context| {
         if handed_over {
@@ -232,7 +233,7 @@ async fn read_back(shared: &Shared, live: &Live, register: &Register, to: Ticks)
         if lock(&shared.gate).as_ref().is_none_or(|open| open.epoch != live.epoch) {
             return;
         }
-        let read = live.session.read(&request, TimestampsToReturn::Both, 0.0);
+        let read = live.wire.read(&request, TimestampsToReturn::Both);
         if let Ok(Ok(values)) = timeout(ANSWER_MAX, read).await {
             last = values.into_iter().next();
             if last.as_ref().is_some_and(|data| holds(data, register, to)) {

@@ -1,0 +1,129 @@
+//! The seam between the link's logic and the OPC UA library: [`Dial`] makes sessions, [`Wire`] is
+//! one session, [`News`] is what happens to it.
+//!
+//! Everything that decides (connecting, epochs, the gate, what a write's answer means) stands on
+//! our side of the seam and runs unchanged against a seeded network in virtual time. [`client`] is
+//! the other side for real servers.
+//!
+//! [`client`]: super::client
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use opcua::types::{
+    BrowseDescription, BrowsePath, BrowsePathResult, BrowseResult, DataValue, Error,
+    MonitoredItemCreateRequest, MonitoredItemCreateResult, ReadValueId, StatusCode,
+    TimestampsToReturn, WriteValue,
+};
+
+use super::subscribe::Feed;
+
+/// An answer of the server, or what the library makes of none.
+pub(super) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+/// What happens to one session, until it ends.
+pub(super) type NewsStream = Pin<Box<dyn Stream<Item = News> + Send>>;
+/// A session that is being made, and its news.
+pub(super) type Opened = (Arc<dyn Wire>, NewsStream);
+
+/// What happened to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// Logged in, for the first time or again.
+    Connected,
+    /// The connection is gone; the session tries again by itself.
+    Lost(StatusCode),
+    /// An attempt failed.
+    Failed(StatusCode),
+    /// It is over.
+    Ended(StatusCode),
+}
+
+/// How one session ended, or why none came about.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// We were asked to stop.
+    Stopped,
+    /// The server refuses who we are.
+    Refused(String),
+    /// Something that a person must set right first; looked at again later.
+    Blocked(String),
+    /// Anything that another attempt may mend.
+    Lost(String),
+}
+
+/// A subscription as it is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    pub(super) publishing: Duration,
+    /// Life and keep-alive in publishing intervals.
+    pub(super) lifetime: u32,
+    pub(super) keep_alive: u32,
+}
+
+/// A subscription as the server revised it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) id: u32,
+    pub(super) publishing: Duration,
+    /// Longest silence while it lives.
+    pub(super) keep_alive: Duration,
+}
+
+/// Makes sessions with one server.
+pub(super) trait Dial: Send + Sync {
+    /// Looks for the endpoint and prepares a session, which then connects by itself.
+    fn open(&self) -> Pin<Box<dyn Future<Output = Result<Opened, Ended>> + Send + '_>>;
+
+    /// Whether the last socket sends without delay.
+    fn no_delay(&self) -> bool;
+}
+
+/// One session. Futures do nothing before they are polled; a request is on its way to the
+/// transport after the first poll.
+pub(super) trait Wire: Send + Sync {
+    /// Reads attributes, from the device.
+    fn read<'a>(
+        &'a self,
+        nodes: &'a [ReadValueId],
+        stamps: TimestampsToReturn,
+    ) -> Answer<'a, Vec<DataValue>>;
+
+    /// Writes values.
+    fn write<'a>(&'a self, values: &'a [WriteValue]) -> Answer<'a, Vec<StatusCode>>;
+
+    /// Follows browse paths.
+    fn translate<'a>(&'a self, paths: &'a [BrowsePath]) -> Answer<'a, Vec<BrowsePathResult>>;
+
+    /// Follows references; at most `most` of each node.
+    fn browse<'a>(
+        &'a self,
+        nodes: &'a [BrowseDescription],
+        most: u32,
+    ) -> Answer<'a, Vec<BrowseResult>>;
+
+    /// Makes a subscription that tells `feed`.
+    fn subscribe(&self, ask: Ask, feed: Arc<Feed>) -> Answer<'_, Terms>;
+
+    /// Adds monitored items.
+    fn monitor(
+        &self,
+        subscription: u32,
+        items: Vec<MonitoredItemCreateRequest>,
+    ) -> Answer<'_, Vec<MonitoredItemCreateResult>>;
+
+    /// Forgets all subscriptions, here and on the server when it still knows them.
+    fn unsubscribe(&self) -> Answer<'_, ()>;
+
+    /// Asks for data. The library's own reconnect leaves subscriptions dead (0.19.0): nothing asks
+    /// any more.
+    fn ask_for_data(&self);
+
+    /// No more attempts to connect.
+    fn give_up(&self);
+
+    /// Closes the session on the server.
+    fn close(&self) -> Answer<'_, ()>;
+}
