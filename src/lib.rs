@@ -17,6 +17,7 @@ pub mod scan;
 
 pub mod dispatch;
 pub mod latency;
+pub mod notice;
 
 pub mod journal;
 pub mod store;

@@ -29,6 +29,7 @@ use crate::dispatch::{Dispatch, DispatchCounts, OrderBook, OrderResult, Seen, Wa
 use crate::intake::{Intake, IntakeCounts, QueueFull, lock};
 use crate::journal::JournalWriter;
 use crate::latency::{Histogram, Stopwatch, Summary};
+use crate::notice::{Notice, Notices};
 use crate::plc::{
     self, Identity, LinkConfig, LinkStatus, NodeConfig, PlcError, Purpose, Scalar, Security,
 };
@@ -88,6 +89,7 @@ struct Inner {
     next_order: AtomicU64,
     board: Arc<Mutex<Board>>,
     plc: plc::View,
+    notices: Notices,
     stop: watch::Sender<bool>,
     running: Mutex<Option<Running>>,
 }
@@ -111,6 +113,8 @@ pub struct CellStatus {
     pub link: Link,
     /// Link as the PLC shell sees it.
     pub plc: LinkStatus,
+    /// What the shells told last.
+    pub notices: Vec<Notice>,
     /// Part being made; 0 before the first.
     pub part: i64,
     /// Process time.
@@ -175,7 +179,9 @@ impl CellHandle {
         let link_config = link_config(&settings);
         let plan = settings.bound.plan;
         let (intake, batch) = Intake::new(plan.tags.len(), clock);
-        let link = plc::link(link_config, intake.clone()).map_err(ServiceError::Plc)?;
+        let notices = Notices::new(clock, settings.store.clone());
+        let link =
+            plc::link(link_config, intake.clone(), notices.clone()).map_err(ServiceError::Plc)?;
         let cell = Cell::new(plan.clone()).map_err(ServiceError::Plan)?;
         let watchers = Arc::new(Watchers::default());
         let orders = Arc::new(OrderBook::default());
@@ -219,6 +225,7 @@ impl CellHandle {
             orders,
             board,
             plc: link.view,
+            notices,
             stop: link.stop,
             running: Mutex::new(Some(Running { scan, tasks })),
         };
@@ -272,6 +279,7 @@ impl CellHandle {
             at: board.at,
             link: inner.intake.link(),
             plc: inner.plc.status(),
+            notices: inner.notices.recent(),
             part: board.part,
             process: board.process,
             tags: tags.collect(),

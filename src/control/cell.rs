@@ -14,7 +14,7 @@ use trimloop_core::time::{Mono, Span, Utc};
 use super::server::{OrderOutcome, Port};
 use crate::dispatch::{OrderResult, Seen};
 use crate::output::dto::{
-    EventLine, Latency, LinkStatus, LoopStatus, ProposalStatus, Status, TagStatus,
+    EventLine, Latency, LinkStatus, LoopStatus, NoticeLine, ProposalStatus, Status, TagStatus,
 };
 use crate::output::{Names, event_text, utc_text};
 use crate::service::{CellHandle, CellStatus, LoopState};
@@ -232,6 +232,16 @@ impl Port for CellPort {
                 p99: some(status.latency.p99_ms),
             },
             records_sound,
+            notices: status
+                .notices
+                .iter()
+                .map(|notice| NoticeLine {
+                    at: utc_text(notice.at),
+                    code: notice.code.to_owned(),
+                    subject: notice.subject.clone(),
+                    sentence: notice.sentence.clone(),
+                })
+                .collect(),
         }
     }
 

@@ -31,12 +31,28 @@ pub struct Status {
     pub loops: Vec<LoopStatus>,
     /// Tags.
     pub tags: Vec<TagStatus>,
+    /// What the shells told last, oldest first.
+    #[serde(default)]
+    pub notices: Vec<NoticeLine>,
     /// Counters by name.
     pub counters: std::collections::BTreeMap<String, u64>,
     /// Change received to write confirmed [ms].
     pub latency_ms: Latency,
     /// Whether journal and store take records; else nothing is written to the PLC.
     pub records_sound: bool,
+}
+
+/// One notice: a register that is not as configured, a certificate that runs out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeLine {
+    /// UTC.
+    pub at: String,
+    /// Stable word.
+    pub code: String,
+    /// What it is about.
+    pub subject: String,
+    /// What is the matter, and what to do.
+    pub sentence: String,
 }
 
 /// The PLC link.

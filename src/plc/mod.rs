@@ -50,6 +50,7 @@ use trimloop_recipe::plc_config::Address;
 
 use crate::clock::Clock;
 use crate::intake::{Intake, lock};
+use crate::notice::Notices;
 
 pub use connector::connect_tcp;
 
@@ -366,6 +367,7 @@ impl Counters {
 struct Shared {
     config: LinkConfig,
     intake: Intake,
+    notices: Notices,
     clock: Clock,
     counters: Counters,
     status: Mutex<LinkStatus>,
@@ -426,7 +428,7 @@ pub struct Link {
 ///
 /// # Errors
 /// [`PlcError`] when the configuration cannot work at all.
-pub fn link(config: LinkConfig, intake: Intake) -> Result<Link, PlcError> {
+pub fn link(config: LinkConfig, intake: Intake, notices: Notices) -> Result<Link, PlcError> {
     let (stop, stopped) = watch::channel(false);
     let (writes, queue) = mpsc::channel(WRITES_MAX);
     let (beats, beat) = watch::channel(None);
@@ -434,6 +436,7 @@ pub fn link(config: LinkConfig, intake: Intake) -> Result<Link, PlcError> {
     let shared = Arc::new(Shared {
         clock: intake.clock(),
         intake,
+        notices,
         config,
         counters: Counters::default(),
         status: Mutex::new(LinkStatus::default()),

@@ -26,7 +26,7 @@ use super::backoff::Backoff;
 use super::resolve::{Resolution, resolve};
 use super::subscribe::{Feed, subscribe};
 use super::wire::{Dial, Ended, News, NewsStream, Terms, Wire};
-use super::{LinkState, Purpose, Scalar, Shared, count, stopped};
+use super::{LinkState, Problem, Purpose, Scalar, Shared, count, stopped};
 use crate::clock::span_of;
 use crate::intake::lock;
 
@@ -277,14 +277,7 @@ impl Driver<'_> {
     fn go_live(&mut self, prepared: Prepared) {
         let Prepared { feed, terms, seen, resolution } = prepared;
         let config = &self.shared.config;
-        for problem in &resolution.problems {
-            let (node, what) = (&problem.node, &problem.what);
-            if problem.stops_writes {
-                error!(plc = %config.name, node, what, "A register that is written is not as configured: nothing is written.");
-            } else {
-                error!(plc = %config.name, node, what, "A tag is not as configured: it is not read.");
-            }
-        }
+        self.tell(&resolution.problems);
         let announce = resolution.may_write();
         let now = self.shared.clock.mono();
         let mut gate = lock(&self.shared.gate);
@@ -316,6 +309,26 @@ impl Driver<'_> {
             publishing_ms = terms.publishing.as_secs_f64() * 1e3,
             "Data flow from the PLC."
         );
+    }
+
+    /// Tells the problems that were not there at the last look.
+    fn tell(&self, problems: &[Problem]) {
+        let plc = &self.shared.config.name;
+        let known = lock(&self.shared.status).problems.clone();
+        for problem in problems.iter().filter(|problem| !known.contains(problem)) {
+            let (node, what) = (&problem.node, &problem.what);
+            let follows = if problem.stops_writes {
+                "nothing is written to this PLC"
+            } else {
+                "its tag is not read"
+            };
+            error!(%plc, node, what, "A register is not as configured: {follows}.");
+            let sentence = format!(
+                "Register {node} of PLC {plc} is not as configured: {what}. Until that is mended, \
+                 {follows}."
+            );
+            self.shared.notices.tell("register_problem", node, sentence);
+        }
     }
 
     fn live(&self, epoch: u64, feed: &Arc<Feed>, resolution: &Resolution) -> Live {

@@ -12,6 +12,7 @@ use trimloop_core::time::{Span, Utc};
 
 use super::StoreError;
 use crate::clock::Clock;
+use crate::notice::Notice;
 
 /// Most samples that wait, and most rows of the other kinds.
 pub const ROWS_MAX: usize = 100_000;
@@ -41,6 +42,7 @@ pub(super) struct SampleRow {
 pub(super) enum Row {
     Record(Utc, Record),
     Event(Event),
+    Notice(Notice),
     Audit(super::AuditEntry),
 }
 
@@ -233,6 +235,11 @@ impl StoreSender {
     /// An event.
     pub fn event(&self, event: Event) {
         self.queue.push_row(Row::Event(event));
+    }
+
+    /// What a shell has to tell.
+    pub fn notice(&self, notice: Notice) {
+        self.queue.push_row(Row::Notice(notice));
     }
 
     /// Who asked for what, and why. `order` is the number of the queued order, 0 for none.

@@ -11,6 +11,7 @@ use trimloop_core::record::{DecisionRow, LedgerRow, Outcome};
 use trimloop_core::time::{Mono, Utc};
 
 use super::{StoreError, StoreOptions};
+use crate::notice::Notice;
 use crate::output::{Named, Names, event_text};
 
 /// Layout of `state.db`, kept in its `user_version`.
@@ -153,6 +154,9 @@ impl State {
         for event in &rows.events {
             put_event(&tx, self.boot, &self.names, event)?;
         }
+        for notice in &rows.notices {
+            put_notice(&tx, self.boot, notice)?;
+        }
         for (utc, row) in &rows.decisions {
             put_decision(&tx, self.boot, &self.names, *utc, row)?;
         }
@@ -193,6 +197,7 @@ impl State {
 #[derive(Debug, Default)]
 pub(super) struct StateRows {
     pub(super) events: Vec<Event>,
+    pub(super) notices: Vec<Notice>,
     pub(super) decisions: Vec<(Utc, DecisionRow)>,
     pub(super) ledger: Vec<(Utc, LedgerRow)>,
     pub(super) audit: Vec<AuditEntry>,
@@ -200,11 +205,16 @@ pub(super) struct StateRows {
 
 impl StateRows {
     pub(super) fn len(&self) -> usize {
-        self.events.len() + self.decisions.len() + self.ledger.len() + self.audit.len()
+        self.events.len()
+            + self.notices.len()
+            + self.decisions.len()
+            + self.ledger.len()
+            + self.audit.len()
     }
 
     pub(super) fn clear(&mut self) {
         self.events.clear();
+        self.notices.clear();
         self.decisions.clear();
         self.ledger.clear();
         self.audit.clear();
@@ -266,6 +276,21 @@ fn put_event(
         text.subject,
         text.detail,
         text.sentence,
+    ])?;
+    Ok(())
+}
+
+fn put_notice(tx: &Transaction<'_>, boot: i64, notice: &Notice) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO event(boot, utc, process, part, code, subject, detail, sentence)
+         VALUES(?, ?, 0, 0, ?, ?, '', ?)",
+    )?
+    .execute(params![
+        boot,
+        notice.at.as_nanos(),
+        notice.code,
+        notice.subject,
+        notice.sentence,
     ])?;
     Ok(())
 }

@@ -15,6 +15,7 @@ use trimloop_core::time::{Mono, Now, Process};
 use super::super::verify_audit;
 use super::*;
 use crate::clock::Clock;
+use crate::notice::Notices;
 use crate::output::{Named, Names, day_text};
 
 const T0: Utc = Utc::from_millis(1_795_383_592_000);
@@ -113,9 +114,12 @@ fn rows_are_on_disk_after_a_barrier() {
     let at = Now { mono: Mono::default(), utc: T0 };
     let what = What::ModeInForce(LoopId(0), Mode::Auto);
     sender.event(Event { at, process: Process::default(), part: 5, what });
+    Notices::new(Clock::start(), Some(store.sender())).tell("register_problem", "sp", "No.".into());
     sender.audit_committed(9, "uid:0 (root)", "loop auto weight", "trial").unwrap();
     let (state, history) = (scratch.state(), scratch.history(T0));
     assert_eq!(one::<String>(&state, "SELECT sentence FROM event"), "weight is in AUTO.");
+    let told = "SELECT subject || ': ' || sentence FROM event WHERE code = 'register_problem'";
+    assert_eq!(one::<String>(&state, told), "sp: No.");
     assert_eq!(one::<String>(&state, "SELECT reason FROM decision"), "dwell");
     assert_eq!(one::<i64>(&state, "SELECT orders FROM audit"), 9);
     let value: f64 =

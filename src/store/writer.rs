@@ -149,6 +149,7 @@ impl Writer {
         for row in self.buffer.rows.drain(..) {
             match row {
                 Row::Event(event) => self.state_rows.events.push(event),
+                Row::Notice(notice) => self.state_rows.notices.push(notice),
                 Row::Audit(entry) => self.state_rows.audit.push(entry),
                 Row::Record(utc, Record::Decision(row)) => {
                     self.state_rows.decisions.push((utc, row));

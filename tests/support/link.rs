@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use trimloop::clock::Clock;
 use trimloop::intake::{Batch, Intake};
+use trimloop::notice::Notices;
 use trimloop::plc::{self, LinkConfig, LinkStatus, Port, View};
 use trimloop_core::guard::{ApprovedWrite, Decision, Evidence, Intent, permit};
 use trimloop_core::mode::{Mode, Trip};
@@ -42,7 +43,7 @@ impl Client {
         let runtime = Runtime::new().unwrap();
         let clock = Clock::start();
         let (intake, batch) = Intake::new(config.nodes.len(), clock);
-        let link = plc::link(config, intake.clone()).unwrap();
+        let link = plc::link(config, intake.clone(), Notices::new(intake.clock(), None)).unwrap();
         for (_, task) in link.tasks {
             runtime.spawn(task);
         }

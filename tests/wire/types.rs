@@ -112,6 +112,9 @@ fn a_grid_finer_than_the_register_is_refused_at_connect(test: &str, kind: Kind) 
 fn refused(test: &str, kind: Kind, setup: Setup, expect: &str) {
     let Some(rig) = Rig::start_unlinked(test, kind, setup) else { return };
     rig.until("the problem", |status| !status.plc.problems.is_empty());
+    let notices = rig.cell.status().notices;
+    assert_eq!(notices.len(), 1, "told once: {notices:?}");
+    assert_eq!((notices[0].code, notices[0].subject.as_str()), ("register_problem", "pressure_sp"));
     let problems = rig.cell.status().plc.problems;
     println!("{test}: {problems:?}");
     assert_eq!(problems.len(), 1);
