@@ -10,6 +10,7 @@
 pub mod service;
 
 pub mod clock;
+pub mod pki;
 pub mod plc;
 
 pub mod intake;

@@ -30,9 +30,7 @@ use crate::intake::{Intake, IntakeCounts, QueueFull, lock};
 use crate::journal::JournalWriter;
 use crate::latency::{Histogram, Stopwatch, Summary};
 use crate::notice::{Notice, Notices};
-use crate::plc::{
-    self, Identity, LinkConfig, LinkStatus, NodeConfig, PlcError, Purpose, Scalar, Security,
-};
+use crate::plc::{self, LinkConfig, LinkStatus, NodeConfig, PlcError, Purpose, Scalar};
 use crate::scan::{Board, ScanCounts, Scanner};
 use crate::store::StoreSender;
 
@@ -52,6 +50,8 @@ pub struct CellSettings {
     pub client_name: String,
     /// Certificates.
     pub pki_dir: PathBuf,
+    /// Folder from which relative paths of secrets count: that of the PLC configs.
+    pub secrets_dir: PathBuf,
 }
 
 /// Why a cell did not start, or did not take an order.
@@ -366,15 +366,12 @@ fn link_config(settings: &CellSettings) -> LinkConfig {
     if let Some(node) = heartbeat.and_then(|place| plc.nodes.get(place)) {
         nodes.push(node_config(node, None, Purpose::Heartbeat));
     }
-    let security = match plc.security {
-        trimloop_recipe::plc_config::Security::None => Security::None,
-    };
     LinkConfig {
         name: plc.name.clone(),
         url: plc.url.clone(),
         publishing: wait_of(plc.publishing),
-        security,
-        identity: Identity::Anonymous,
+        security: plc.security,
+        user: plc.user_from(&settings.secrets_dir),
         items_per_call: plc.items_per_call as usize,
         nodes,
         client_name: settings.client_name.clone(),

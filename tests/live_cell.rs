@@ -61,6 +61,7 @@ fn a_cell_runs_against_the_simulator() {
         store: None,
         client_name: "live_cell".to_owned(),
         pki_dir: std::env::temp_dir().join("trimloop-test-client-pki"),
+        secrets_dir: std::path::PathBuf::new(),
     };
     let cell = CellHandle::start(settings, runtime.handle()).unwrap();
     let watch = Watch(cell.clone(), cell.clock());

@@ -30,9 +30,7 @@ use trimloop::clock::Clock;
 use trimloop::dispatch::{Dispatch, DispatchCounts, Seen};
 use trimloop::intake::Intake;
 use trimloop::latency::Stopwatch;
-use trimloop::plc::{
-    self, Identity, LinkConfig, LinkState, NodeConfig, Port, Purpose, Scalar, Security,
-};
+use trimloop::plc::{self, LinkConfig, LinkState, NodeConfig, Port, Purpose, Scalar};
 use trimloop_core::ledger::Fate;
 use trimloop_core::plan::SetpointId;
 use trimloop_core::record::{LedgerRow, Record};
@@ -40,7 +38,7 @@ use trimloop_core::scan::{AckResult, Action};
 use trimloop_core::tag::{Status, TagId};
 use trimloop_core::time::{Mono, Now, Span};
 use trimloop_core::unit::Ticks;
-use trimloop_recipe::plc_config::{Address, Identifier, Segment};
+use trimloop_recipe::plc_config::{Address, Identifier, Secret, Security, Segment, User};
 
 const URI: &str = "urn:trimloop:test";
 const PUBLISHING: Duration = Duration::from_millis(10);
@@ -290,7 +288,7 @@ fn config(port: u16) -> LinkConfig {
         url: format!("opc.tcp://127.0.0.1:{port}"),
         publishing: PUBLISHING,
         security: Security::None,
-        identity: Identity::Anonymous,
+        user: User::Anonymous,
         items_per_call: 1000,
         nodes: vec![
             node("value", Some(0), Purpose::Read),
@@ -502,15 +500,22 @@ fn writes_die_or_are_refused() {
 #[test]
 fn a_refused_user_is_not_tried_again() {
     let plc = Plc::start(0, 0);
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("refused-user");
+    std::fs::create_dir_all(&folder).unwrap();
     let with = |password: &str| {
         let mut config = config(plc.port);
-        let (name, password) = ("operator".to_owned(), password.to_owned());
-        config.identity = Identity::User { name, password };
+        let file = folder.join(password);
+        std::fs::write(&file, format!("{password}\n")).unwrap();
+        config.user = User::Password { name: "operator".to_owned(), secret: Secret::File(file) };
         config
     };
     let client = Client::start(with("secret"));
     let status = client.status("refused", |status| status.state == LinkState::Refused);
-    assert!(status.trouble.is_some_and(|why| !why.contains("secret")));
+    assert!(
+        status
+            .trouble
+            .is_some_and(|why| !why.contains("secret") && why.contains("password is wrong"))
+    );
     let mut client = Client::start(with("right"));
     client.until("the link", |client| client.link.up);
 }

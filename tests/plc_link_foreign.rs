@@ -13,12 +13,12 @@ use std::time::Duration;
 use foreign::{ForeignServer, Kind, or_skip};
 use link::{Client, TTL, approved, grid};
 use serde_json::json;
-use trimloop::plc::{Identity, LinkConfig, LinkState, NodeConfig, Purpose, Scalar, Security};
+use trimloop::plc::{LinkConfig, LinkState, NodeConfig, Purpose, Scalar};
 use trimloop_core::scan::AckResult;
 use trimloop_core::tag::{Status, TagId};
 use trimloop_core::time::Span;
 use trimloop_core::unit::Ticks;
-use trimloop_recipe::plc_config::{Address, Identifier, OPC_UA, Segment};
+use trimloop_recipe::plc_config::{Address, Identifier, OPC_UA, Security, Segment, User};
 
 const URI: &str = "urn:trimloop:foreign";
 
@@ -59,7 +59,7 @@ fn config(url: &str) -> LinkConfig {
         url: url.to_owned(),
         publishing: Duration::from_millis(10),
         security: Security::None,
-        identity: Identity::Anonymous,
+        user: User::Anonymous,
         items_per_call: 1000,
         nodes: vec![
             node("Value", Some(0), Purpose::Read),

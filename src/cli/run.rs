@@ -111,6 +111,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
         store: Some(store.sender()),
         client_name: settings.name.clone(),
         pki_dir: settings.data.join("pki"),
+        secrets_dir: settings.plc_configs.clone(),
     };
     let cell = CellHandle::start(cell_settings, runtime.handle())
         .map_err(|error| Failure::new(&START_PLC, chain(&error), Exit::Internal))?;

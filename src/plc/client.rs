@@ -2,27 +2,36 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use opcua::client::{
-    Client, ClientBuilder, IdentityToken, MonitoredItemMap, OnSubscriptionNotificationCore,
-    Session, SessionPollResult,
+    Client, ClientBuilder, MonitoredItemMap, OnSubscriptionNotificationCore, Session,
+    SessionPollResult,
 };
-use opcua::crypto::SecurityPolicy;
 use opcua::types::{
     BrowseDescription, BrowsePath, BrowsePathResult, BrowseResult, DataValue, EndpointDescription,
-    MessageSecurityMode, MonitoredItemCreateRequest, MonitoredItemCreateResult,
-    NotificationMessage, ReadValueId, StatusCode, TimestampsToReturn, UserTokenType, WriteValue,
+    MonitoredItemCreateRequest, MonitoredItemCreateResult, NotificationMessage, ReadValueId,
+    StatusCode, TimestampsToReturn, UserTokenType, WriteValue,
 };
+use tokio::sync::Notify;
 use tokio::time::timeout;
+use tracing::{info, warn};
+use trimloop_core::time::{Mono, Span};
+use trimloop_recipe::plc_config::Security;
 
 use super::connector::Target;
+use super::security;
 use super::session::lost;
 use super::subscribe::Feed;
 use super::wire::{Answer, Ask, Dial, Ended, News, Opened, Terms, Wire};
-use super::{Identity, LinkConfig, PlcError, Security};
+use super::{LinkConfig, PlcError};
+use crate::clock::Clock;
+use crate::error::chain;
+use crate::intake::lock;
+use crate::notice::Notices;
+use crate::pki::{Certificate, Pair, Pki};
 
 /// Deadline of one request.
 const REQUEST_MAX: Duration = Duration::from_secs(3);
@@ -31,68 +40,176 @@ const DISCOVERY_MAX: Duration = Duration::from_secs(5);
 /// Life of a session that nobody uses, on the server [ms]: what a lost one costs it.
 const SESSION_LIFE_MS: u32 = 30_000;
 
-/// The library's clients: one that asks once, and one whose session resumes.
+/// How long a renewed certificate that the server refused is not shown again.
+const NEXT_AGAIN: Span = Span::from_secs(600);
+
+/// One server: how it is asked, and what it showed.
 pub(super) struct Server {
-    discovery: Client,
-    session: Client,
     config: LinkConfig,
     target: Target,
+    pki: Pki,
+    clock: Clock,
+    notices: Notices,
+    /// Asks for endpoints, without encryption.
+    discovery: Client,
+    showed: Mutex<Option<Certificate>>,
+    /// Told when the server showed a certificate.
+    pub(super) seen: Notify,
+    /// When the server refused our renewed certificate.
+    next_refused: Mutex<Option<Mono>>,
 }
 
 impl Server {
-    pub(super) fn new(config: &LinkConfig) -> Result<Self, PlcError> {
+    pub(super) fn new(
+        config: &LinkConfig,
+        clock: Clock,
+        notices: Notices,
+    ) -> Result<Self, PlcError> {
         let target = Target::parse(&config.url)?;
-        let client = |retries| builder(config, retries).client();
-        let failed = |reasons: Vec<String>| PlcError::Client(reasons.join("; "));
+        let pki = Pki::new(&config.pki_dir);
+        if config.security != Security::None && !pki.own().certificate.exists() {
+            let made = pki.create(&application_uri(config), clock.utc()).map_err(PlcError::Pki)?;
+            info!(plc = %config.name, certificate = %made, "We had no certificate and made one; the server must trust it.");
+        }
         Ok(Self {
-            discovery: client(0).map_err(failed)?,
-            session: client(-1).map_err(failed)?,
+            discovery: client(config, None, 0)?,
             config: config.clone(),
             target,
+            pki,
+            clock,
+            notices,
+            showed: Mutex::default(),
+            seen: Notify::new(),
+            next_refused: Mutex::default(),
         })
     }
 
-    async fn session(&self) -> Result<Opened, Ended> {
+    /// What the server showed last.
+    pub(super) fn certificate(&self) -> Option<Certificate> {
+        lock(&self.showed).clone()
+    }
+
+    async fn endpoints(&self) -> Result<Vec<EndpointDescription>, Ended> {
         let asked = self.discovery.get_server_endpoints_from_url(self.target.clone());
-        let endpoints = match timeout(DISCOVERY_MAX, Box::pin(asked)).await {
-            Ok(Ok(endpoints)) => endpoints,
-            Ok(Err(error)) => return Err(lost("no answer to the question for endpoints", &error)),
-            Err(_) => {
-                return Err(Ended::Lost("no answer to the question for endpoints".to_owned()));
+        match timeout(DISCOVERY_MAX, Box::pin(asked)).await {
+            Ok(Ok(endpoints)) => Ok(endpoints),
+            Ok(Err(error)) => Err(lost("no answer to the question for endpoints", &error)),
+            Err(_) => Err(Ended::Lost("no answer to the question for endpoints".to_owned())),
+        }
+    }
+
+    /// Looks at what both sides will show, before anything secret is sent.
+    fn judge(&self, endpoint: &EndpointDescription) -> Result<(), String> {
+        if self.config.security == Security::None {
+            return Ok(());
+        }
+        let own = Certificate::read(&self.pki.own().certificate)
+            .map_err(|error| format!("our certificate cannot be used: {}", chain(&error)))?;
+        let now = self.clock.utc();
+        if let Some(why) = security::own_refusal(&own, &application_uri(&self.config), now) {
+            return Err(why);
+        }
+        let shown = endpoint.server_certificate.value.as_deref().and_then(Certificate::parse);
+        if shown != *lock(&self.showed) {
+            lock(&self.showed).clone_from(&shown);
+            self.seen.notify_one();
+        }
+        let trusted = shown.as_ref().is_some_and(|certificate| self.pki.trusts(certificate));
+        let why = security::refusal(&security::Facts {
+            certificate: shown.as_ref(),
+            trusted,
+            application_uri: endpoint.server.application_uri.as_ref(),
+            host: self.target.host(),
+            now,
+        });
+        if let (false, Some(certificate)) = (trusted, &shown) {
+            self.pki.put_aside(certificate).map_err(|error| chain(&error))?;
+        }
+        why.map_or(Ok(()), Err)
+    }
+
+    /// The pair to show: a renewed one first, unless the server refused it a short time ago.
+    fn pair(&self) -> Option<(Pair, bool)> {
+        if self.config.security == Security::None {
+            return None;
+        }
+        let next = self.pki.next();
+        let refused = *lock(&self.next_refused);
+        let again = refused.is_none_or(|at| self.clock.mono() - at > NEXT_AGAIN);
+        let renewed = again && next.certificate.exists() && next.private_key.exists();
+        Some(if renewed { (next, true) } else { (self.pki.own(), false) })
+    }
+
+    /// What became of showing the renewed certificate.
+    fn renewed(&self, news: News) {
+        match news {
+            News::Connected => match self.pki.activate() {
+                Ok(()) => {
+                    let said = "The server takes our renewed certificate; it is in force now.";
+                    info!(plc = %self.config.name, "{said}");
+                    self.notices.tell("certificate_renewed", &self.config.name, said.to_owned());
+                }
+                Err(error) => {
+                    warn!(plc = %self.config.name, error = chain(&error), "The renewed certificate could not be put in force.");
+                }
+            },
+            // The server answered a moment ago, and many close the channel without a reason.
+            News::Failed(status) | News::Ended(status) => {
+                *lock(&self.next_refused) = Some(self.clock.mono());
+                warn!(plc = %self.config.name, %status, "The server does not take our renewed certificate yet; the old one is shown meanwhile. Trust the new one on the server.");
             }
-        };
+            News::Lost(_) => {}
+        }
+    }
+
+    async fn session(self: Arc<Self>) -> Result<Opened, Ended> {
+        let endpoints = self.endpoints().await?;
         let endpoint =
             choose(&endpoints, &self.config, self.target.url()).map_err(Ended::Blocked)?;
-        let identity = match &self.config.identity {
-            Identity::Anonymous => IdentityToken::new_anonymous(),
-            Identity::User { name, password } => {
-                IdentityToken::new_user_name(name.clone(), password.clone())
-            }
-        };
-        let (session, event_loop) = self
-            .session
+        self.judge(&endpoint).map_err(Ended::Blocked)?;
+        let identity = security::token(&self.config.user).map_err(Ended::Blocked)?;
+        let shown = self.pair();
+        let client = client(&self.config, shown.as_ref().map(|(pair, _)| pair), -1)
+            .map_err(|error| Ended::Blocked(chain(&error)))?;
+        let (session, event_loop) = client
             .session_builder()
             .user_identity_token(identity)
             .with_connector(self.target.clone())
             .connect_to_endpoint_directly(endpoint)
-            .and_then(|builder| builder.build(Arc::clone(self.session.certificate_store())))
+            .and_then(|builder| builder.build(Arc::clone(client.certificate_store())))
             .map_err(|error| lost("no session could be prepared", &error))?;
-        let news = event_loop.enter().filter_map(|event| async move {
-            match event {
+        let mut renewed = shown.is_some_and(|(_, renewed)| renewed);
+        let news = event_loop.enter().filter_map(move |event| {
+            let news = match event {
                 Ok(SessionPollResult::Reconnected(_)) => Some(News::Connected),
                 Ok(SessionPollResult::ConnectionLost(status)) => Some(News::Lost(status)),
                 Ok(SessionPollResult::ReconnectFailed(status)) => Some(News::Failed(status)),
                 Ok(_) => None,
                 Err(status) => Some(News::Ended(status)),
+            };
+            if let Some(news) = news.filter(|_| renewed) {
+                self.renewed(news);
+                renewed = false;
             }
+            std::future::ready(news)
         });
         Ok((Arc::new(Joined(session)), Box::pin(news)))
     }
 }
 
-impl Dial for Server {
+/// The URI that ties our certificate to this service.
+#[must_use]
+pub fn application_uri_of(client_name: &str) -> String {
+    format!("urn:trimloop:{client_name}")
+}
+
+fn application_uri(config: &LinkConfig) -> String {
+    application_uri_of(&config.client_name)
+}
+
+impl Dial for Arc<Server> {
     fn open(&self) -> Pin<Box<dyn Future<Output = Result<Opened, Ended>> + Send + '_>> {
-        Box::pin(self.session())
+        Box::pin(Arc::clone(self).session())
     }
 
     fn no_delay(&self) -> bool {
@@ -100,17 +217,17 @@ impl Dial for Server {
     }
 }
 
-fn builder(config: &LinkConfig, retries: i32) -> ClientBuilder {
-    // Making keys takes seconds, and without encryption nobody asks for them.
-    let keys = config.security != Security::None;
-    ClientBuilder::new()
+fn client(config: &LinkConfig, pair: Option<&Pair>, retries: i32) -> Result<Client, PlcError> {
+    let mut builder = ClientBuilder::new()
         .application_name("trimloop")
-        .application_uri(format!("urn:trimloop:{}", config.client_name))
+        .application_uri(application_uri(config))
         .product_uri("urn:trimloop")
         .session_name(config.client_name.clone())
         .pki_dir(config.pki_dir.clone())
-        .create_sample_keypair(keys)
+        .create_sample_keypair(false)
         .trust_server_certs(false)
+        // Host, application and time are ours to check, with a reason: `security::refusal`.
+        .verify_server_certs(false)
         .session_retry_limit(retries)
         // The pauses are ours, see `Backoff`.
         .session_retry_initial(Duration::from_millis(1))
@@ -122,7 +239,13 @@ fn builder(config: &LinkConfig, retries: i32) -> ClientBuilder {
         .min_publish_interval(config.publishing.max(Duration::from_millis(1)))
         .recreate_subscriptions(false)
         .max_array_length(100_000)
-        .max_message_size(16 * 1024 * 1024)
+        .max_message_size(16 * 1024 * 1024);
+    if let Some(pair) = pair {
+        builder = builder
+            .certificate_path(pair.certificate.clone())
+            .private_key_path(pair.private_key.clone());
+    }
+    builder.client().map_err(|reasons| PlcError::Client(reasons.join("; ")))
 }
 
 fn choose(
@@ -130,32 +253,35 @@ fn choose(
     config: &LinkConfig,
     url: &str,
 ) -> Result<EndpointDescription, String> {
-    let (policy, mode) = match config.security {
-        Security::None => (SecurityPolicy::None, MessageSecurityMode::None),
-        Security::Basic256Sha256 => {
-            (SecurityPolicy::Basic256Sha256, MessageSecurityMode::SignAndEncrypt)
-        }
-        Security::Aes128Sha256RsaOaep => {
-            (SecurityPolicy::Aes128Sha256RsaOaep, MessageSecurityMode::SignAndEncrypt)
-        }
-        Security::Aes256Sha256RsaPss => {
-            (SecurityPolicy::Aes256Sha256RsaPss, MessageSecurityMode::SignAndEncrypt)
-        }
-    };
+    let (policy, mode) = security::policy(config.security);
     let uri = policy.to_uri();
     let fits =
         |e: &&EndpointDescription| e.security_mode == mode && e.security_policy_uri.as_ref() == uri;
     let mut endpoint = endpoints.iter().find(fits).cloned().ok_or_else(|| {
-        let offered: Vec<&str> = endpoints.iter().map(|e| e.security_policy_uri.as_ref()).collect();
-        format!("the server does not offer {uri}; it offers {}", offered.join(", "))
+        let short = |e: &EndpointDescription| {
+            let policy = e.security_policy_uri.as_ref();
+            format!("{} {:?}", policy.rsplit('#').next().unwrap_or(policy), e.security_mode)
+        };
+        let offered: Vec<String> = endpoints.iter().map(short).collect();
+        format!(
+            "the server does not offer {policy} {mode:?}; it offers {}; correct `security` and \
+             `security_mode`, or switch it on in the server",
+            offered.join(", ")
+        )
     })?;
-    let kind = match config.identity {
-        Identity::Anonymous => UserTokenType::Anonymous,
-        Identity::User { .. } => UserTokenType::UserName,
-    };
+    let kind = security::token_type(&config.user);
     let taken = endpoint.user_identity_tokens.as_deref();
     if taken.is_some_and(|taken| !taken.iter().any(|token| token.token_type == kind)) {
-        return Err(format!("the server does not take {kind:?} as identity on this endpoint"));
+        return Err(format!(
+            "the server does not take {kind:?} as identity on this endpoint; correct [plc.user]"
+        ));
+    }
+    // Part 4, 7.37: an empty policy is that of the endpoint. The library (0.19.0) takes it for
+    // None, and signs nothing.
+    for token in endpoint.user_identity_tokens.iter_mut().flatten() {
+        if token.token_type == UserTokenType::Certificate && token.security_policy_uri.is_empty() {
+            token.security_policy_uri = endpoint.security_policy_uri.clone();
+        }
     }
     // Servers behind a forwarder, or in a container, name addresses that nobody else can reach.
     endpoint.endpoint_url = url.into();
@@ -262,6 +388,7 @@ impl OnSubscriptionNotificationCore for Callback {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use trimloop_recipe::plc_config::{Policy, SecurityMode, User};
 
     /// The endpoint is chosen by its security and reached at the configured address.
     #[test]
@@ -273,7 +400,7 @@ mod tests {
             url: url.to_owned(),
             publishing: Duration::from_millis(10),
             security: Security::None,
-            identity: Identity::Anonymous,
+            user: User::Anonymous,
             items_per_call: 1000,
             nodes: Vec::new(),
             client_name: String::new(),
@@ -281,7 +408,7 @@ mod tests {
         };
         let chosen = choose(std::slice::from_ref(&plain), &config, url).unwrap();
         assert_eq!(chosen.endpoint_url.as_ref(), url);
-        config.security = Security::Basic256Sha256;
+        config.security = Security::Policy(Policy::Basic256Sha256, SecurityMode::SignAndEncrypt);
         assert!(choose(&[plain], &config, url).unwrap_err().contains("does not offer"));
     }
 }

@@ -52,6 +52,10 @@ impl Target {
         &self.url
     }
 
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Whether the last socket sends without delay, as the operating system answered.
     pub(super) fn no_delay(&self) -> bool {
         self.no_delay.load(Ordering::Relaxed)

@@ -5,6 +5,7 @@
 //! - [`session`]: the one owner of connecting, reconnecting and tearing down.
 //! - [`resolve`], [`check`]: addresses to node ids, and what they must be, on every connect.
 //! - [`subscribe`]: monitored items, and the callback that feeds the intake.
+//! - [`security`]: who we are to the server, who it is to us, and why not.
 //! - [`decode`], [`write`], [`heartbeat`]: values in, setpoints out, life signs out.
 //!
 //! Link states:
@@ -29,6 +30,7 @@ mod connector;
 mod decode;
 mod heartbeat;
 mod resolve;
+mod security;
 mod session;
 mod subscribe;
 mod wire;
@@ -46,12 +48,14 @@ use trimloop_core::guard::ApprovedWrite;
 use trimloop_core::tag::TagId;
 use trimloop_core::time::{Mono, Span};
 use trimloop_core::unit::{Grid, Ticks};
-use trimloop_recipe::plc_config::Address;
+use trimloop_recipe::plc_config::{Address, Security, User};
 
 use crate::clock::Clock;
 use crate::intake::{Intake, lock};
 use crate::notice::Notices;
+use crate::pki::{Pki, PkiError};
 
+pub use client::application_uri_of;
 pub use connector::connect_tcp;
 
 /// Writes that may wait for the link; a full queue answers `NotSent`.
@@ -68,8 +72,8 @@ pub struct LinkConfig {
     pub publishing: Duration,
     /// Channel security.
     pub security: Security,
-    /// Who we are to the server.
-    pub identity: Identity,
+    /// Who we are to the server; paths are absolute or count from the working folder.
+    pub user: User,
     /// Most items per service call; the server's own limits count too.
     pub items_per_call: usize,
     /// Nodes: one per tag, and the heartbeat register.
@@ -78,44 +82,6 @@ pub struct LinkConfig {
     pub client_name: String,
     /// Certificates: `own`, `trusted`, `rejected`.
     pub pki_dir: PathBuf,
-}
-
-/// Channel security. Without encryption only on a loopback or on a network nobody else is on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Security {
-    /// No signature, no encryption.
-    #[default]
-    None,
-    /// Basic256Sha256, signed and encrypted.
-    Basic256Sha256,
-    /// Aes128_Sha256_RsaOaep, signed and encrypted.
-    Aes128Sha256RsaOaep,
-    /// Aes256_Sha256_RsaPss, signed and encrypted.
-    Aes256Sha256RsaPss,
-}
-
-/// Who we are to the server.
-#[derive(Clone, Default)]
-pub enum Identity {
-    /// Nobody in particular.
-    #[default]
-    Anonymous,
-    /// A user with a password.
-    User {
-        /// Name.
-        name: String,
-        /// Password.
-        password: String,
-    },
-}
-
-impl std::fmt::Debug for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Anonymous => f.write_str("Anonymous"),
-            Self::User { name, .. } => write!(f, "User({name})"),
-        }
-    }
 }
 
 /// One register of the PLC.
@@ -404,6 +370,9 @@ pub enum PlcError {
     /// The settings of the OPC UA client do not hold together.
     #[error("the OPC UA client refuses its settings: {0}")]
     Client(String),
+    /// No certificate to show.
+    #[error("certificates cannot be used")]
+    Pki(#[source] PkiError),
     /// A URL that is none.
     #[error("not an OPC UA address (opc.tcp://host:port): {0}")]
     Url(String),
@@ -432,7 +401,8 @@ pub fn link(config: LinkConfig, intake: Intake, notices: Notices) -> Result<Link
     let (stop, stopped) = watch::channel(false);
     let (writes, queue) = mpsc::channel(WRITES_MAX);
     let (beats, beat) = watch::channel(None);
-    let dial = Box::new(client::Server::new(&config)?);
+    let server = Arc::new(client::Server::new(&config, intake.clock(), notices.clone())?);
+    let pki = Pki::new(&config.pki_dir);
     let shared = Arc::new(Shared {
         clock: intake.clock(),
         intake,
@@ -444,16 +414,15 @@ pub fn link(config: LinkConfig, intake: Intake, notices: Notices) -> Result<Link
         news: Notify::new(),
         stop: stopped,
     });
-    Ok(Link {
-        port: Port { writes, beats },
-        view: View { shared: Arc::clone(&shared) },
-        stop,
-        tasks: vec![
-            ("session", Box::pin(session::run(Arc::clone(&shared), dial))),
-            ("writes", Box::pin(write::run(Arc::clone(&shared), queue))),
-            ("heartbeat", Box::pin(heartbeat::run(shared, beat))),
-        ],
-    })
+    let mut tasks: Vec<(&'static str, Task)> = vec![
+        ("session", Box::pin(session::run(Arc::clone(&shared), Box::new(Arc::clone(&server))))),
+        ("writes", Box::pin(write::run(Arc::clone(&shared), queue))),
+        ("heartbeat", Box::pin(heartbeat::run(Arc::clone(&shared), beat))),
+    ];
+    if shared.config.security != Security::None {
+        tasks.push(("certificates", Box::pin(security::watch(Arc::clone(&shared), server, pki))));
+    }
+    Ok(Link { port: Port { writes, beats }, view: View { shared }, stop, tasks })
 }
 
 /// How the scan thread sends. Never blocks.

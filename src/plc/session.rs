@@ -24,6 +24,7 @@ use trimloop_core::unit::Grid;
 
 use super::backoff::Backoff;
 use super::resolve::{Resolution, resolve};
+use super::security;
 use super::subscribe::{Feed, subscribe};
 use super::wire::{Dial, Ended, News, NewsStream, Terms, Wire};
 use super::{LinkState, Problem, Purpose, Scalar, Shared, count, stopped};
@@ -131,18 +132,16 @@ pub(super) fn lost(what: &str, error: &Error) -> Ended {
 
 /// Whether trying again can help.
 fn verdict(what: &str, status: StatusCode) -> Ended {
-    let why = format!("{what} ({status})");
+    let why = match security::explain(status) {
+        Some(sentence) => format!("{sentence} ({status})"),
+        None => format!("{what} ({status})"),
+    };
     match status {
         StatusCode::BadIdentityTokenInvalid
         | StatusCode::BadIdentityTokenRejected
         | StatusCode::BadUserAccessDenied
         | StatusCode::BadUserSignatureInvalid => Ended::Refused(why),
-        StatusCode::BadSecurityChecksFailed
-        | StatusCode::BadSecurityPolicyRejected
-        | StatusCode::BadApplicationSignatureInvalid => Ended::Blocked(why),
-        other if other.to_string().starts_with("BadCertificate") => Ended::Blocked(format!(
-            "{why}; an unknown certificate is put aside in `rejected`: look at it, then move it to `trusted`"
-        )),
+        _ if security::explain(status).is_some() => Ended::Blocked(why),
         _ => Ended::Lost(why),
     }
 }
@@ -235,7 +234,7 @@ impl Driver<'_> {
             }
             Some(News::Failed(status)) => {
                 self.attempts += 1;
-                match verdict("no connection", status) {
+                match verdict(security::failed(self.shared.config.security, status), status) {
                     Ended::Lost(why) if self.attempts < ATTEMPTS_MAX => {
                         self.shared.set_trouble(LinkState::Connecting, why);
                         Next::Pause

@@ -18,9 +18,12 @@ import struct
 import sys
 import time
 from datetime import datetime, timezone
+from pathlib import Path
 
 from asyncua import Server, ua
-from asyncua.crypto.permission_rules import UserRole
+from asyncua.crypto.permission_rules import User, UserRole
+from asyncua.crypto.truststore import TrustStore
+from asyncua.crypto.validator import CertificateValidator, CertificateValidatorOptions
 from asyncua.server.address_space import AttributeService
 from asyncua.server.monitored_item_service import MonitoredItemValues
 
@@ -476,6 +479,49 @@ def bound_publishing(server, publish_ms_min):
     service.create_subscription = create_subscription
 
 
+class KnownUsers:
+    """One user by password, one by certificate; anonymous clients may read and write, too."""
+
+    def __init__(self, folder):
+        user = folder / "user.der"
+        self.user = user.read_bytes() if user.exists() else None
+        self.clients = [file.read_bytes() for file in (folder / "trusted").iterdir()]
+
+    def get_user(self, iserver, username=None, password=None, certificate=None):
+        if username is not None:
+            known = (username, password) == ("operator", "right")
+        else:
+            # The library hands over the channel's certificate for anonymous clients.
+            known = certificate is None or certificate in [self.user, *self.clients]
+        return User(role=UserRole.User) if known else None
+
+
+async def secure(server, folder):
+    """Offers every policy and mode beside None; clients must lie in `trusted`."""
+    await server.load_certificate(folder / "server.der")
+    await server.load_private_key(folder / "server-key.pem")
+    await server.set_application_uri("urn:trimloop:foreign:asyncua")
+    types = ua.SecurityPolicyType
+    server.set_security_policy(
+        [
+            types.NoSecurity,
+            types.Basic256Sha256_Sign,
+            types.Basic256Sha256_SignAndEncrypt,
+            types.Aes128Sha256RsaOaep_Sign,
+            types.Aes128Sha256RsaOaep_SignAndEncrypt,
+            types.Aes256Sha256RsaPss_Sign,
+            types.Aes256Sha256RsaPss_SignAndEncrypt,
+        ]
+    )
+    server.set_identity_tokens(
+        [ua.AnonymousIdentityToken, ua.UserNameIdentityToken, ua.X509IdentityToken]
+    )
+    trusted = TrustStore([folder / "trusted"], [])
+    await trusted.load()
+    options = CertificateValidatorOptions.TRUSTED_VALIDATION | CertificateValidatorOptions.PEER_CLIENT
+    server.set_certificate_validator(CertificateValidator(options, trusted))
+
+
 async def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=0, help="TCP port; 0 picks a free one")
@@ -484,16 +530,19 @@ async def main():
     )
     parser.add_argument("--tags", help="file with the tags of an `add`, there before it listens")
     parser.add_argument("--scratch", help="unused; the other server needs it")
+    parser.add_argument("--security", type=Path, help="folder of certificates: all policies")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     keep_values_uncopied()
 
-    server = Server()
+    server = Server(user_manager=KnownUsers(options.security) if options.security else None)
     await server.init()
     server.set_endpoint(f"opc.tcp://127.0.0.1:{options.port}/trimloop")
     server.set_server_name("trimloop foreign asyncua")
     server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
     server.set_identity_tokens([ua.AnonymousIdentityToken])
+    if options.security:
+        await secure(server, options.security)
     server.allow_remote_admin(False)
     bound_publishing(server, options.publish_min_ms)
     namespace_index = await server.register_namespace(NAMESPACE)

@@ -10,7 +10,7 @@
 // Packages are found beside this file or along NODE_PATH (hence `require`: `import` ignores it).
 
 import { Console } from "node:console";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -476,6 +476,41 @@ function boundPublishing(publishMsMin) {
   MonitoredItem.minimumSamplingInterval = 0;
 }
 
+function plain() {
+  return { securityPolicies: [SecurityPolicy.None], securityModes: [MessageSecurityMode.None] };
+}
+
+// Every policy and mode beside None; one user by password.
+function secured(folder) {
+  return {
+    certificateFile: path.join(folder, "server.pem"),
+    privateKeyFile: path.join(folder, "server-key.pem"),
+    securityPolicies: [
+      SecurityPolicy.None,
+      SecurityPolicy.Basic256Sha256,
+      SecurityPolicy.Aes128_Sha256_RsaOaep,
+      SecurityPolicy.Aes256_Sha256_RsaPss,
+    ],
+    securityModes: [
+      MessageSecurityMode.None,
+      MessageSecurityMode.Sign,
+      MessageSecurityMode.SignAndEncrypt,
+    ],
+    userManager: { isValidUser: (name, password) => name === "operator" && password === "right" },
+  };
+}
+
+// Clients must lie in `trusted`, the user with a certificate is `user.der`.
+async function trustKnown(managers, folder) {
+  await managers.server.initialize();
+  await managers.user.initialize();
+  for (const name of readdirSync(path.join(folder, "trusted"))) {
+    await managers.server.trustCertificate(readFileSync(path.join(folder, "trusted", name)));
+  }
+  const user = path.join(folder, "user.der");
+  if (existsSync(user)) await managers.user.trustCertificate(readFileSync(user));
+}
+
 async function main() {
   const { values: options } = parseArgs({
     options: {
@@ -483,6 +518,7 @@ async function main() {
       "publish-min-ms": { type: "string", default: "1" },
       tags: { type: "string" },
       scratch: { type: "string" },
+      security: { type: "string" },
     },
   });
   boundPublishing(Number(options["publish-min-ms"]));
@@ -490,26 +526,28 @@ async function main() {
   // process leaves behind for 2 minutes: every server gets its own folder.
   const scratch = options.scratch ?? mkdtempSync(path.join(tmpdir(), "trimloop-foreign-"));
   process.on("exit", () => rmSync(scratch, { recursive: true, force: true }));
+  const folder_of_keys = options.security;
   const pki = (name) =>
     new OPCUACertificateManager({
       rootFolder: path.join(scratch, name),
-      automaticallyAcceptUnknownCertificate: true,
+      automaticallyAcceptUnknownCertificate: !folder_of_keys,
     });
+  const managers = { server: pki("server"), user: pki("user") };
+  if (folder_of_keys) await trustKnown(managers, folder_of_keys);
   const server = new OPCUAServer({
     port: Number(options.port),
     hostname: "127.0.0.1",
     host: "127.0.0.1",
     resourcePath: "/trimloop",
     nodeset_filename: [nodesets.standard],
-    serverCertificateManager: pki("server"),
-    userCertificateManager: pki("user"),
+    serverCertificateManager: managers.server,
+    userCertificateManager: managers.user,
+    ...(folder_of_keys ? secured(folder_of_keys) : plain()),
     serverInfo: {
       applicationUri: "urn:trimloop:foreign:node-opcua",
       productUri: "urn:trimloop:foreign:node-opcua",
     },
     buildInfo: { productName: "trimloop foreign node-opcua" },
-    securityPolicies: [SecurityPolicy.None],
-    securityModes: [MessageSecurityMode.None],
     allowAnonymous: true,
     disableDiscovery: false,
     serverCapabilities: { maxMonitoredItemsQueueSize: 10_000 },

@@ -36,6 +36,7 @@ pub struct Client {
     pub link: Link,
     pub samples: Vec<Sample>,
     pub acks: BTreeMap<u64, AckResult>,
+    pub notices: Notices,
 }
 
 impl Client {
@@ -43,7 +44,8 @@ impl Client {
         let runtime = Runtime::new().unwrap();
         let clock = Clock::start();
         let (intake, batch) = Intake::new(config.nodes.len(), clock);
-        let link = plc::link(config, intake.clone(), Notices::new(intake.clock(), None)).unwrap();
+        let notices = Notices::new(clock, None);
+        let link = plc::link(config, intake.clone(), notices.clone()).unwrap();
         for (_, task) in link.tasks {
             runtime.spawn(task);
         }
@@ -59,6 +61,7 @@ impl Client {
             link: Link::default(),
             samples: Vec::new(),
             acks: BTreeMap::new(),
+            notices,
         }
     }
 
@@ -92,6 +95,14 @@ impl Client {
     pub fn status(&self, what: &str, wanted: impl Fn(&LinkStatus) -> bool) -> LinkStatus {
         let result = self.runtime.block_on(self.view.wait_for(LONG, wanted));
         result.unwrap_or_else(|status| panic!("{what}: {status:?}"))
+    }
+}
+
+impl Client {
+    /// Ends the link and waits for its goodbye.
+    pub fn close(self) {
+        self.stop.send_replace(true);
+        self.status("stopped", |status| status.state == plc::LinkState::Stopped);
     }
 }
 

@@ -219,6 +219,7 @@ impl Rig {
             store: store.as_ref().map(|(store, _)| store.sender()),
             client_name: "wire".to_owned(),
             pki_dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join("wire-pki"),
+            secrets_dir: std::path::PathBuf::new(),
         };
         let cell = CellHandle::start(settings, runtime.handle()).unwrap();
         let log = Log::of(&cell);

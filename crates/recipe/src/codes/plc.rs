@@ -12,10 +12,11 @@ codes! {
     }
     OPEN_LINK = "TL0302" {
         title: "an unprotected link to another machine",
-        means: "`security = \"none\"` is allowed to this machine only.",
+        means: "`security = \"none\"` is taken for this machine's loopback, or with \
+            `unprotected = true`.",
         why: "Anyone on the network could read along, or answer in the PLC's place.",
         wrong: "security = \"none\" with a plant address",
-        right: "security = \"none\" with 127.0.0.1",
+        right: "security = \"Basic256Sha256\"",
     }
     UNKNOWN_ALIAS = "TL0303" {
         title: "an unknown namespace alias",
@@ -100,5 +101,13 @@ codes! {
         why: "Every writable node is reach that somebody has to justify.",
         wrong: "writable = true on a sensor",
         right: "remove `writable`",
+    }
+    BAD_USER = "TL0315" {
+        title: "a user that cannot sign in",
+        means: "[plc.user] names a user with a password from elsewhere, or a certificate with its \
+            private key.",
+        why: "A PLC config is read, copied and backed up by many; a secret in it is none.",
+        wrong: "user = { name = \"trimloop\", password = \"1234\" }",
+        right: "user = { name = \"trimloop\", password_file = \"plc-password\" }",
     }
 }

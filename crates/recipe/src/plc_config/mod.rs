@@ -2,6 +2,7 @@
 
 mod address;
 mod raw;
+mod security;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use trimloop_core::plan::TAGS_MAX;
 use trimloop_core::time::Span;
 
 pub use address::{Address, AddressError, Identifier, OPC_UA, Segment, parse_id, parse_path};
-pub use raw::{RawHeartbeat, RawLink, RawNode, RawPlc, RawPlcConfig, RawPlcLimits};
+pub use raw::{RawHeartbeat, RawLink, RawNode, RawPlc, RawPlcConfig, RawPlcLimits, RawUser};
+pub use security::{Policy, Secret, Security, SecurityMode, User};
 
 use crate::check::{Values, parse};
 use crate::codes;
@@ -27,6 +29,8 @@ pub struct PlcConfig {
     pub url: String,
     /// How the connection is protected.
     pub security: Security,
+    /// Who we are to the server.
+    pub user: User,
     /// Interval at which the server sends changes.
     pub publishing: Span,
     /// Most items in one call, where the server does not say.
@@ -39,13 +43,6 @@ pub struct PlcConfig {
     pub link: LinkConfig,
     /// Nodes, by name. [`Self::node`] finds one.
     pub nodes: Vec<NodeConfig>,
-}
-
-/// How the connection is protected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Security {
-    /// Not at all; to this machine only.
-    None,
 }
 
 /// Life signs both ways. Indices into [`PlcConfig::nodes`].
@@ -177,6 +174,7 @@ impl PlcChecker<'_> {
         self.values.check_names(&raw.node, "node", TAGS_MAX);
         self.name();
         let security = self.security();
+        let user = self.user();
         let namespaces = self.namespaces();
         let publishing = self.time(raw.plc.publishing.as_ref(), 100, "publishing");
         let limit = raw.plc.limits.as_ref().and_then(|limits| limits.items_per_call.as_ref());
@@ -193,6 +191,7 @@ impl PlcChecker<'_> {
             name: raw.plc.name.get().clone(),
             url: raw.plc.url.get().clone(),
             security: security?,
+            user: user?,
             publishing: publishing?,
             items_per_call: items?,
             namespaces: namespaces?,
@@ -224,37 +223,6 @@ impl PlcChecker<'_> {
             None => Some(Span::from_millis(default_ms)),
             Some(text) => self.values.span(text, false, &format!("`{key}`")),
         }
-    }
-
-    fn security(&mut self) -> Option<Security> {
-        let plc = self.raw.plc.get();
-        let security = self.values.word(&plc.security, &[("none", Security::None)], "`security`");
-        let Some(host) = host(&plc.url) else {
-            let message = format!("\"{}\" is no OPC UA address", plc.url.get());
-            let found = self
-                .values
-                .error(&codes::BAD_URL, plc.url.span(), message)
-                .help("write it as \"opc.tcp://HOST:PORT\"");
-            self.push(found);
-            return None;
-        };
-        let loopback = host == "localhost"
-            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-        if security == Some(Security::None) && !loopback {
-            let found = self
-                .values
-                .error(
-                    &codes::OPEN_LINK,
-                    plc.security.span(),
-                    "an unprotected link to another machine",
-                )
-                .label("allowed to this machine only")
-                .also(plc.url.span(), format!("{host} is not this machine"))
-                .note("anyone on that network could read along, or answer in the PLC's place")
-                .help("until certificates are supported, run trimloop beside the PLC's server");
-            self.push(found);
-        }
-        security
     }
 
     fn namespaces(&mut self) -> Option<Vec<(String, String)>> {

@@ -33,12 +33,39 @@ pub struct RawPlc {
     /// Short words for namespace URIs, used in node addresses.
     #[serde(default)]
     pub namespaces: Named<At<String>>,
-    /// "none", to this machine only.
+    /// "Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss", or "none": to this
+    /// machine only, or with `unprotected = true`.
     pub security: At<String>,
+    /// "sign-and-encrypt" (default) or "sign".
+    pub security_mode: Option<At<String>>,
+    /// true permits `security = "none"` to another machine; a warning stays.
+    pub unprotected: Option<At<bool>>,
+    /// Who we are to the server; without it nobody in particular.
+    pub user: Option<At<RawUser>>,
     /// Free text for people.
     pub note: Option<At<String>>,
     /// Limits of the server, where it does not state them itself.
     pub limits: Option<At<RawPlcLimits>>,
+}
+
+/// Who we are to the server: a name with a password, or a certificate. Secrets stay in files of
+/// their own.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawUser {
+    /// User name.
+    pub name: Option<At<String>>,
+    /// File that holds the password and nothing else.
+    pub password_file: Option<At<String>>,
+    /// Name of a systemd credential that holds the password.
+    pub credential: Option<At<String>>,
+    /// File of the user's certificate (DER or PEM).
+    pub certificate: Option<At<String>>,
+    /// File of its private key (PEM).
+    pub private_key: Option<At<String>>,
+    /// Never: a password has no place in a PLC config.
+    #[schemars(skip)]
+    pub password: Option<At<String>>,
 }
 
 /// Limits of the server.

@@ -1,0 +1,356 @@
+//! Encrypted links with servers that this project did not write: every policy, every kind of
+//! user, refusals that say why, certificates that change, and restarts.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its assumptions do")]
+#![expect(clippy::print_stdout, reason = "figures are shown with --nocapture")]
+
+#[path = "support/foreign.rs"]
+mod foreign;
+#[path = "support/link.rs"]
+mod link;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use foreign::{ForeignServer, Kind, or_skip};
+use link::{Client, grid};
+use serde_json::json;
+use trimloop::clock::Clock;
+use trimloop::pki::{LIFE_DAYS, Pki, Place};
+use trimloop::plc::{LinkConfig, LinkState, NodeConfig, Purpose, application_uri_of};
+use trimloop_core::tag::TagId;
+use trimloop_core::time::{Span, Utc};
+use trimloop_core::unit::Ticks;
+use trimloop_recipe::plc_config::{
+    Address, Identifier, Policy, Secret, Security, SecurityMode, User,
+};
+use x509_cert::der::{Decode as _, EncodePem as _, pem::LineEnding};
+
+const NAME: &str = "security";
+const POLICIES: [Policy; 3] =
+    [Policy::Basic256Sha256, Policy::Aes128Sha256RsaOaep, Policy::Aes256Sha256RsaPss];
+const MODES: [SecurityMode; 2] = [SecurityMode::Sign, SecurityMode::SignAndEncrypt];
+const ENCRYPTED: Security = Security::Policy(Policy::Basic256Sha256, SecurityMode::SignAndEncrypt);
+
+/// Certificates of both sides for one test, in a folder of their own.
+struct Keys {
+    folder: PathBuf,
+    kind: Kind,
+    clock: Clock,
+}
+
+impl Keys {
+    fn new(test: &str, kind: Kind) -> Self {
+        let clock = Clock::start();
+        Self::made_at(test, kind, clock.utc())
+    }
+
+    /// Both sides know each other; ours was made at `ours`.
+    fn made_at(test: &str, kind: Kind, ours: Utc) -> Self {
+        let clock = Clock::start();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("security").join(test);
+        drop(fs::remove_dir_all(&folder));
+        let keys = Self { folder, kind, clock };
+        fs::create_dir_all(keys.server().join("trusted")).unwrap();
+        keys.pki().create(&application_uri_of(NAME), ours).unwrap();
+        keys.new_server_certificate(true);
+        let user = Pki::new(&keys.folder.join("user"));
+        user.create("urn:trimloop:operator", clock.utc()).unwrap();
+        fs::copy(user.own().certificate, keys.server().join("user.der")).unwrap();
+        keys.server_trusts(&keys.pki().own().certificate, "client.der");
+        keys
+    }
+
+    fn pki(&self) -> Pki {
+        Pki::new(&self.folder.join("client"))
+    }
+
+    fn server(&self) -> PathBuf {
+        self.folder.join("server")
+    }
+
+    fn server_trusts(&self, certificate: &Path, name: &str) {
+        fs::copy(certificate, self.server().join("trusted").join(name)).unwrap();
+    }
+
+    /// Gives the server a certificate; whether we trust it.
+    fn new_server_certificate(&self, trusted: bool) -> String {
+        let made = self.folder.join("made");
+        drop(fs::remove_dir_all(&made));
+        let pki = Pki::new(&made);
+        let uri = format!("urn:trimloop:foreign:{}", self.kind.name());
+        let certificate = pki.create(&uri, self.clock.utc()).unwrap();
+        let parsed = x509_cert::Certificate::from_der(&certificate.der).unwrap();
+        fs::write(self.server().join("server.der"), &certificate.der).unwrap();
+        fs::write(self.server().join("server.pem"), parsed.to_pem(LineEnding::LF).unwrap())
+            .unwrap();
+        fs::copy(pki.own().private_key, self.server().join("server-key.pem")).unwrap();
+        if trusted {
+            let file = self.server().join("server.der");
+            self.pki().decide(file.to_str().unwrap(), Place::Trusted).unwrap();
+        }
+        certificate.fingerprint()
+    }
+
+    fn start(&self, port: u16) -> Result<ForeignServer, foreign::Skip> {
+        let folder = self.server();
+        let server =
+            ForeignServer::start_with(self.kind, port, &["--security", folder.to_str().unwrap()])?;
+        server.ask(json!({"cmd": "add", "tags": [
+            {"id": "Value", "type": "Double", "value": 1.0},
+            {"id": "Setpoint", "type": "Double", "value": 100.0, "writable": true},
+        ]}));
+        Ok(server)
+    }
+
+    fn config(&self, url: &str, security: Security, user: User) -> LinkConfig {
+        let setpoint =
+            Purpose::Setpoint { grid: grid(), low: Ticks::new(0), high: Ticks::new(400) };
+        let node = |name: &str, tag: u16, purpose: Purpose| NodeConfig {
+            name: name.to_owned(),
+            tag: Some(TagId(tag)),
+            address: Address::Id {
+                namespace: "urn:trimloop:foreign".to_owned(),
+                identifier: Identifier::Text(name.to_owned()),
+            },
+            scalar: None,
+            sampling_ms: 0.0,
+            queue: None,
+            purpose,
+        };
+        LinkConfig {
+            name: "foreign".to_owned(),
+            url: url.to_owned(),
+            publishing: Duration::from_millis(10),
+            security,
+            user,
+            items_per_call: 1000,
+            nodes: vec![node("Value", 0, Purpose::Read), node("Setpoint", 1, setpoint)],
+            client_name: NAME.to_owned(),
+            pki_dir: self.folder.join("client"),
+        }
+    }
+
+    fn password(&self, password: &str) -> User {
+        let file = self.folder.join(format!("password-{password}"));
+        fs::write(&file, format!("{password}\n")).unwrap();
+        User::Password { name: "operator".to_owned(), secret: Secret::File(file) }
+    }
+
+    fn certificate_user(&self) -> User {
+        let pair = Pki::new(&self.folder.join("user")).own();
+        User::Certificate { certificate: pair.certificate, private_key: pair.private_key }
+    }
+}
+
+/// Sets values until one of them arrives under an epoch after `after`; how long that took.
+fn data_flow(client: &mut Client, server: &ForeignServer, after: u64) -> Span {
+    let mut next = 1000.0;
+    client.until("data", |client| {
+        let arrived = client.link.epoch > after && client.link.up && client.holds(0, next);
+        if !arrived {
+            next += 1.0;
+            server.ask(json!({"cmd": "set", "values": {"Value": next}}));
+        }
+        arrived
+    })
+}
+
+fn every_policy(test: &str, kind: Kind) {
+    let keys = Keys::new(test, kind);
+    let Some(server) = or_skip(test, keys.start(0)) else { return };
+    let users = [
+        ("anonymous", User::Anonymous),
+        ("password", keys.password("right")),
+        ("certificate", keys.certificate_user()),
+    ];
+    for policy in POLICIES {
+        for mode in MODES {
+            for (who, user) in &users {
+                let security = Security::Policy(policy, mode);
+                let mut client = Client::start(keys.config(server.url(), security, user.clone()));
+                let took = data_flow(&mut client, &server, 0);
+                println!("{test}: {policy:?} {mode:?} {who}: data after {} ms", took.as_millis());
+                client.close();
+            }
+        }
+    }
+}
+
+#[test]
+fn every_policy_connects_to_asyncua() {
+    every_policy("every_policy_connects_to_asyncua", Kind::Asyncua);
+}
+
+#[test]
+fn every_policy_connects_to_node_opcua() {
+    every_policy("every_policy_connects_to_node_opcua", Kind::NodeOpcua);
+}
+
+fn refusals(test: &str, kind: Kind) {
+    let keys = Keys::new(test, kind);
+    let Some(server) = or_skip(test, keys.start(0)) else { return };
+    // A wrong password: said, never shown, and not tried again.
+    let client = Client::start(keys.config(server.url(), ENCRYPTED, keys.password("wr0ng")));
+    let status = client.status("refused", |status| status.state == LinkState::Refused);
+    let why = status.trouble.unwrap_or_default();
+    assert!(why.contains("password is wrong") && !why.contains("wr0ng"), "{why}");
+    drop(client);
+    // A secret that is not there.
+    let gone =
+        User::Password { name: "x".to_owned(), secret: Secret::File("/no/such/file".into()) };
+    let client = Client::start(keys.config(server.url(), ENCRYPTED, gone));
+    said(&client, "/no/such/file cannot be read");
+    drop(client);
+    // A server that people do not trust: put aside, and taken without a restart once they do.
+    let [(_, _, certificate)] = &keys
+        .pki()
+        .list()
+        .into_iter()
+        .filter(|(place, _, _)| *place == Place::Trusted)
+        .collect::<Vec<_>>()[..]
+    else {
+        panic!("one server is trusted")
+    };
+    let print = certificate.fingerprint();
+    keys.pki().decide(&print[..12], Place::Rejected).unwrap();
+    let mut client = Client::start(keys.config(server.url(), ENCRYPTED, User::Anonymous));
+    said(&client, &format!("plc cert trust {}", &print[..16]));
+    keys.pki().decide(&print[..12], Place::Trusted).unwrap();
+    data_flow(&mut client, &server, 0);
+}
+
+fn said(client: &Client, expect: &str) {
+    let told = |why: &str| why.contains(expect);
+    let status = client.status(expect, |status| status.trouble.as_deref().is_some_and(told));
+    println!("{}", status.trouble.unwrap_or_default());
+}
+
+#[test]
+fn pain_13_asyncua_refusals_are_explained() {
+    refusals("pain_13_asyncua_refusals_are_explained", Kind::Asyncua);
+}
+
+#[test]
+fn pain_13_node_opcua_refusals_are_explained() {
+    refusals("pain_13_node_opcua_refusals_are_explained", Kind::NodeOpcua);
+}
+
+/// A server that does not know us says so, and we say what to do.
+fn not_known(test: &str, kind: Kind) {
+    let keys = Keys::new(test, kind);
+    fs::remove_file(keys.server().join("trusted/client.der")).unwrap();
+    let Some(server) = or_skip(test, keys.start(0)) else { return };
+    let client = Client::start(keys.config(server.url(), ENCRYPTED, User::Anonymous));
+    said(&client, "does not trust our certificate");
+}
+
+#[test]
+fn pain_13_asyncua_does_not_know_us() {
+    not_known("pain_13_asyncua_does_not_know_us", Kind::Asyncua);
+}
+
+#[test]
+fn pain_13_node_opcua_does_not_know_us() {
+    not_known("pain_13_node_opcua_does_not_know_us", Kind::NodeOpcua);
+}
+
+/// The server comes back with a new certificate: trusted ahead it goes on, else people are told.
+fn rollover(test: &str, kind: Kind) {
+    let keys = Keys::new(test, kind);
+    let Some(mut server) = or_skip(test, keys.start(0)) else { return };
+    let mut client = Client::start(keys.config(server.url(), ENCRYPTED, User::Anonymous));
+    data_flow(&mut client, &server, 0);
+    keys.new_server_certificate(true);
+    server = restarted(&keys, server);
+    let epoch = client.link.epoch;
+    data_flow(&mut client, &server, epoch);
+    keys.new_server_certificate(false);
+    let _server = restarted(&keys, server);
+    said(&client, "not trusted yet");
+}
+
+fn restarted(keys: &Keys, server: ForeignServer) -> ForeignServer {
+    let port = server.port();
+    drop(server);
+    keys.start(port).unwrap_or_else(|skip| panic!("it started before: {skip}"))
+}
+
+#[test]
+fn pain_14_asyncua_rolls_its_certificate_over() {
+    rollover("pain_14_asyncua_rolls_its_certificate_over", Kind::Asyncua);
+}
+
+#[test]
+fn pain_14_node_opcua_rolls_its_certificate_over() {
+    rollover("pain_14_node_opcua_rolls_its_certificate_over", Kind::NodeOpcua);
+}
+
+/// A renewed certificate of ours: until the server knows it the old one works, then it is in
+/// force; and the coming end of the old one is told.
+fn renewal(test: &str, kind: Kind) {
+    let now = Clock::start().utc();
+    // Five days are left of ours.
+    let day = Span::from_secs(86_400);
+    let keys = Keys::made_at(test, kind, now - day.times(i64::from(LIFE_DAYS) - 5));
+    let Some(server) = or_skip(test, keys.start(0)) else { return };
+    let old = keys.pki().list();
+    let next = keys.pki().renew(&application_uri_of(NAME), now).unwrap();
+    let mut client = Client::start(keys.config(server.url(), ENCRYPTED, User::Anonymous));
+    data_flow(&mut client, &server, 0);
+    let own = |keys: &Keys| keys.pki().list().into_iter().find(|(at, _, _)| *at == Place::Own);
+    assert_eq!(own(&keys), old.into_iter().find(|(at, _, _)| *at == Place::Own));
+    let told = client.notices.recent();
+    let expiry = told.iter().find(|notice| notice.code == "certificate_expiry");
+    let sentence = expiry.map(|notice| notice.sentence.clone()).unwrap_or_default();
+    assert!(sentence.contains("4 days; run `trimloop plc cert renew`"), "{told:?}");
+    drop(client);
+    keys.server_trusts(&keys.pki().next().certificate, "next.der");
+    let server = restarted(&keys, server);
+    let mut client = Client::start(keys.config(server.url(), ENCRYPTED, User::Anonymous));
+    data_flow(&mut client, &server, 0);
+    assert_eq!(own(&keys).map(|(_, _, certificate)| certificate), Some(next));
+    assert!(client.notices.recent().iter().any(|notice| notice.code == "certificate_renewed"));
+}
+
+#[test]
+fn pain_14_renewal_overlaps_with_asyncua() {
+    renewal("pain_14_renewal_overlaps_with_asyncua", Kind::Asyncua);
+}
+
+#[test]
+fn pain_14_renewal_overlaps_with_node_opcua() {
+    renewal("pain_14_renewal_overlaps_with_node_opcua", Kind::NodeOpcua);
+}
+
+/// After each of ten kills and restarts data are back soon after the server is.
+///
+/// The limit of the project is 1.5 s; here 5 s stand for loaded machines, and the figures are
+/// shown.
+fn restarts(test: &str, kind: Kind) {
+    let keys = Keys::new(test, kind);
+    let Some(mut server) = or_skip(test, keys.start(0)) else { return };
+    let mut client = Client::start(keys.config(server.url(), ENCRYPTED, User::Anonymous));
+    data_flow(&mut client, &server, 0);
+    let mut gaps = Vec::new();
+    for _ in 0..10 {
+        server = restarted(&keys, server);
+        let epoch = client.link.epoch;
+        gaps.push(data_flow(&mut client, &server, epoch).as_millis());
+    }
+    println!("{test}: data back after [ms] {gaps:?}");
+    assert!(gaps.iter().all(|gap| *gap < 5000), "{gaps:?}");
+    let status = client.status("live", |status| status.state == LinkState::Live);
+    assert_eq!(status.counts.resubscriptions, 10);
+}
+
+#[test]
+fn encrypted_data_come_back_from_asyncua() {
+    restarts("encrypted_data_come_back_from_asyncua", Kind::Asyncua);
+}
+
+#[test]
+fn encrypted_data_come_back_from_node_opcua() {
+    restarts("encrypted_data_come_back_from_node_opcua", Kind::NodeOpcua);
+}
