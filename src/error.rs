@@ -117,6 +117,20 @@ codes! {
         wrong: "trimloop simulate --port 4855      (while another one runs)",
         right: "trimloop simulate --port 0         (any free port)",
     }
+    CERTIFICATE = "TL0603" {
+        title: "certificate cannot be used",
+        means: "A certificate or key of the OPC UA link is missing, unreadable, or not the one meant.",
+        why: "A link that nobody can vouch for is not opened.",
+        wrong: "trimloop plc cert trust 00        (no such certificate)",
+        right: "trimloop plc cert show            (lists them with their SHA-256)",
+    }
+    SERVER_SILENT = "TL0604" {
+        title: "OPC UA server does not answer",
+        means: "Nothing at this address answers the question for its endpoints.",
+        why: "Without an answer nothing can be said about the server.",
+        wrong: "trimloop plc cert show --server opc.tcp://plc:4840        (nothing listens)",
+        right: "trimloop plc cert show --server opc.tcp://127.0.0.1:4855  (trimloop simulate)",
+    }
     NO_SERVICE = "TL0901" {
         title: "no service answers",
         means: "Nothing listens on the control socket.",

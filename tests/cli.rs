@@ -419,3 +419,43 @@ fn the_service_runs_the_starter_and_takes_orders() {
     trimloop::journal::verify(&dir.join("data/journal")).unwrap().unwrap();
     assert_eq!(simulator.interrupt(), Some(130));
 }
+
+/// Certificates from the first one to its renewal, and what goes wrong on the way.
+#[test]
+fn plc_certificates_are_kept() {
+    let scratch = Scratch::new("cert");
+    scratch.write("trimloop.toml", "name = \"cell-1\"\n");
+    let cert = |args: &[&str]| {
+        run(&scratch.0, &[&["plc", "cert"], args, &["--format", "json"]].concat())
+    };
+    let shown = |place: &str| {
+        let all = json(&cert(&["show"]))["certificates"].clone();
+        all.as_array().unwrap().iter().find(|row| row["place"] == place).cloned()
+    };
+    assert!(out(&run(&scratch.0, &["plc", "cert", "show"])).contains("plc cert create"));
+    assert_eq!(code(&cert(&["create"])), 0);
+    let own = shown("own").unwrap();
+    assert_eq!(own["application_uri"], "urn:trimloop:cell-1");
+    assert_eq!((&own["key_bits"], &own["days_left"]), (&2048.into(), &824.into()));
+    let again = cert(&["create"]);
+    assert_eq!(code(&again), 1);
+    assert!(json(&again)["error"].to_string().contains("plc cert renew"), "{}", out(&again));
+    // The next one waits until it is put in force.
+    assert_eq!(code(&cert(&["renew"])), 0);
+    let next = shown("next").unwrap();
+    assert_ne!(next["sha256"], own["sha256"]);
+    assert_eq!(shown("own").unwrap()["sha256"], own["sha256"]);
+    assert_eq!(code(&cert(&["renew", "--activate"])), 0);
+    assert!(shown("next").is_none());
+    // Servers: from a file, by fingerprint, and one that nobody knows.
+    let file = next["file"].as_str().unwrap().replace("next", "cert");
+    assert_eq!(code(&cert(&["trust", &file])), 0);
+    let print = shown("trusted").unwrap()["sha256"].as_str().unwrap().to_owned();
+    assert_eq!(code(&cert(&["reject", &print[..8]])), 0);
+    assert!(shown("trusted").is_none() && shown("rejected").is_some());
+    let unknown = cert(&["trust", "00"]);
+    assert_eq!(code(&unknown), 1);
+    assert!(json(&unknown)["error"].to_string().contains("TL0603"));
+    let silent = cert(&["show", "--server", "opc.tcp://127.0.0.1:1"]);
+    assert_eq!(code(&silent), 4, "{}", out(&silent));
+}

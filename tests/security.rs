@@ -14,11 +14,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use foreign::{ForeignServer, Kind, or_skip};
-use link::{Client, grid};
+use link::{Client, TTL, approved, grid};
 use serde_json::json;
 use trimloop::clock::Clock;
 use trimloop::pki::{LIFE_DAYS, Pki, Place};
 use trimloop::plc::{LinkConfig, LinkState, NodeConfig, Purpose, application_uri_of};
+use trimloop_core::scan::AckResult;
 use trimloop_core::tag::TagId;
 use trimloop_core::time::{Span, Utc};
 use trimloop_core::unit::Ticks;
@@ -172,6 +173,11 @@ fn every_policy(test: &str, kind: Kind) {
                 let mut client = Client::start(keys.config(server.url(), security, user.clone()));
                 let took = data_flow(&mut client, &server, 0);
                 println!("{test}: {policy:?} {mode:?} {who}: data after {} ms", took.as_millis());
+                let write =
+                    approved(1, 55.0, 1, client.link.epoch, client.clock.mono(), TTL);
+                client.port.write(write).unwrap();
+                client.until("the write", |client| client.acks.contains_key(&1));
+                assert_eq!(client.acks.get(&1), Some(&AckResult::Good));
                 client.close();
             }
         }
@@ -240,7 +246,9 @@ fn pain_13_node_opcua_refusals_are_explained() {
 /// A server that does not know us says so, and we say what to do.
 fn not_known(test: &str, kind: Kind) {
     let keys = Keys::new(test, kind);
-    fs::remove_file(keys.server().join("trusted/client.der")).unwrap();
+    // Some servers refuse an empty trust list: this one knows somebody else.
+    let stranger = Pki::new(&keys.folder.join("user")).own();
+    keys.server_trusts(&stranger.certificate, "client.der");
     let Some(server) = or_skip(test, keys.start(0)) else { return };
     let client = Client::start(keys.config(server.url(), ENCRYPTED, User::Anonymous));
     said(&client, "does not trust our certificate");

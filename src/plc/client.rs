@@ -1,6 +1,7 @@
 //! The OPC UA library behind the seam of [`wire`](super::wire).
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{info, warn};
 use trimloop_core::time::{Mono, Span};
-use trimloop_recipe::plc_config::Security;
+use trimloop_recipe::plc_config::{Security, User};
 
 use super::connector::Target;
 use super::security;
@@ -109,7 +110,7 @@ impl Server {
         if let Some(why) = security::own_refusal(&own, &application_uri(&self.config), now) {
             return Err(why);
         }
-        let shown = endpoint.server_certificate.value.as_deref().and_then(Certificate::parse);
+        let shown = shown_by(endpoint);
         if shown != *lock(&self.showed) {
             lock(&self.showed).clone_from(&shown);
             self.seen.notify_one();
@@ -195,6 +196,66 @@ impl Server {
         });
         Ok((Arc::new(Joined(session)), Box::pin(news)))
     }
+}
+
+/// One endpoint of a server, and what we make of it.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// Security policy, without its URI.
+    pub policy: String,
+    /// Security mode.
+    pub mode: String,
+    /// What the server shows there.
+    pub certificate: Option<Certificate>,
+    /// Why we would not connect; `None` when we would.
+    pub refusal: Option<String>,
+}
+
+/// Asks a server for its endpoints. `pki` is the folder of certificates.
+///
+/// # Errors
+/// A sentence, when it does not answer.
+pub async fn offers(url: &str, pki: &Path, clock: Clock) -> Result<Vec<Offer>, String> {
+    let config = LinkConfig {
+        name: url.to_owned(),
+        url: url.to_owned(),
+        publishing: Duration::from_millis(100),
+        security: Security::None,
+        user: User::Anonymous,
+        items_per_call: 1000,
+        nodes: Vec::new(),
+        client_name: "look".to_owned(),
+        pki_dir: pki.to_owned(),
+    };
+    let server = Server::new(&config, clock, Notices::new(clock, None)).map_err(|e| chain(&e))?;
+    let endpoints = server.endpoints().await.map_err(|ended| match ended {
+        Ended::Stopped => "stopped".to_owned(),
+        Ended::Refused(why) | Ended::Blocked(why) | Ended::Lost(why) => format!("{url}: {why}"),
+    })?;
+    Ok(endpoints
+        .iter()
+        .map(|endpoint| {
+            let shown = shown_by(endpoint);
+            let policy = endpoint.security_policy_uri.as_ref();
+            let trusted = shown.as_ref().is_some_and(|certificate| server.pki.trusts(certificate));
+            Offer {
+                policy: policy.rsplit('#').next().unwrap_or(policy).to_owned(),
+                mode: format!("{:?}", endpoint.security_mode),
+                refusal: security::refusal(&security::Facts {
+                    certificate: shown.as_ref(),
+                    trusted,
+                    application_uri: endpoint.server.application_uri.as_ref(),
+                    host: server.target.host(),
+                    now: clock.utc(),
+                }),
+                certificate: shown,
+            }
+        })
+        .collect())
+}
+
+fn shown_by(endpoint: &EndpointDescription) -> Option<Certificate> {
+    endpoint.server_certificate.value.as_deref().and_then(Certificate::parse)
 }
 
 /// The URI that ties our certificate to this service.
@@ -388,7 +449,7 @@ impl OnSubscriptionNotificationCore for Callback {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use trimloop_recipe::plc_config::{Policy, SecurityMode, User};
+    use trimloop_recipe::plc_config::{Policy, SecurityMode};
 
     /// The endpoint is chosen by its security and reached at the configured address.
     #[test]

@@ -55,7 +55,7 @@ use crate::intake::{Intake, lock};
 use crate::notice::Notices;
 use crate::pki::{Pki, PkiError};
 
-pub use client::application_uri_of;
+pub use client::{Offer, application_uri_of, offers};
 pub use connector::connect_tcp;
 
 /// Writes that may wait for the link; a full queue answers `NotSent`.

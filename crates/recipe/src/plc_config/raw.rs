@@ -33,10 +33,10 @@ pub struct RawPlc {
     /// Short words for namespace URIs, used in node addresses.
     #[serde(default)]
     pub namespaces: Named<At<String>>,
-    /// "Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss", or "none": to this
+    /// `Basic256Sha256`, `Aes128_Sha256_RsaOaep`, `Aes256_Sha256_RsaPss`, or `none`: to this
     /// machine only, or with `unprotected = true`.
     pub security: At<String>,
-    /// "sign-and-encrypt" (default) or "sign".
+    /// `sign-and-encrypt` (default) or `sign`.
     pub security_mode: Option<At<String>>,
     /// true permits `security = "none"` to another machine; a warning stays.
     pub unprotected: Option<At<bool>>,

@@ -20,11 +20,11 @@ pub enum Security {
 /// Security policies of OPC UA that are neither withdrawn nor without a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Basic256Sha256.
+    /// `Basic256Sha256`.
     Basic256Sha256,
-    /// Aes128_Sha256_RsaOaep.
+    /// `Aes128_Sha256_RsaOaep`.
     Aes128Sha256RsaOaep,
-    /// Aes256_Sha256_RsaPss.
+    /// `Aes256_Sha256_RsaPss`.
     Aes256Sha256RsaPss,
 }
 
@@ -142,10 +142,12 @@ impl PlcChecker<'_> {
     pub(super) fn user(&mut self) -> Option<User> {
         let Some(at) = &self.raw.plc.get().user else { return Some(User::Anonymous) };
         let user: &RawUser = at.get();
-        if let Some(password) = &user.password {
+        if user.password.is_some() {
+            // Not at its place: a diagnostic quotes the line, and goes into logs.
+            let at = self.raw.plc.get().name.span();
             let found = self
                 .values
-                .error(&codes::BAD_USER, password.span(), "a password in a PLC config")
+                .error(&codes::BAD_USER, at, "`user` holds a `password` in the PLC config itself")
                 .label("anyone who may read the PLC config, or its backup, has it")
                 .help(
                     "put it into a file of its own (mode 0600) and name that by `password_file`, \

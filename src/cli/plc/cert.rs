@@ -1,0 +1,223 @@
+//! `trimloop plc cert`: our certificate for the OPC UA link, and the servers we trust.
+
+use clap::{ArgAction, Args, Subcommand, builder::FalseyValueParser};
+use serde_json::{Value, json};
+use trimloop_core::time::Utc;
+
+use super::super::load::settings;
+use super::super::{Exit, Failure, Global, Ui};
+use crate::error::{CERTIFICATE, SERVER_SILENT, chain};
+use crate::output::utc_text;
+use crate::pki::{Certificate, Pki, PkiError, Place};
+use crate::plc::{Offer, application_uri_of, offers};
+use crate::settings::Settings;
+
+const EXAMPLES: &str = "\
+Examples:
+  trimloop plc cert create                       Make ours, once, before the first encrypted link
+  trimloop plc cert show                         Ours, those we trust, those put aside
+  trimloop plc cert show --server opc.tcp://10.0.0.5:4840
+                                                 What a server shows, and what we make of it
+  trimloop plc cert trust 3f9c2b                 Trust one that was put aside, by its SHA-256
+  trimloop plc cert trust press-4.der            Trust one from a file
+  trimloop plc cert reject 3f9c2b                No longer
+  trimloop plc cert renew                        The next one of ours; the old stays until the
+                                                 server takes the new
+
+Compare a SHA-256 with what the PLC's own tool shows before you trust it. A running service sees
+the change at its next attempt, 10 s later at most.";
+
+/// What to do with certificates.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct CertArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make our key and certificate
+    Create,
+    /// Show ours, the trusted and the rejected
+    Show {
+        /// Ask this server what it shows
+        #[arg(long, env = "TRIMLOOP_SERVER", hide_env = true, value_name = "URL")]
+        server: Option<String>,
+    },
+    /// Trust a server's certificate
+    Trust {
+        /// Beginning of its SHA-256, or a file
+        certificate: String,
+    },
+    /// Trust it no longer
+    Reject {
+        /// Beginning of its SHA-256, or a file
+        certificate: String,
+    },
+    /// Make our next key and certificate
+    Renew {
+        /// Put it in force at once, whether the server takes it or not
+        #[arg(long, env = "TRIMLOOP_ACTIVATE", hide_env = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
+        activate: bool,
+    },
+}
+
+pub(super) fn run(ui: &Ui, global: &Global, args: &CertArgs) -> Result<Exit, Failure> {
+    let settings = settings(global)?;
+    let pki = Pki::new(&settings.data.join("pki"));
+    let now = ui.clock().utc();
+    let uri = application_uri_of(&settings.name);
+    match &args.verb {
+        Verb::Create => {
+            let made = pki.create(&uri, now).map_err(|error| failure(&error))?;
+            changed(ui, &pki, now, "made", &made, "trust it on the server, then start the service");
+        }
+        Verb::Show { server: None } => show(ui, &pki, now),
+        Verb::Show { server: Some(url) } => return show_server(ui, &settings, url),
+        Verb::Trust { certificate } => {
+            let kept = pki.decide(certificate, Place::Trusted).map_err(|error| failure(&error))?;
+            changed(ui, &pki, now, "trusted", &kept, "the service takes it at its next attempt");
+        }
+        Verb::Reject { certificate } => {
+            let kept = pki.decide(certificate, Place::Rejected).map_err(|error| failure(&error))?;
+            let next = "the service turns it away from its next connect on";
+            changed(ui, &pki, now, "rejected", &kept, next);
+        }
+        Verb::Renew { activate } => {
+            let made = pki.renew(&uri, now).map_err(|error| failure(&error))?;
+            let next = if *activate {
+                pki.activate().map_err(|error| failure(&error))?;
+                "it is in force; trust it on the server, which knows only the old one"
+            } else {
+                "trust it on the server; it comes into force when the server takes it, and the \
+                 old one stays until then"
+            };
+            changed(ui, &pki, now, "made", &made, next);
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn failure(error: &PkiError) -> Failure {
+    let help = match error {
+        PkiError::Exists { .. } => "`trimloop plc cert renew` makes the next one",
+        PkiError::Unclear { count: 0, .. } => {
+            "`trimloop plc cert show` lists them; one that no server showed yet is named by its file"
+        }
+        PkiError::Unclear { .. } => "give more digits",
+        PkiError::NotACertificate { .. } => "export the server's certificate as DER or PEM",
+        _ => "see that the data folder exists and belongs to this user",
+    };
+    Failure::new(&CERTIFICATE, chain(error), Exit::Failed).help(help)
+}
+
+fn changed(ui: &Ui, pki: &Pki, now: Utc, done: &str, certificate: &Certificate, next: &str) {
+    let print = certificate.fingerprint();
+    let place = pki.list().into_iter().find(|(_, _, listed)| listed == certificate);
+    let file = place.map(|(_, path, _)| path.display().to_string()).unwrap_or_default();
+    let text = format!("{done}: {}\nSHA-256: {print}\nfile: {file}\n{next}\n", certificate.subject);
+    let mut object = ui.head("trimloop.plc-cert/1", true);
+    object["done"] = done.into();
+    object["certificate"] = describe(certificate, now);
+    object["file"] = file.into();
+    object["next"] = next.into();
+    ui.result(&text, &object);
+}
+
+fn show(ui: &Ui, pki: &Pki, now: Utc) {
+    let all = pki.list();
+    let mut text = String::new();
+    let mut rows: Vec<Value> = Vec::new();
+    for (place, path, certificate) in &all {
+        text.push_str(&format!("{}\n{}", place.word(), lines(certificate, now)));
+        text.push_str(&format!("  file         {}\n", path.display()));
+        let mut row = describe(certificate, now);
+        row["place"] = place.word().into();
+        row["file"] = path.display().to_string().into();
+        rows.push(row);
+    }
+    if all.is_empty() {
+        text.push_str("no certificates yet; `trimloop plc cert create` makes ours\n");
+    }
+    let mut object = ui.head("trimloop.plc-certs/1", true);
+    object["certificates"] = rows.into();
+    ui.result(&text, &object);
+}
+
+fn lines(certificate: &Certificate, now: Utc) -> String {
+    let days = certificate.days_left(now);
+    let left = if days < 0 { "run out".to_owned() } else { format!("{days} days left") };
+    let issuer = if certificate.self_signed() {
+        String::new()
+    } else {
+        format!("  issuer       {}\n", certificate.issuer)
+    };
+    format!(
+        "  subject      {}\n{issuer}  application  {}\n  hosts        {}\n  SHA-256      {}\n  \
+         valid        {} to {} ({left})\n  key          RSA {}\n",
+        certificate.subject,
+        certificate.application_uri.as_deref().unwrap_or("none"),
+        certificate.hosts.join(", "),
+        certificate.fingerprint(),
+        day(certificate.not_before),
+        day(certificate.not_after),
+        certificate.key_bits,
+    )
+}
+
+fn day(at: Utc) -> String {
+    utc_text(at).get(..10).unwrap_or_default().to_owned()
+}
+
+fn describe(certificate: &Certificate, now: Utc) -> Value {
+    json!({
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "application_uri": certificate.application_uri,
+        "hosts": certificate.hosts,
+        "sha256": certificate.fingerprint(),
+        "not_before": utc_text(certificate.not_before),
+        "not_after": utc_text(certificate.not_after),
+        "days_left": certificate.days_left(now),
+        "key_bits": certificate.key_bits,
+    })
+}
+
+fn show_server(ui: &Ui, settings: &Settings, url: &str) -> Result<Exit, Failure> {
+    let silent = |why: String| {
+        Failure::new(&SERVER_SILENT, why, Exit::Unreachable)
+            .help("see that the server runs and that no firewall is between")
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| silent(chain(&error)))?;
+    let pki = settings.data.join("pki");
+    let found = runtime.block_on(offers(url, &pki, ui.clock())).map_err(silent)?;
+    let now = ui.clock().utc();
+    let mut text = String::new();
+    let mut shown: Option<&Certificate> = None;
+    let mut rows = Vec::new();
+    for Offer { policy, mode, certificate, refusal } in &found {
+        text.push_str(&format!("{policy} {mode}: "));
+        text.push_str(&match (policy.as_str(), refusal) {
+            ("None", _) => "unprotected\n".to_owned(),
+            (_, None) => "we take it\n".to_owned(),
+            (_, Some(why)) => format!("{why}\n"),
+        });
+        if let Some(certificate) = certificate.as_ref().filter(|new| shown != Some(new)) {
+            text.push_str(&lines(certificate, now));
+            shown = Some(certificate);
+        }
+        rows.push(json!({
+            "policy": policy, "mode": mode, "refusal": refusal,
+            "certificate": certificate.as_ref().map(|certificate| describe(certificate, now)),
+        }));
+    }
+    let good = found.iter().any(|offer| offer.policy != "None" && offer.refusal.is_none());
+    let mut object = ui.head("trimloop.plc-server/1", good);
+    object["endpoints"] = rows.into();
+    ui.result(&text, &object);
+    Ok(if good { Exit::Ok } else { Exit::Failed })
+}
