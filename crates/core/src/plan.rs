@@ -16,7 +16,7 @@ use crate::time::Span;
 use crate::unit::{Grid, Ticks};
 
 /// Most tags in one plan.
-pub const TAGS_MAX: usize = 4096;
+pub const TAGS_MAX: usize = 60_000;
 /// Most features in one plan.
 pub const FEATURES_MAX: usize = 1024;
 /// Most samples taken into one scan; the rest wait for the next, counted.
