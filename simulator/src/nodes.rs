@@ -139,9 +139,15 @@ pub fn values(cell: &Cell, batch: Batch) -> Vec<NodeValue> {
     out
 }
 
-/// Values of the handshake blocks, whose positions follow those of [`NODES`]; none without them.
+/// Values of the handshake blocks that changed since the last call.
 #[must_use]
-pub fn block_values(cell: &Cell) -> Vec<NodeValue> {
+pub fn block_changes(cell: &mut Cell) -> Vec<NodeValue> {
+    let changes = cell.take_block_changes().into_iter();
+    changes.map(|(at, value)| (NODES.len() + at, value, StatusCode::Good)).collect()
+}
+
+/// Values of the handshake blocks, whose positions follow those of [`NODES`]; none without them.
+fn block_values(cell: &Cell) -> Vec<NodeValue> {
     let Some(blocks) = cell.blocks() else { return Vec::new() };
     let all = crate::block::nodes::values(blocks, cell.plc().latched());
     (NODES.len()..).zip(all).map(|(index, value)| (index, value, StatusCode::Good)).collect()

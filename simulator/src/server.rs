@@ -22,7 +22,7 @@ use crate::cell::Cell;
 use crate::fault::FaultKind;
 use crate::judge::Verdict;
 use crate::link::Link;
-use crate::nodes::{Batch, block_values, label_values, values};
+use crate::nodes::{Batch, block_changes, label_values, values};
 use crate::plc::Setpoint;
 use crate::scenario::Scenario;
 use crate::shared::Shared;
@@ -425,10 +425,9 @@ impl Runner {
         if cell.take_fallback_edge() {
             self.publish_state(&cell);
         }
-        if cell.take_blocks_called()
-            && let Some(link) = &self.link
-        {
-            link.publish(block_values(&cell), cell.clock_ms());
+        let changes = block_changes(&mut cell);
+        if let Some(link) = self.link.as_ref().filter(|_| !changes.is_empty()) {
+            link.publish(changes, cell.clock_ms());
         }
         let passed = self.refreshed.elapsed();
         if passed < REFRESH {

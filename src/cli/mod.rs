@@ -10,6 +10,7 @@ mod explain;
 mod init;
 mod load;
 mod loops;
+mod plc;
 mod run;
 mod schema;
 mod simulate;
@@ -82,6 +83,7 @@ Run it:
   run          Run the service (what systemd starts)
   check        Settings, PLC configs, recipes, models; changes nothing
   status       What each loop is doing, and why
+  plc          conform: test the handshake blocks of a PLC
   loop         manual | hold | shadow | advisory | auto | off | approve | deny | reset
 More:
   explain      What a TL code means    schema       JSON Schema of a file format
@@ -185,6 +187,8 @@ enum Verb {
     Status(status::StatusArgs),
     /// Tell a loop what to do
     Loop(loops::LoopArgs),
+    /// Ask a PLC without the service
+    Plc(plc::PlcArgs),
     /// What a TL code means
     Explain(explain::ExplainArgs),
     /// JSON Schema of a file format
@@ -221,6 +225,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(&ui, &cli.global, &args),
         Verb::Status(args) => status::run(&ui, &cli.global, &args),
         Verb::Loop(args) => loops::run(&ui, &cli.global, &args),
+        Verb::Plc(args) => plc::run(&ui, &args),
         Verb::Explain(args) => explain::run(&ui, &args),
         Verb::Schema(args) => schema::run(&ui, &args),
         Verb::Completions(args) => completions::run(&ui, &args),

@@ -4,6 +4,7 @@
 //! - [`session`]: the one owner of connecting, reconnecting and tearing down.
 //! - [`resolve`], [`check`]: addresses to node ids, and what they must be, on every connect.
 //! - [`subscribe`]: monitored items, and the callback that feeds the intake.
+//! - [`conform`]: the test of a PLC's handshake blocks; not part of the link.
 //! - [`decode`], [`write`], [`heartbeat`]: values in, setpoints out, life signs out.
 //!
 //! Link states:
@@ -23,6 +24,7 @@
 
 mod backoff;
 mod check;
+pub mod conform;
 mod connector;
 mod decode;
 mod heartbeat;

@@ -92,6 +92,18 @@ impl Clients {
     }
 }
 
+impl Clients {
+    /// For asking once.
+    pub(super) fn discovery(&self) -> &Client {
+        &self.discovery
+    }
+
+    /// For a session.
+    pub(super) fn client(&self) -> &Client {
+        &self.session
+    }
+}
+
 fn builder(config: &LinkConfig, retries: i32) -> ClientBuilder {
     // Making keys takes seconds, and without encryption nobody asks for them.
     let keys = config.security != Security::None;
@@ -215,7 +227,7 @@ async fn one(
     Box::pin(driver.drive(event_loop, backoff)).await
 }
 
-fn choose(
+pub(super) fn choose(
     endpoints: &[EndpointDescription],
     config: &LinkConfig,
     url: &str,

@@ -3,27 +3,36 @@
 //! Wired as `plc-configs/blocks/TL_Harness.st` shows it. Hold pressure ramps to its baseline when
 //! the owner is lost, cool time holds.
 
+use opcua::types::Variant;
+
 use super::guard::{self, Guard};
+use super::nodes;
 use super::owner::{self, Owner};
 use super::{DT_MAX_MS, Defect};
 use crate::plc::{SPECS, Setpoint};
 
 /// Time between two calls \[ms wall].
 pub const CYCLE_MS: u64 = 10;
-/// Silence after which a controller is dead \[ms].
-pub const HB_TIMEOUT_MS: u32 = 1000;
 /// Speed of the return \[unit/s]: hold pressure, cool time.
 pub const RAMP_RATES: [f64; 2] = [5.0, 0.5];
 /// Whether the value is held when the owner is lost.
 pub const HOLD_ON_LOSS: [bool; 2] = [false, true];
 
 /// How the blocks start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HandshakeSettings {
     /// In test mode: the machine keeps its baselines.
     pub test: bool,
+    /// Silence after which a controller is dead \[ms].
+    pub hb_timeout_ms: u32,
     /// A planted mistake.
     pub defect: Option<Defect>,
+}
+
+impl Default for HandshakeSettings {
+    fn default() -> Self {
+        Self { test: false, hb_timeout_ms: 1000, defect: None }
+    }
 }
 
 /// Switches of the PLC program.
@@ -58,7 +67,7 @@ pub struct BlockCell {
     pub(super) owner_in: owner::Inputs,
     pub(super) guard_in: [guard::Inputs; 2],
     called_ms: Option<u64>,
-    fresh: bool,
+    told: Vec<Variant>,
 }
 
 impl BlockCell {
@@ -81,10 +90,13 @@ impl BlockCell {
         Self {
             owner: Owner::new(settings.defect),
             guards: [Guard::new(settings.defect), Guard::new(settings.defect)],
-            owner_in: owner::Inputs { hb_timeout_ms: HB_TIMEOUT_MS, ..owner::Inputs::default() },
+            owner_in: owner::Inputs {
+                hb_timeout_ms: settings.hb_timeout_ms,
+                ..owner::Inputs::default()
+            },
             guard_in,
             called_ms: None,
-            fresh: false,
+            told: Vec::new(),
         }
     }
 
@@ -105,7 +117,6 @@ impl BlockCell {
             return None;
         }
         self.called_ms = Some(now_ms);
-        self.fresh = true;
         let dt_ms = u32::try_from(dt).unwrap_or(DT_MAX_MS);
         self.owner_in.dt_ms = dt_ms;
         let owner = self.owner.step(&self.owner_in);
@@ -182,9 +193,19 @@ impl BlockCell {
         self.guards[setpoint.index()].outputs()
     }
 
-    /// Whether the blocks were called since the last question.
-    pub fn take_fresh(&mut self) -> bool {
-        core::mem::take(&mut self.fresh)
+    /// Members that changed since the last question, by position; `feedback` is what the machine
+    /// uses.
+    pub fn take_changes(&mut self, feedback: [f64; 2]) -> Vec<(usize, Variant)> {
+        let all = nodes::values(self, feedback);
+        let old = std::mem::replace(&mut self.told, all.clone());
+        let changed = |(at, value): &(usize, Variant)| old.get(*at) != Some(value);
+        (0..).zip(all).filter(changed).collect()
+    }
+
+    /// Whether a guard is in test mode: then nothing that happens here reaches the machine.
+    #[must_use]
+    pub fn in_test(&self) -> bool {
+        self.guard_in.iter().any(|input| input.test)
     }
 
     pub(super) fn note_heartbeat(&mut self, slot: usize) {
