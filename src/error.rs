@@ -103,6 +103,22 @@ codes! {
         wrong: "(a client certificate folder that may not be written)",
         right: "[paths]\n        data = \"/var/lib/trimloop\"",
     }
+    CONFORM_LINK = "TL0611" {
+        title: "the handshake blocks cannot be tested",
+        means: "The PLC was not reached, the connection was lost, or its server shows no TL_Owner and \
+                TL_Guard with all their members.",
+        why: "A report about something that was not there would be worth nothing.",
+        wrong: "trimloop plc conform opc.tcp://127.0.0.1:4855   (nothing listens there)",
+        right: "trimloop simulate --handshake test              (then, beside it, the same)",
+    }
+    CONFORM_MODE = "TL0612" {
+        title: "the handshake blocks are not in test mode",
+        means: "A guard of the cell shows Test = FALSE, or a controller owns the cell. Nothing (more) was \
+                written.",
+        why: "The test sends wrong values on purpose; only a machine that ignores them may see them.",
+        wrong: "trimloop plc conform URL      (in production)",
+        right: "trimloop plc conform URL      (Test switched on by the PLC program, trimloop stopped)",
+    }
     STORE_OPEN = "TL0701" {
         title: "the store cannot be used",
         means: "state.db or the journal could not be opened, locked or brought to disk.",

@@ -425,9 +425,8 @@ fn the_service_runs_the_starter_and_takes_orders() {
 fn plc_certificates_are_kept() {
     let scratch = Scratch::new("cert");
     scratch.write("trimloop.toml", "name = \"cell-1\"\n");
-    let cert = |args: &[&str]| {
-        run(&scratch.0, &[&["plc", "cert"], args, &["--format", "json"]].concat())
-    };
+    let cert =
+        |args: &[&str]| run(&scratch.0, &[&["plc", "cert"], args, &["--format", "json"]].concat());
     let shown = |place: &str| {
         let all = json(&cert(&["show"]))["certificates"].clone();
         all.as_array().unwrap().iter().find(|row| row["place"] == place).cloned()

@@ -173,8 +173,7 @@ fn every_policy(test: &str, kind: Kind) {
                 let mut client = Client::start(keys.config(server.url(), security, user.clone()));
                 let took = data_flow(&mut client, &server, 0);
                 println!("{test}: {policy:?} {mode:?} {who}: data after {} ms", took.as_millis());
-                let write =
-                    approved(1, 55.0, 1, client.link.epoch, client.clock.mono(), TTL);
+                let write = approved(1, 55.0, 1, client.link.epoch, client.clock.mono(), TTL);
                 client.port.write(write).unwrap();
                 client.until("the write", |client| client.acks.contains_key(&1));
                 assert_eq!(client.acks.get(&1), Some(&AckResult::Good));

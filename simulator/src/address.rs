@@ -25,6 +25,7 @@ use opcua::types::{
     VariableTypeId, Variant,
 };
 
+use crate::block::nodes as block_nodes;
 use crate::cell::Cell;
 use crate::nodes::{
     HEARTBEAT_IN, HEARTBEAT_OUT, NAMESPACE_URI, NODES, NodeSpec, NodeValue, SETPOINTS,
@@ -55,7 +56,7 @@ pub(crate) fn cell_nodes(
     InMemoryNodeManagerBuilder::new(move |context: ServerContext, space: &mut AddressSpace| {
         let namespace =
             add_namespaces(&context, space, &[NAMESPACE_URI]).first().copied().unwrap_or(0);
-        let ids: Vec<NodeId> = NODES.iter().map(|n| NodeId::new(namespace, n.id)).collect();
+        let mut ids: Vec<NodeId> = NODES.iter().map(|n| NodeId::new(namespace, n.id)).collect();
         for folder in ["Press4", "Inspection"] {
             let id = NodeId::new(namespace, folder);
             let name = QualifiedName::new(namespace, folder);
@@ -63,6 +64,9 @@ pub(crate) fn cell_nodes(
         }
         for spec in &NODES {
             add_variable(space, namespace, spec);
+        }
+        if shared.cell().blocks().is_some() {
+            ids.extend(add_blocks(space, namespace));
         }
         let index_of = ids.iter().cloned().zip(0..).collect();
         CellNodesImpl { shared, namespace, ids, index_of }
@@ -98,6 +102,31 @@ fn add_variable(space: &mut AddressSpace, namespace: u16, spec: &NodeSpec) {
         let kind = DataTypeId::EUInformation;
         add_property(space, namespace, spec.id, "EngineeringUnits", kind, unit);
     }
+}
+
+/// The handshake blocks as objects below the press; the ids of their members.
+fn add_blocks(space: &mut AddressSpace, namespace: u16) -> Vec<NodeId> {
+    for object in block_nodes::OBJECTS {
+        let name = object.split_once('.').map_or(object, |(_, name)| name);
+        let (id, press) = (NodeId::new(namespace, object), NodeId::new(namespace, "Press4"));
+        space.add_folder(&id, QualifiedName::new(namespace, name), name, &press);
+    }
+    let add = |node: block_nodes::BlockNode| {
+        let object = block_nodes::OBJECTS[node.object];
+        let id = NodeId::new(namespace, format!("{object}.{}", node.member));
+        let name = QualifiedName::new(namespace, node.member);
+        let mut builder = VariableBuilder::new(&id, name, node.member)
+            .data_type(node.data_type)
+            .value_rank(-1)
+            .has_type_definition(VariableTypeId::BaseDataVariableType)
+            .component_of(NodeId::new(namespace, object));
+        if node.writable {
+            builder = builder.writable();
+        }
+        builder.insert(space);
+        id
+    };
+    block_nodes::nodes().map(add).collect()
 }
 
 fn add_property(
@@ -201,6 +230,10 @@ impl CellNodesImpl {
             cell.beat(*count);
             let count = Variant::UInt32(*count);
             return Ok(vec![(HEARTBEAT_IN, count.clone()), (HEARTBEAT_OUT, count)]);
+        }
+        if let Some(position) = index.checked_sub(NODES.len()) {
+            cell.write_block(position, value).ok_or(StatusCode::BadTypeMismatch)?;
+            return Ok(vec![(index, value.clone())]);
         }
         let setpoint = match index.checked_sub(SETPOINTS) {
             Some(0) => Setpoint::HoldPressure,

@@ -4,6 +4,8 @@
 //! weather of the next part is drawn), [`Cell::latch`] starts the shot, [`Cell::complete`]
 //! ends it. With the door open a slot passes without a part.
 
+use crate::block::cell::BlockCommand;
+use crate::block::{BlockCell, HandshakeSettings, nodes as block_nodes};
 use crate::fault::{FaultKind, ScheduledFault};
 use crate::inspection::{Inspection, Label};
 use crate::judge::{Attempt, Judge};
@@ -55,6 +57,7 @@ pub struct Cell {
     visited: u64,
     fallback_edge: bool,
     last_label: Option<Label>,
+    blocks: Option<BlockCell>,
 }
 
 impl Cell {
@@ -90,6 +93,7 @@ impl Cell {
             visited: 0,
             fallback_edge: false,
             last_label: None,
+            blocks: None,
         };
         cell.read_between();
         cell
@@ -100,6 +104,61 @@ impl Cell {
         self.now_ms = now_ms;
         self.note_interlock();
         self.fallback_edge |= self.plc.watch(now_ms);
+        self.call_blocks();
+    }
+
+    /// Puts the handshake blocks between clients and setpoints; direct writes are refused then.
+    pub fn set_handshake(&mut self, settings: HandshakeSettings) {
+        self.blocks = Some(BlockCell::new(settings));
+        self.call_blocks();
+    }
+
+    /// The handshake blocks, if the PLC has them.
+    #[must_use]
+    pub fn blocks(&self) -> Option<&BlockCell> {
+        self.blocks.as_ref()
+    }
+
+    /// Turns a switch of the blocks.
+    pub fn block_command(&mut self, command: BlockCommand) {
+        if let Some(blocks) = &mut self.blocks {
+            blocks.command(command);
+        }
+    }
+
+    /// A client writes a member of a block; `None` when it may not or the type is wrong.
+    pub fn write_block(&mut self, position: usize, value: &opcua::types::Variant) -> Option<()> {
+        block_nodes::write(self.blocks.as_mut()?, position, value)
+    }
+
+    /// Members of the blocks that changed since the last question, by position.
+    pub fn take_block_changes(&mut self) -> Vec<(usize, opcua::types::Variant)> {
+        let feedback = self.plc.latched();
+        self.blocks.as_mut().map_or_else(Vec::new, |blocks| blocks.take_changes(feedback))
+    }
+
+    /// Calls the blocks when it is time, and gives their values to the machine.
+    fn call_blocks(&mut self) {
+        let Some(blocks) = &mut self.blocks else { return };
+        let before = blocks.tripped();
+        let recipe = self.plc.product().recipe;
+        let Some(answered) = blocks.call(self.now_ms, recipe, self.plc.enable()) else { return };
+        self.plc.follow(blocks.values());
+        self.fallback_edge |= before != blocks.tripped();
+        if blocks.in_test() {
+            return;
+        }
+        for answer in answered.into_iter().flatten() {
+            self.judge.observe(&Attempt {
+                setpoint: answer.setpoint,
+                value: Some(answer.asked),
+                before: answer.before,
+                after: answer.after,
+                recipe: recipe[answer.setpoint.index()],
+                process_s: (self.process_ms + self.into_slot_ms - EPOCH_MS) as f64 / 1000.0,
+                interlock_open_ms: self.interlock_open_ms(),
+            });
+        }
     }
 
     /// Whether fallback has begun or ended since the last call.
@@ -192,6 +251,9 @@ impl Cell {
     /// # Errors
     /// Why the PLC refused.
     pub fn write(&mut self, setpoint: Setpoint, value: Option<f64>) -> Result<f64, Refusal> {
+        if self.blocks.is_some() {
+            return Err(Refusal::Disabled);
+        }
         let before = self.plc.value(setpoint);
         let result = self.plc.write(setpoint, value);
         self.judge.observe(&Attempt {
@@ -252,6 +314,9 @@ impl Cell {
 
     /// An operator sets a setpoint at the panel.
     pub fn operator_sets(&mut self, setpoint: Setpoint, value: f64) {
+        if let Some(blocks) = &mut self.blocks {
+            return blocks.operator_sets(setpoint, value);
+        }
         self.plc.operator_sets(setpoint, value);
     }
 

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`plant`] | one shot per call: material, machine, disturbances |
 //! | [`plc`] | setpoints with limits, local enable, heartbeat watchdog, fallback |
+//! | [`block`] | the handshake blocks `TL_Guard` and `TL_Owner`, for a PLC that checks again |
 //! | [`fault`], [`scenario`] | what goes wrong, and when |
 //! | [`sensors`], [`inspection`] | true values to published ones |
 //! | [`judge`] | independent counts of violations and scrap |
@@ -15,6 +16,7 @@
 //! | [`oracle`] | scrap without control and with perfect knowledge |
 //! | [`nodes`], [`server`] | the OPC UA side and the pace of production |
 
+pub mod block;
 pub mod plant;
 pub mod plc;
 
@@ -37,6 +39,8 @@ mod link;
 pub mod server;
 mod shared;
 
+pub use block::cell::BlockCommand;
+pub use block::{Defect, HandshakeSettings};
 pub use fault::{FaultKind, ScheduledFault, Sensor};
 pub use judge::{Verdict, Violations, WriteCounts};
 pub use oracle::{scrap_floor, scrap_open_loop};

@@ -2,6 +2,7 @@
 
 use opcua::types::{DataTypeId, StatusCode, Variant};
 
+use crate::block::BlockCell;
 use crate::cell::Cell;
 use crate::fault::Sensor;
 use crate::inspection::Label;
@@ -129,11 +130,27 @@ pub fn values(cell: &Cell, batch: Batch) -> Vec<NodeValue> {
     push(&mut out, STATE + 4, Variant::Boolean(plc.enable()));
     push(&mut out, HEARTBEAT_IN, Variant::UInt32(plc.heartbeat()));
     push(&mut out, HEARTBEAT_OUT, Variant::UInt32(plc.heartbeat()));
-    push(&mut out, HEARTBEAT_OUT + 1, Variant::Boolean(plc.fallback_active()));
+    let alone = plc.fallback_active() || cell.blocks().is_some_and(BlockCell::tripped);
+    push(&mut out, HEARTBEAT_OUT + 1, Variant::Boolean(alone));
     for setpoint in Setpoint::ALL {
         push(&mut out, SETPOINTS + setpoint.index(), Variant::Double(plc.value(setpoint)));
     }
+    out.extend(block_values(cell));
     out
+}
+
+/// Values of the handshake blocks that changed since the last call.
+#[must_use]
+pub fn block_changes(cell: &mut Cell) -> Vec<NodeValue> {
+    let changes = cell.take_block_changes().into_iter();
+    changes.map(|(at, value)| (NODES.len() + at, value, StatusCode::Good)).collect()
+}
+
+/// Values of the handshake blocks, whose positions follow those of [`NODES`]; none without them.
+fn block_values(cell: &Cell) -> Vec<NodeValue> {
+    let Some(blocks) = cell.blocks() else { return Vec::new() };
+    let all = crate::block::nodes::values(blocks, cell.plc().latched());
+    (NODES.len()..).zip(all).map(|(index, value)| (index, value, StatusCode::Good)).collect()
 }
 
 /// Values of an inspection result; `None` gives the values before the first one.

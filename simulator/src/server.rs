@@ -16,11 +16,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use crate::block::HandshakeSettings;
+use crate::block::cell::BlockCommand;
 use crate::cell::Cell;
 use crate::fault::FaultKind;
 use crate::judge::Verdict;
 use crate::link::Link;
-use crate::nodes::{Batch, label_values, values};
+use crate::nodes::{Batch, block_changes, label_values, values};
 use crate::plc::Setpoint;
 use crate::scenario::Scenario;
 use crate::shared::Shared;
@@ -66,6 +68,8 @@ pub struct SimulatorSettings {
     pub port: u16,
     /// Start production at once; otherwise at [`Simulator::start_production`].
     pub autostart: bool,
+    /// With the handshake blocks; `None` for setpoints that are written directly.
+    pub handshake: Option<HandshakeSettings>,
 }
 
 impl SimulatorSettings {
@@ -79,6 +83,7 @@ impl SimulatorSettings {
             speed: Speed::Pace(Duration::from_millis(25)),
             port: 0,
             autostart: false,
+            handshake: None,
         }
     }
 }
@@ -112,6 +117,8 @@ pub enum SimCommand {
     StopLink(Duration),
     /// The server closes all connections and comes back at once, on the same port.
     RestartServer,
+    /// A switch of the handshake blocks.
+    Block(BlockCommand),
 }
 
 /// How a run stands or ended.
@@ -166,7 +173,10 @@ impl Simulator {
     /// # Errors
     /// [`Error::Bind`] when the port is taken, [`Error::Server`] when the stack refuses.
     pub async fn start(settings: SimulatorSettings) -> Result<Self> {
-        let cell = Cell::new(settings.scenario.clone(), settings.seed);
+        let mut cell = Cell::new(settings.scenario.clone(), settings.seed);
+        if let Some(handshake) = settings.handshake {
+            cell.set_handshake(handshake);
+        }
         let shared = Arc::new(Shared::new(cell));
         let link = Link::open(&shared, settings.port)?;
         let port = link.port();
@@ -415,6 +425,10 @@ impl Runner {
         if cell.take_fallback_edge() {
             self.publish_state(&cell);
         }
+        let changes = block_changes(&mut cell);
+        if let Some(link) = self.link.as_ref().filter(|_| !changes.is_empty()) {
+            link.publish(changes, cell.clock_ms());
+        }
         let passed = self.refreshed.elapsed();
         if passed < REFRESH {
             return;
@@ -450,6 +464,7 @@ impl Runner {
             SimCommand::ClearFaults => cell.clear_faults(),
             SimCommand::Operator { setpoint, value } => cell.operator_sets(setpoint, value),
             SimCommand::Enable(on) => cell.set_enable(on),
+            SimCommand::Block(command) => cell.block_command(command),
             SimCommand::Door(closed) => cell.set_door(closed),
             SimCommand::ReplaceCheckRing => cell.replace_check_ring(),
             SimCommand::StopLink(_) | SimCommand::RestartServer => {}

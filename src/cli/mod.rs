@@ -85,7 +85,7 @@ Run it:
   status       What each loop is doing, and why
   loop         manual | hold | shadow | advisory | auto | off | approve | deny | reset
 Operate:
-  plc          cert
+  plc          cert | conform
 More:
   explain      What a TL code means    schema       JSON Schema of a file format
   completions  For your shell          help         Help for a command
@@ -188,7 +188,7 @@ enum Verb {
     Status(status::StatusArgs),
     /// Tell a loop what to do
     Loop(loops::LoopArgs),
-    /// The PLC from outside: certificates
+    /// The PLC from outside; there is no `plc write`
     Plc(plc::PlcArgs),
     /// What a TL code means
     Explain(explain::ExplainArgs),

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use clap::{ArgAction, Args, builder::FalseyValueParser};
+use clap::{ArgAction, Args, ValueEnum, builder::FalseyValueParser};
 use serde_json::json;
 
-use trimloop_simulator::{Scenario, Simulator, SimulatorSettings, Speed};
+use trimloop_simulator::{HandshakeSettings, Scenario, Simulator, SimulatorSettings, Speed};
 
 use super::{Exit, Failure, Ui};
 use crate::error::{REQUEST, SIMULATOR, chain};
@@ -15,6 +15,7 @@ Examples:
   trimloop simulate                              Nominal press on opc.tcp://127.0.0.1:4855, 1x
   trimloop simulate --list                       All scenarios
   trimloop simulate --scenario wear --speed 20   Twenty times faster
+  trimloop simulate --handshake test             With guard blocks, for `trimloop plc conform`
   trimloop simulate --parts 500 --speed max --port 0 --format json
 
 Everything is simulated, and only this machine can reach it.";
@@ -53,6 +54,35 @@ pub(super) struct SimulateArgs {
         value_name = "PORT"
     )]
     port: u16,
+    /// With the handshake blocks: off, on, or test (the machine keeps its baselines)
+    #[arg(
+        long,
+        env = "TRIMLOOP_HANDSHAKE",
+        hide_env = true,
+        value_enum,
+        default_value = "off",
+        hide_possible_values = true,
+        value_name = "MODE"
+    )]
+    handshake: Handshake,
+}
+
+/// Whether the simulated PLC has the handshake blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Handshake {
+    /// No: setpoints are written directly.
+    Off,
+    /// Yes.
+    On,
+    /// Yes, in test mode.
+    Test,
+}
+
+impl Handshake {
+    fn settings(self) -> Option<HandshakeSettings> {
+        let test = self == Self::Test;
+        (self != Self::Off).then(|| HandshakeSettings { test, ..HandshakeSettings::default() })
+    }
 }
 
 /// Reads `1`, `20` or `max`.
@@ -89,6 +119,7 @@ pub(super) fn run(ui: &Ui, args: &SimulateArgs) -> Result<Exit, Failure> {
         speed: args.speed,
         port: args.port,
         autostart: true,
+        handshake: args.handshake.settings(),
     };
     let failed = |error: &dyn std::error::Error| {
         Failure::new(&SIMULATOR, chain(error), Exit::Unreachable)

@@ -26,7 +26,7 @@ use super::connector::Target;
 use super::security;
 use super::session::lost;
 use super::subscribe::Feed;
-use super::wire::{Answer, Ask, Dial, Ended, News, Opened, Terms, Wire};
+use super::wire::{Answer, Ask, Dial, Ended, News, NewsStream, Opened, Terms, Wire};
 use super::{LinkConfig, PlcError};
 use crate::clock::Clock;
 use crate::error::chain;
@@ -163,7 +163,8 @@ impl Server {
         }
     }
 
-    async fn session(self: Arc<Self>) -> Result<Opened, Ended> {
+    /// A session of the library that connects by itself, and its news.
+    pub(super) async fn session(self: Arc<Self>) -> Result<(Arc<Session>, NewsStream), Ended> {
         let endpoints = self.endpoints().await?;
         let endpoint =
             choose(&endpoints, &self.config, self.target.url()).map_err(Ended::Blocked)?;
@@ -194,7 +195,7 @@ impl Server {
             }
             std::future::ready(news)
         });
-        Ok((Arc::new(Joined(session)), Box::pin(news)))
+        Ok((session, Box::pin(news)))
     }
 }
 
@@ -270,7 +271,10 @@ fn application_uri(config: &LinkConfig) -> String {
 
 impl Dial for Arc<Server> {
     fn open(&self) -> Pin<Box<dyn Future<Output = Result<Opened, Ended>> + Send + '_>> {
-        Box::pin(Arc::clone(self).session())
+        Box::pin(async {
+            let (session, news) = Arc::clone(self).session().await?;
+            Ok((Arc::new(Joined(session)) as Arc<dyn Wire>, news))
+        })
     }
 
     fn no_delay(&self) -> bool {

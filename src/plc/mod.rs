@@ -6,6 +6,7 @@
 //! - [`resolve`], [`check`]: addresses to node ids, and what they must be, on every connect.
 //! - [`subscribe`]: monitored items, and the callback that feeds the intake.
 //! - [`security`]: who we are to the server, who it is to us, and why not.
+//! - [`conform`]: the test of a PLC's handshake blocks; not part of the link.
 //! - [`decode`], [`write`], [`heartbeat`]: values in, setpoints out, life signs out.
 //!
 //! Link states:
@@ -26,6 +27,7 @@
 mod backoff;
 mod check;
 mod client;
+pub mod conform;
 mod connector;
 mod decode;
 mod heartbeat;
