@@ -358,6 +358,16 @@ fn link_config(settings: &CellSettings) -> LinkConfig {
     if let Some(node) = heartbeat.and_then(|place| plc.nodes.get(place)) {
         nodes.push(node_config(node, None, Purpose::Heartbeat));
     }
+    plc_link(plc, nodes, &settings.client_name, &settings.pki_dir)
+}
+
+/// How the PLC of a PLC config is reached, to read and write `nodes`.
+pub(crate) fn plc_link(
+    plc: &trimloop_recipe::PlcConfig,
+    nodes: Vec<NodeConfig>,
+    client_name: &str,
+    pki_dir: &std::path::Path,
+) -> LinkConfig {
     let security = match plc.security {
         trimloop_recipe::plc_config::Security::None => Security::None,
     };
@@ -369,12 +379,13 @@ fn link_config(settings: &CellSettings) -> LinkConfig {
         identity: Identity::Anonymous,
         items_per_call: plc.items_per_call as usize,
         nodes,
-        client_name: settings.client_name.clone(),
-        pki_dir: settings.pki_dir.clone(),
+        client_name: client_name.to_owned(),
+        pki_dir: pki_dir.to_owned(),
     }
 }
 
-fn node_config(
+/// A node of a PLC config as the link takes it.
+pub(crate) fn node_config(
     node: &trimloop_recipe::NodeConfig,
     tag: Option<TagId>,
     purpose: Purpose,

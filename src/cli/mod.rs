@@ -10,6 +10,7 @@ mod explain;
 mod init;
 mod load;
 mod loops;
+mod plc;
 mod run;
 mod schema;
 mod simulate;
@@ -83,6 +84,8 @@ Run it:
   check        Settings, PLC configs, recipes, models; changes nothing
   status       What each loop is doing, and why
   loop         manual | hold | shadow | advisory | auto | off | approve | deny | reset
+Your PLC:
+  plc          discover | browse | read | watch | import: find tags, look at values
 More:
   explain      What a TL code means    schema       JSON Schema of a file format
   completions  For your shell          help         Help for a command
@@ -185,6 +188,8 @@ enum Verb {
     Status(status::StatusArgs),
     /// Tell a loop what to do
     Loop(loops::LoopArgs),
+    /// Find tags, look at values; writes nothing to a PLC
+    Plc(plc::PlcArgs),
     /// What a TL code means
     Explain(explain::ExplainArgs),
     /// JSON Schema of a file format
@@ -221,6 +226,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(&ui, &cli.global, &args),
         Verb::Status(args) => status::run(&ui, &cli.global, &args),
         Verb::Loop(args) => loops::run(&ui, &cli.global, &args),
+        Verb::Plc(args) => plc::run(&ui, &cli.global, &args),
         Verb::Explain(args) => explain::run(&ui, &args),
         Verb::Schema(args) => schema::run(&ui, &args),
         Verb::Completions(args) => completions::run(&ui, &args),

@@ -12,9 +12,10 @@ use opcua::client::{
 };
 use opcua::crypto::SecurityPolicy;
 use opcua::types::{
-    BrowseDescription, BrowsePath, BrowsePathResult, BrowseResult, DataValue, EndpointDescription,
-    MessageSecurityMode, MonitoredItemCreateRequest, MonitoredItemCreateResult,
-    NotificationMessage, ReadValueId, StatusCode, TimestampsToReturn, UserTokenType, WriteValue,
+    ApplicationDescription, BrowseDescription, BrowsePath, BrowsePathResult, BrowseResult,
+    ByteString, DataValue, EndpointDescription, MessageSecurityMode, MonitoredItemCreateRequest,
+    MonitoredItemCreateResult, NotificationMessage, ReadValueId, StatusCode, TimestampsToReturn,
+    UserTokenType, WriteValue,
 };
 use tokio::time::timeout;
 
@@ -87,6 +88,29 @@ impl Server {
             }
         });
         Ok((Arc::new(Joined(session)), Box::pin(news)))
+    }
+}
+
+impl Server {
+    /// What the server says of itself and of those it knows, and its endpoints; without a session.
+    pub(super) async fn ask_around(
+        &self,
+    ) -> Result<(Vec<ApplicationDescription>, Vec<EndpointDescription>), Ended> {
+        let endpoints = self.discovery.get_server_endpoints_from_url(self.target.clone());
+        let endpoints = match timeout(DISCOVERY_MAX, Box::pin(endpoints)).await {
+            Ok(Ok(endpoints)) => endpoints,
+            Ok(Err(error)) => return Err(lost("no answer to the question for endpoints", &error)),
+            Err(_) => {
+                return Err(Ended::Lost("no answer to the question for endpoints".to_owned()));
+            }
+        };
+        // Many PLCs leave this service out; their endpoints say who they are.
+        let servers = self.discovery.find_servers(self.target.clone(), None, None);
+        let servers = match timeout(DISCOVERY_MAX, Box::pin(servers)).await {
+            Ok(Ok(servers)) => servers,
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        };
+        Ok((servers, endpoints))
     }
 }
 
@@ -188,6 +212,14 @@ impl Wire for Joined {
         most: u32,
     ) -> Answer<'a, Vec<BrowseResult>> {
         Box::pin(self.0.browse(nodes, most, None))
+    }
+
+    fn browse_next<'a>(
+        &'a self,
+        release: bool,
+        points: &'a [ByteString],
+    ) -> Answer<'a, Vec<BrowseResult>> {
+        Box::pin(self.0.browse_next(release, points))
     }
 
     fn subscribe(&self, ask: Ask, feed: Arc<Feed>) -> Answer<'_, Terms> {

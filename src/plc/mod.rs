@@ -6,6 +6,7 @@
 //! - [`resolve`], [`check`]: addresses to node ids, and what they must be, on every connect.
 //! - [`subscribe`]: monitored items, and the callback that feeds the intake.
 //! - [`decode`], [`write`], [`heartbeat`]: values in, setpoints out, life signs out.
+//! - [`discover`], [`explore`], [`browse`], [`show`]: looking around on a server, for people.
 //!
 //! Link states:
 //!
@@ -23,13 +24,17 @@
 //! - Nothing here waits without a deadline.
 
 mod backoff;
+mod browse;
 mod check;
 mod client;
 mod connector;
 mod decode;
+mod discover;
+mod explore;
 mod heartbeat;
 mod resolve;
 mod session;
+mod show;
 mod subscribe;
 mod wire;
 mod write;
@@ -51,7 +56,11 @@ use trimloop_recipe::plc_config::Address;
 use crate::clock::Clock;
 use crate::intake::{Intake, lock};
 
+pub use browse::{Ask, Browsed, Variable};
 pub use connector::connect_tcp;
+pub use discover::{CertificateFound, Discovery, EndpointFound, ServerFound, discover};
+pub use explore::{ExploreError, Explorer, ReadRow, Sought, explore};
+pub use show::{Shown, show_tag};
 
 /// Writes that may wait for the link; a full queue answers `NotSent`.
 pub const WRITES_MAX: usize = 64;

@@ -1,0 +1,56 @@
+//! `trimloop plc`: what a PLC has, and what it says. Nothing here writes to a PLC.
+
+mod browse;
+mod csv;
+mod discover;
+mod import;
+mod read;
+mod tags;
+mod target;
+mod watch;
+
+use clap::{Args, Subcommand};
+
+use super::{Exit, Failure, Global, Ui};
+
+const EXAMPLES: &str = "\
+Examples:
+  trimloop plc discover opc.tcp://127.0.0.1:4855
+  trimloop plc browse opc.tcp://127.0.0.1:4855 --filter '*Temp*' --write-tags press-9.toml
+  trimloop plc read melt_temp                   By its name in the one PLC config
+  trimloop plc watch press-4 melt_temp          Changes as they come, until Ctrl-C
+
+A PLC is named by its address, by its PLC config's name or file, or not at all where there is only
+one PLC config. There is no `plc write`: setpoints move by permit only.";
+
+/// What to do with a PLC.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct PlcArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Servers, endpoints and certificates at an address
+    Discover(discover::DiscoverArgs),
+    /// Variables of a server; writes them as nodes of a PLC config
+    Browse(browse::BrowseArgs),
+    /// Values, with status and times
+    Read(read::ReadArgs),
+    /// Changes as they come
+    Watch(watch::WatchArgs),
+    /// A list of tags (CSV) as nodes of a PLC config
+    Import(import::ImportArgs),
+}
+
+pub(super) fn run(ui: &Ui, global: &Global, args: &PlcArgs) -> Result<Exit, Failure> {
+    match &args.verb {
+        Verb::Discover(args) => discover::run(ui, global, args),
+        Verb::Browse(args) => browse::run(ui, global, args),
+        Verb::Read(args) => read::run(ui, global, args),
+        Verb::Watch(args) => watch::run(ui, global, args),
+        Verb::Import(args) => import::run(ui, global, args),
+    }
+}
