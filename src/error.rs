@@ -140,12 +140,54 @@ codes! {
         wrong: "trimloop plc cert trust 00        (no such certificate)",
         right: "trimloop plc cert show            (lists them with their SHA-256)",
     }
-    SERVER_SILENT = "TL0604" {
-        title: "OPC UA server does not answer",
-        means: "Nothing at this address answers the question for its endpoints.",
-        why: "Without an answer nothing can be said about the server.",
-        wrong: "trimloop plc cert show --server opc.tcp://plc:4840        (nothing listens)",
-        right: "trimloop plc cert show --server opc.tcp://127.0.0.1:4855  (trimloop simulate)",
+    PLC_UNREACHABLE = "TL0640" {
+        title: "the PLC cannot be reached",
+        means: "Nothing answers at the address, or it stopped answering.",
+        why: "Without an answer nothing is known of the PLC.",
+        wrong: "trimloop plc browse opc.tcp://127.0.0.1:4840      (nothing listens there)",
+        right: "trimloop plc discover opc.tcp://127.0.0.1:4855    (what listens, and how)",
+    }
+    PLC_REFUSED = "TL0641" {
+        title: "the PLC refuses who we are",
+        means: "The server does not take this user, this password or an anonymous client.",
+        why: "Trying again would lock accounts on some PLCs.",
+        wrong: "(an anonymous client where the PLC wants a user)",
+        right: "(the user and security of the PLC config, as the PLC's administrator set them)",
+    }
+    PLC_BLOCKED = "TL0642" {
+        title: "a person must set the connection right",
+        means: "Security policy, certificate or kind of user do not fit what the server offers.",
+        why: "No number of attempts would change that.",
+        wrong: "(a server that offers encrypted endpoints only)",
+        right: "trimloop plc discover URL      (which policies, modes and users it takes)",
+    }
+    NODE_NOT_FOUND = "TL0643" {
+        title: "the server has no such node",
+        means: "The address leads nowhere, or to something that is no variable.",
+        why: "Addresses change with a download; nearly right is another node.",
+        wrong: "trimloop plc browse --from Objects/press:Pres4",
+        right: "trimloop plc browse --filter '*Press*'",
+    }
+    TAG_FILE = "TL0644" {
+        title: "the file for the tags cannot be written",
+        means: "It is there already, its folder is not, or its name cannot be that of a PLC config.",
+        why: "A PLC config that somebody has worked on is not overwritten unasked.",
+        wrong: "--write-tags plc-configs/press-4.toml      (there already)",
+        right: "--write-tags plc-configs/press-5.toml, or --force",
+    }
+    TAG_ROW = "TL0645" {
+        title: "a row of a tag list that cannot be used",
+        means: "A cell of the row is missing or says something that no node can have.",
+        why: "A tag that is left out unnoticed is missing when it is needed.",
+        wrong: "MeltTemp,DB1.DBD0,Floot",
+        right: "MeltTemp,DB1.DBD0,Float",
+    }
+    TAG_COLUMNS = "TL0646" {
+        title: "a tag list without the columns that are needed",
+        means: "The first line must name the columns; at least a name or an address is needed.",
+        why: "Which column is the address cannot be guessed.",
+        wrong: "MeltTemp;DB1.MeltTemp;Real      (no line with the names of the columns)",
+        right: "name;id;type",
     }
     NO_SERVICE = "TL0901" {
         title: "no service answers",

@@ -7,7 +7,7 @@
 //!
 //! Several cells may run in one process; they share nothing but the clock.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
@@ -366,20 +366,32 @@ fn link_config(settings: &CellSettings) -> LinkConfig {
     if let Some(node) = heartbeat.and_then(|place| plc.nodes.get(place)) {
         nodes.push(node_config(node, None, Purpose::Heartbeat));
     }
+    plc_link(plc, nodes, &settings.client_name, &settings.pki_dir, &settings.secrets_dir)
+}
+
+/// How the PLC of a PLC config is reached, to read and write `nodes`.
+pub(crate) fn plc_link(
+    plc: &trimloop_recipe::PlcConfig,
+    nodes: Vec<NodeConfig>,
+    client_name: &str,
+    pki_dir: &Path,
+    secrets_dir: &Path,
+) -> LinkConfig {
     LinkConfig {
         name: plc.name.clone(),
         url: plc.url.clone(),
         publishing: wait_of(plc.publishing),
         security: plc.security,
-        user: plc.user_from(&settings.secrets_dir),
+        user: plc.user_from(secrets_dir),
         items_per_call: plc.items_per_call as usize,
         nodes,
-        client_name: settings.client_name.clone(),
-        pki_dir: settings.pki_dir.clone(),
+        client_name: client_name.to_owned(),
+        pki_dir: pki_dir.to_owned(),
     }
 }
 
-fn node_config(
+/// A node of a PLC config as the link takes it.
+pub(crate) fn node_config(
     node: &trimloop_recipe::NodeConfig,
     tag: Option<TagId>,
     purpose: Purpose,

@@ -84,8 +84,8 @@ Run it:
   check        Settings, PLC configs, recipes, models; changes nothing
   status       What each loop is doing, and why
   loop         manual | hold | shadow | advisory | auto | off | approve | deny | reset
-Operate:
-  plc          cert | conform
+Your PLC:
+  plc          discover | browse | read | watch | import | cert | conform
 More:
   explain      What a TL code means    schema       JSON Schema of a file format
   completions  For your shell          help         Help for a command

@@ -104,6 +104,25 @@ impl Attributes {
         };
         Self { data_type, rank, access, value: value(4).and_then(scalar_of) }
     }
+
+    pub(super) fn rank(&self) -> Option<i32> {
+        self.rank
+    }
+
+    /// Whether we may read it; servers that say nothing let us try.
+    pub(super) fn readable(&self) -> bool {
+        self.access.is_none_or(|access| access & READABLE != 0)
+    }
+
+    /// Whether we may write it.
+    pub(super) fn writable(&self) -> bool {
+        self.access.is_some_and(|access| access & WRITABLE != 0)
+    }
+
+    /// What its present value is, where its type leaves that open.
+    pub(super) fn value_scalar(&self, kind: Kind) -> Option<Scalar> {
+        self.value.filter(|_| kind == Kind::Open)
+    }
 }
 
 pub(super) fn fits(

@@ -12,9 +12,10 @@ use opcua::client::{
     SessionPollResult,
 };
 use opcua::types::{
-    BrowseDescription, BrowsePath, BrowsePathResult, BrowseResult, DataValue, EndpointDescription,
-    MonitoredItemCreateRequest, MonitoredItemCreateResult, NotificationMessage, ReadValueId,
-    StatusCode, TimestampsToReturn, UserTokenType, WriteValue,
+    ApplicationDescription, BrowseDescription, BrowsePath, BrowsePathResult, BrowseResult,
+    ByteString, DataValue, EndpointDescription, MonitoredItemCreateRequest,
+    MonitoredItemCreateResult, NotificationMessage, ReadValueId, StatusCode, TimestampsToReturn,
+    UserTokenType, WriteValue,
 };
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -61,6 +62,12 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// For looking around, without a service.
+    pub(super) fn alone(config: &LinkConfig) -> Result<Arc<Self>, PlcError> {
+        let clock = Clock::start();
+        Self::new(config, clock, Notices::new(clock, None)).map(Arc::new)
+    }
+
     pub(super) fn new(
         config: &LinkConfig,
         clock: Clock,
@@ -88,6 +95,20 @@ impl Server {
     /// What the server showed last.
     pub(super) fn certificate(&self) -> Option<Certificate> {
         lock(&self.showed).clone()
+    }
+
+    /// What the server says of itself and of those it knows, and its endpoints; without a session.
+    pub(super) async fn ask_around(
+        &self,
+    ) -> Result<(Vec<ApplicationDescription>, Vec<EndpointDescription>), Ended> {
+        let endpoints = self.endpoints().await?;
+        // Many PLCs leave this service out; their endpoints say who they are.
+        let servers = self.discovery.find_servers(self.target.clone(), None, None);
+        let servers = match timeout(DISCOVERY_MAX, Box::pin(servers)).await {
+            Ok(Ok(servers)) => servers,
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        };
+        Ok((servers, endpoints))
     }
 
     async fn endpoints(&self) -> Result<Vec<EndpointDescription>, Ended> {
@@ -228,7 +249,7 @@ pub async fn offers(url: &str, pki: &Path, clock: Clock) -> Result<Vec<Offer>, S
         client_name: "look".to_owned(),
         pki_dir: pki.to_owned(),
     };
-    let server = Server::new(&config, clock, Notices::new(clock, None)).map_err(|e| chain(&e))?;
+    let server = Server::alone(&config).map_err(|e| chain(&e))?;
     let endpoints = server.endpoints().await.map_err(|ended| match ended {
         Ended::Stopped => "stopped".to_owned(),
         Ended::Refused(why) | Ended::Blocked(why) | Ended::Lost(why) => format!("{url}: {why}"),
@@ -379,6 +400,14 @@ impl Wire for Joined {
         most: u32,
     ) -> Answer<'a, Vec<BrowseResult>> {
         Box::pin(self.0.browse(nodes, most, None))
+    }
+
+    fn browse_next<'a>(
+        &'a self,
+        release: bool,
+        points: &'a [ByteString],
+    ) -> Answer<'a, Vec<BrowseResult>> {
+        Box::pin(self.0.browse_next(release, points))
     }
 
     fn subscribe(&self, ask: Ask, feed: Arc<Feed>) -> Answer<'_, Terms> {

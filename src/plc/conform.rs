@@ -12,7 +12,6 @@ mod bench;
 mod checks;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -24,7 +23,6 @@ use super::client::Server;
 use super::wire::{Ended, News};
 use super::{LinkConfig, PlcError};
 use crate::clock::Clock;
-use crate::notice::Notices;
 
 /// Deadline of connecting.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -136,7 +134,7 @@ pub async fn conform(setup: &Conform, clock: Clock) -> Result<Report, ConformErr
         client_name: "trimloop-conform".to_owned(),
         pki_dir: setup.pki_dir.clone(),
     };
-    let server = Arc::new(Server::new(&config, clock, Notices::new(clock, None))?);
+    let server = Server::alone(&config)?;
     let (session, mut news) = server.session().await.map_err(|ended| match ended {
         Ended::Stopped => ConformError::Link("stopped".to_owned()),
         Ended::Refused(why) | Ended::Blocked(why) | Ended::Lost(why) => ConformError::Link(why),

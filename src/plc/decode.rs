@@ -55,7 +55,7 @@ pub(super) fn decode(tag: TagId, data: &DataValue, received: Mono) -> Decoded {
 }
 
 /// `Ok(None)`: there is no value. `Err`: there is one, but no tag can hold it.
-fn value_of(variant: &Variant) -> Result<Option<Value>, StatusCode> {
+pub(super) fn value_of(variant: &Variant) -> Result<Option<Value>, StatusCode> {
     let int = |i: i64| Ok(Some(Value::Int(i)));
     match variant {
         Variant::Empty => Ok(None),
@@ -80,7 +80,7 @@ fn value_of(variant: &Variant) -> Result<Option<Value>, StatusCode> {
 }
 
 /// `None` for the null time and for times that do not fit (years before 1678, after 2262).
-fn utc_of(time: &DateTime) -> Option<Utc> {
+pub(super) fn utc_of(time: &DateTime) -> Option<Utc> {
     if time.is_null() {
         return None;
     }

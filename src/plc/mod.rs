@@ -8,6 +8,7 @@
 //! - [`security`]: who we are to the server, who it is to us, and why not.
 //! - [`conform`]: the test of a PLC's handshake blocks; not part of the link.
 //! - [`decode`], [`write`], [`heartbeat`]: values in, setpoints out, life signs out.
+//! - [`discover`], [`explore`], [`browse`], [`show`]: looking around on a server, for people.
 //!
 //! Link states:
 //!
@@ -25,15 +26,19 @@
 //! - Nothing here waits without a deadline.
 
 mod backoff;
+mod browse;
 mod check;
 mod client;
 pub mod conform;
 mod connector;
 mod decode;
+mod discover;
+mod explore;
 mod heartbeat;
 mod resolve;
 mod security;
 mod session;
+mod show;
 mod subscribe;
 mod wire;
 mod write;
@@ -57,8 +62,12 @@ use crate::intake::{Intake, lock};
 use crate::notice::Notices;
 use crate::pki::{Pki, PkiError};
 
+pub use browse::{Ask, Browsed, Variable};
 pub use client::{Offer, application_uri_of, offers};
 pub use connector::connect_tcp;
+pub use discover::{CertificateFound, Discovery, EndpointFound, ServerFound, discover};
+pub use explore::{ExploreError, Explorer, ReadRow, Sought, explore};
+pub use show::{Shown, show_tag};
 
 /// Writes that may wait for the link; a full queue answers `NotSent`.
 pub const WRITES_MAX: usize = 64;

@@ -70,13 +70,16 @@ fn problem(node: &NodeConfig, what: String) -> Problem {
 
 /// Most operations per call, by service.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
-    read: usize,
-    paths: usize,
-    items: usize,
+pub(super) struct Limits {
+    pub(super) read: usize,
+    pub(super) paths: usize,
+    pub(super) items: usize,
 }
 
-async fn server_facts(wire: &dyn Wire, per_call: usize) -> Result<(Vec<String>, Limits), Error> {
+pub(super) async fn server_facts(
+    wire: &dyn Wire,
+    per_call: usize,
+) -> Result<(Vec<String>, Limits), Error> {
     let wanted = [
         VariableId::Server_NamespaceArray,
         VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
@@ -107,7 +110,7 @@ fn index_of(namespaces: &[String], uri: &str) -> Result<u16, String> {
     })
 }
 
-fn place(address: &Address, namespaces: &[String]) -> Result<Place, String> {
+pub(super) fn place(address: &Address, namespaces: &[String]) -> Result<Place, String> {
     match address {
         Address::Id { namespace, identifier } => {
             let index = index_of(namespaces, namespace)?;
@@ -129,12 +132,12 @@ fn place(address: &Address, namespaces: &[String]) -> Result<Place, String> {
     }
 }
 
-enum Place {
+pub(super) enum Place {
     Known(NodeId),
     Path(BrowsePath),
 }
 
-fn step(reference: ReferenceTypeId, namespace: u16, name: &str) -> RelativePathElement {
+pub(super) fn step(reference: ReferenceTypeId, namespace: u16, name: &str) -> RelativePathElement {
     RelativePathElement {
         reference_type_id: reference.into(),
         is_inverse: false,
@@ -143,11 +146,11 @@ fn step(reference: ReferenceTypeId, namespace: u16, name: &str) -> RelativePathE
     }
 }
 
-fn path(from: NodeId, elements: Vec<RelativePathElement>) -> BrowsePath {
+pub(super) fn path(from: NodeId, elements: Vec<RelativePathElement>) -> BrowsePath {
     BrowsePath { starting_node: from, relative_path: RelativePath { elements: Some(elements) } }
 }
 
-fn target(result: &BrowsePathResult) -> Result<NodeId, StatusCode> {
+pub(super) fn target(result: &BrowsePathResult) -> Result<NodeId, StatusCode> {
     let targets = result.targets.as_deref().unwrap_or_default();
     match targets {
         [one] if result.status_code.is_good() => Ok(one.target_id.node_id.clone()),
@@ -157,13 +160,13 @@ fn target(result: &BrowsePathResult) -> Result<NodeId, StatusCode> {
     }
 }
 
-struct Reader<'a> {
-    wire: &'a dyn Wire,
-    limits: Limits,
+pub(super) struct Reader<'a> {
+    pub(super) wire: &'a dyn Wire,
+    pub(super) limits: Limits,
 }
 
 impl Reader<'_> {
-    async fn read(&mut self, nodes: &[ReadValueId]) -> Result<Vec<DataValue>, Error> {
+    pub(super) async fn read(&mut self, nodes: &[ReadValueId]) -> Result<Vec<DataValue>, Error> {
         let wire = self.wire;
         in_parts(nodes, &mut self.limits.read, |part| async move {
             wire.read(&part, TimestampsToReturn::Neither).await
@@ -171,7 +174,10 @@ impl Reader<'_> {
         .await
     }
 
-    async fn translate(&mut self, paths: &[BrowsePath]) -> Result<Vec<BrowsePathResult>, Error> {
+    pub(super) async fn translate(
+        &mut self,
+        paths: &[BrowsePath],
+    ) -> Result<Vec<BrowsePathResult>, Error> {
         let wire = self.wire;
         in_parts(paths, &mut self.limits.paths, |part| async move { wire.translate(&part).await })
             .await
@@ -276,7 +282,7 @@ impl Reader<'_> {
     }
 
     /// Follows a type up to one that is built in.
-    async fn kind_of(&self, data_type: &NodeId) -> Result<Kind, Error> {
+    pub(super) async fn kind_of(&self, data_type: &NodeId) -> Result<Kind, Error> {
         let mut id = data_type.clone();
         for _ in 0..SUPERTYPES_MAX {
             if let Some(kind) = built_in(&id) {

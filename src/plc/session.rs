@@ -131,7 +131,7 @@ pub(super) fn lost(what: &str, error: &Error) -> Ended {
 }
 
 /// Whether trying again can help.
-fn verdict(what: &str, status: StatusCode) -> Ended {
+pub(super) fn verdict(what: &str, status: StatusCode) -> Ended {
     let why = match security::explain(status) {
         Some(sentence) => format!("{sentence} ({status})"),
         None => format!("{what} ({status})"),
@@ -425,7 +425,7 @@ async fn prepare(shared: Arc<Shared>, wire: Arc<dyn Wire>) -> Result<Done, Error
 }
 
 /// Closes the session, so that the PLC need not wait for it to run out.
-async fn goodbye(wire: &dyn Wire, mut news: NewsStream) {
+pub(super) async fn goodbye(wire: &dyn Wire, mut news: NewsStream) {
     wire.give_up();
     let drained = async {
         while let Some(event) = news.next().await {

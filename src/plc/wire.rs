@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use opcua::types::{
-    BrowseDescription, BrowsePath, BrowsePathResult, BrowseResult, DataValue, Error,
+    BrowseDescription, BrowsePath, BrowsePathResult, BrowseResult, ByteString, DataValue, Error,
     MonitoredItemCreateRequest, MonitoredItemCreateResult, ReadValueId, StatusCode,
     TimestampsToReturn, WriteValue,
 };
@@ -103,6 +103,21 @@ pub(super) trait Wire: Send + Sync {
         nodes: &'a [BrowseDescription],
         most: u32,
     ) -> Answer<'a, Vec<BrowseResult>>;
+
+    /// Goes on where an answer to [`Wire::browse`] was cut; `release` gives the rest up.
+    ///
+    /// Only people who look around need it, so a wire that is made for the link alone may leave it.
+    fn browse_next<'a>(
+        &'a self,
+        release: bool,
+        points: &'a [ByteString],
+    ) -> Answer<'a, Vec<BrowseResult>> {
+        let _ = (release, points);
+        Box::pin(std::future::ready(Err(Error::new(
+            StatusCode::BadServiceUnsupported,
+            "this wire does not go on browsing",
+        ))))
+    }
 
     /// Makes a subscription that tells `feed`.
     fn subscribe(&self, ask: Ask, feed: Arc<Feed>) -> Answer<'_, Terms>;

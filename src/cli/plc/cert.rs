@@ -6,7 +6,7 @@ use trimloop_core::time::Utc;
 
 use super::super::load::settings;
 use super::super::{Exit, Failure, Global, Ui};
-use crate::error::{CERTIFICATE, SERVER_SILENT, chain};
+use crate::error::{CERTIFICATE, PLC_UNREACHABLE, chain};
 use crate::output::utc_text;
 use crate::pki::{Certificate, Pki, PkiError, Place};
 use crate::plc::{Offer, application_uri_of, offers};
@@ -186,7 +186,7 @@ fn describe(certificate: &Certificate, now: Utc) -> Value {
 
 fn show_server(ui: &Ui, settings: &Settings, url: &str) -> Result<Exit, Failure> {
     let silent = |why: String| {
-        Failure::new(&SERVER_SILENT, why, Exit::Unreachable)
+        Failure::new(&PLC_UNREACHABLE, why, Exit::Unreachable)
             .help("see that the server runs and that no firewall is between")
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

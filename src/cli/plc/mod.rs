@@ -1,7 +1,16 @@
-//! `trimloop plc`: the PLC's side, seen from outside. Nothing here writes a node.
+//! `trimloop plc`: what a PLC has, and what it says. Only the conformance test writes, and only to
+//! blocks in test mode.
 
+mod browse;
 mod cert;
 mod conform;
+mod csv;
+mod discover;
+mod import;
+mod read;
+mod tags;
+mod target;
+mod watch;
 
 use clap::{Args, Subcommand};
 
@@ -9,14 +18,17 @@ use super::{Exit, Failure, Global, Ui};
 
 const EXAMPLES: &str = "\
 Examples:
-  trimloop plc cert show                      Our certificate and the servers we know
-  trimloop plc cert trust 3f9c2b              Trust a server that was put aside
-  trimloop simulate --handshake test          A press whose guard blocks are in test mode
-  trimloop plc conform opc.tcp://127.0.0.1:4855   Does it refuse what it must refuse?
+  trimloop plc discover opc.tcp://127.0.0.1:4855
+  trimloop plc browse opc.tcp://127.0.0.1:4855 --filter '*Temp*' --write-tags press-9.toml
+  trimloop plc read melt_temp                   By its name in the one PLC config
+  trimloop plc watch press-4 melt_temp          Changes as they come, until Ctrl-C
+  trimloop plc cert show                        Our certificate and the servers we know
+  trimloop plc conform opc.tcp://127.0.0.1:4855 Does it refuse what it must refuse?
 
-There is no `plc write`: only a loop writes, inside its limits.";
+A PLC is named by its address, by its PLC config's name or file, or not at all where there is only
+one PLC config. There is no `plc write`: setpoints move by permit only.";
 
-/// What to do with the PLC.
+/// What to do with a PLC.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct PlcArgs {
@@ -26,6 +38,16 @@ pub(super) struct PlcArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Servers, endpoints and certificates at an address
+    Discover(discover::DiscoverArgs),
+    /// Variables of a server; writes them as nodes of a PLC config
+    Browse(browse::BrowseArgs),
+    /// Values, with status and times
+    Read(read::ReadArgs),
+    /// Changes as they come
+    Watch(watch::WatchArgs),
+    /// A list of tags (CSV) as nodes of a PLC config
+    Import(import::ImportArgs),
     /// Certificates of the OPC UA link: ours, and the servers we trust
     Cert(cert::CertArgs),
     /// Test the handshake blocks of a PLC in test mode; prints a report
@@ -34,6 +56,11 @@ enum Verb {
 
 pub(super) fn run(ui: &Ui, global: &Global, args: &PlcArgs) -> Result<Exit, Failure> {
     match &args.verb {
+        Verb::Discover(args) => discover::run(ui, global, args),
+        Verb::Browse(args) => browse::run(ui, global, args),
+        Verb::Read(args) => read::run(ui, global, args),
+        Verb::Watch(args) => watch::run(ui, global, args),
+        Verb::Import(args) => import::run(ui, global, args),
         Verb::Cert(args) => cert::run(ui, global, args),
         Verb::Conform(args) => conform::run(ui, args),
     }

@@ -39,6 +39,61 @@ pub struct Segment {
     pub name: String,
 }
 
+impl Address {
+    /// The key and the text that a PLC config holds for it: `("id", "press:s=MeltTemp")`. `alias`
+    /// gives the short word of a namespace URI.
+    ///
+    /// `None` when a namespace has no alias, or when no text stands for it (an empty identifier,
+    /// a path without steps).
+    pub fn write(&self, alias: impl Fn(&str) -> Option<String>) -> Option<(&'static str, String)> {
+        let head = |namespace: &str| match namespace {
+            OPC_UA => Some(String::new()),
+            other => Some(format!("{}:", alias(other)?)),
+        };
+        match self {
+            Self::Id { namespace, identifier } => {
+                let text = identifier.write();
+                let empty = text.ends_with('=') && matches!(identifier, Identifier::Text(_));
+                (!empty).then_some(("id", format!("{}{text}", head(namespace)?)))
+            }
+            Self::Path(segments) => {
+                let steps: Option<Vec<String>> = segments
+                    .iter()
+                    .filter(|segment| !segment.name.is_empty())
+                    .map(|segment| {
+                        let mut text = head(&segment.namespace)?;
+                        for letter in segment.name.chars() {
+                            if matches!(letter, '&' | '/' | ':') {
+                                text.push('&');
+                            }
+                            text.push(letter);
+                        }
+                        Some(text)
+                    })
+                    .collect();
+                steps.filter(|steps| !steps.is_empty()).map(|steps| ("path", steps.join("/")))
+            }
+        }
+    }
+}
+
+impl Identifier {
+    /// As [`parse_id`] reads it, without the namespace: `s=MeltTemp`.
+    pub fn write(&self) -> String {
+        match self {
+            Self::Text(text) => format!("s={text}"),
+            Self::Numeric(number) => format!("i={number}"),
+            Self::Guid(bytes) => {
+                let hex = format!("{:032x}", u128::from_be_bytes(*bytes));
+                let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+                let (a, b, c) = (part(0, 8), part(8, 12), part(12, 16));
+                format!("g={a}-{b}-{c}-{}-{}", part(16, 20), part(20, 32))
+            }
+            Self::Opaque(bytes) => format!("b={}", to_base64(bytes)),
+        }
+    }
+}
+
 /// Why an address is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AddressError {
@@ -157,6 +212,21 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
+fn to_base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let bits = three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
+        let bits = bits << (8 * (3 - three.len()));
+        for place in 0..4 {
+            let six = (bits >> (18 - 6 * place) & 63) as usize;
+            let letter = LETTERS.get(six).copied().unwrap_or(b'A');
+            text.push(if place <= three.len() { char::from(letter) } else { '=' });
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +272,37 @@ mod tests {
     }
 
     proptest! {
+        /// What is written of an address is read as the same address.
+        #[test]
+        fn written_addresses_are_read_back(
+            text in "[ -~]{1,12}",
+            number in any::<u32>(),
+            guid in any::<[u8; 16]>(),
+            bytes in proptest::collection::vec(any::<u8>(), 1..9),
+            steps in proptest::collection::vec((proptest::sample::select(vec!["urn:x".to_owned(), OPC_UA.to_owned()]), "[ -~]{1,9}"), 1..5),
+        ) {
+            let alias = |uri: &str| (uri == "urn:x").then(|| "press".to_owned());
+            let ids = [
+                Identifier::Text(text),
+                Identifier::Numeric(number),
+                Identifier::Guid(guid),
+                Identifier::Opaque(bytes),
+            ];
+            for identifier in ids {
+                for namespace in ["urn:x", OPC_UA] {
+                    let namespace = namespace.to_owned();
+                    let address = Address::Id { namespace, identifier: identifier.clone() };
+                    let (key, text) = address.write(alias).unwrap();
+                    prop_assert_eq!((key, parse_id(&text, uri)), ("id", Ok(address)));
+                }
+            }
+            let steps = steps.into_iter();
+            let path = steps.map(|(namespace, name)| Segment { namespace, name }).collect();
+            let address = Address::Path(path);
+            let (key, text) = address.write(alias).unwrap();
+            prop_assert_eq!((key, parse_path(&text, uri)), ("path", Ok(address)));
+        }
+
         /// No text makes the readers panic.
         #[test]
         fn never_panics(text in "[a-z:=/&+0-9-]{0,40}") {
