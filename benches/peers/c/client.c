@@ -57,17 +57,33 @@ int main(int argc, char **argv) {
         fprintf(stderr, "no connection\n");
         return 1;
     }
-    size_t index = 0;
-    UA_String uri = UA_STRING("urn:trimloop:bench");
-    if(UA_Client_NamespaceGetIndex(client, &uri, &ns) != UA_STATUSCODE_GOOD)
+    UA_SessionState session = UA_SESSIONSTATE_CLOSED;
+    UA_StatusCode state = UA_STATUSCODE_GOOD;
+    for(int i = 0; i < 2000 && session != UA_SESSIONSTATE_ACTIVATED; i++) {
+        UA_Client_run_iterate(client, 1);
+        UA_Client_getState(client, NULL, &session, &state);
+    }
+    if(session != UA_SESSIONSTATE_ACTIVATED) {
+        fprintf(stderr, "no session: state %d, %s\n", (int)session, UA_StatusCode_name(state));
         return 1;
-    (void)index;
+    }
+    UA_String uri = UA_STRING("urn:trimloop:bench");
+    UA_StatusCode found = UA_Client_getNamespaceIndex(client, uri, &ns);
+    if(found != UA_STATUSCODE_GOOD) {
+        fprintf(stderr, "no namespace: %s\n", UA_StatusCode_name(found));
+        return 1;
+    }
     UA_CreateSubscriptionRequest request = UA_CreateSubscriptionRequest_default();
     request.requestedPublishingInterval = atof(argv[3]);
     request.requestedMaxKeepAliveCount = 100;
     request.requestedLifetimeCount = 1000;
     UA_CreateSubscriptionResponse sub =
         UA_Client_Subscriptions_create(client, request, NULL, NULL, NULL);
+    if(sub.responseHeader.serviceResult != UA_STATUSCODE_GOOD) {
+        fprintf(stderr, "subscription: %s\n",
+                UA_StatusCode_name(sub.responseHeader.serviceResult));
+        return 1;
+    }
     char name[32];
     const int step = 1000;
     for(int from = 0; from < tags + 2; from += step) {
@@ -93,6 +109,11 @@ int main(int argc, char **argv) {
         create.itemsToCreateSize = (size_t)count;
         UA_CreateMonitoredItemsResponse made =
             UA_Client_MonitoredItems_createDataChanges(client, create, NULL, calls, NULL);
+        if(made.responseHeader.serviceResult != UA_STATUSCODE_GOOD) {
+            fprintf(stderr, "items: %s\n",
+                    UA_StatusCode_name(made.responseHeader.serviceResult));
+            return 1;
+        }
         for(size_t i = 0; i < made.resultsSize; i++)
             if(made.results[i].statusCode != UA_STATUSCODE_GOOD) {
                 fprintf(stderr, "item: %s\n", UA_StatusCode_name(made.results[i].statusCode));

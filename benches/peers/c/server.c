@@ -74,7 +74,11 @@ static void put(UA_NodeId id, void *value, const UA_DataType *type, UA_DateTime 
     data.hasValue = true;
     data.hasSourceTimestamp = true;
     data.sourceTimestamp = stamp;
-    UA_Server_writeDataValue(server, id, data);
+    UA_StatusCode status = UA_Server_writeDataValue(server, id, data);
+    if(status != UA_STATUSCODE_GOOD) {
+        fprintf(stderr, "cannot set a value: %s\n", UA_StatusCode_name(status));
+        exit(1);
+    }
 }
 
 static void stream(UA_Server *s, void *context) {
@@ -161,8 +165,6 @@ int main(int argc, char **argv) {
     server = UA_Server_new();
     UA_ServerConfig *config = UA_Server_getConfig(server);
     UA_ServerConfig_setMinimal(config, (UA_UInt16)atoi(argv[1]), NULL);
-    UA_String_clear(&config->applicationDescription.applicationUri);
-    config->applicationDescription.applicationUri = UA_STRING_ALLOC("urn:trimloop:bench");
     /* This machine only. */
     char url[64];
     snprintf(url, sizeof url, "opc.tcp://127.0.0.1:%s", argv[1]);
@@ -173,7 +175,7 @@ int main(int argc, char **argv) {
     config->publishingIntervalLimits.min = 1.0;
     config->samplingIntervalLimits.min = 0.0;
     config->queueSizeLimits.max = 1000;
-    config->maxNotificationsPerPublish = 0;
+    config->maxNotificationsPerPublish = 100000;
     config->tcpMaxMsgSize = 0;
     ns = UA_Server_addNamespace(server, "urn:trimloop:bench");
 
