@@ -5,6 +5,7 @@
 //! - [`resolve`], [`check`]: addresses to node ids, and what they must be, on every connect.
 //! - [`subscribe`]: monitored items, and the callback that feeds the intake.
 //! - [`conform`]: the test of a PLC's handshake blocks; not part of the link.
+//! - [`handshake`]: writing through guard blocks, where the PLC has them.
 //! - [`decode`], [`write`], [`heartbeat`]: values in, setpoints out, life signs out.
 //!
 //! Link states:
@@ -27,6 +28,7 @@ mod check;
 pub mod conform;
 mod connector;
 mod decode;
+pub mod handshake;
 mod heartbeat;
 mod resolve;
 mod session;
@@ -149,8 +151,38 @@ pub enum Purpose {
         /// Highest value.
         high: Ticks,
     },
+    /// Read; approved writes go through the guard block before it.
+    Guarded {
+        /// Its grid.
+        grid: Grid,
+        /// Lowest value.
+        low: Ticks,
+        /// Highest value.
+        high: Ticks,
+    },
     /// Written with our life sign.
     Heartbeat,
+    /// A member of a handshake block; see [`handshake::member`].
+    Member {
+        /// Tag of the guarded setpoint; `None` for the owner block.
+        guard: Option<TagId>,
+        /// Its name in the specification.
+        member: &'static str,
+    },
+}
+
+impl Purpose {
+    /// Whether we write the node itself.
+    #[must_use]
+    pub fn is_written(self) -> bool {
+        match self {
+            Self::Read | Self::Guarded { .. } => false,
+            Self::Setpoint { .. } | Self::Heartbeat => true,
+            Self::Member { member, .. } => {
+                handshake::member(member).is_some_and(|(_, written)| written)
+            }
+        }
+    }
 }
 
 /// Types a register may have.
