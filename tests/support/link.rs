@@ -152,7 +152,7 @@ pub fn approved(tag: u16, to: f64, seq: u64, epoch: u64, issued: Mono, ttl: Span
             grid: grid(),
             baseline: Ticks::new(200),
             low: Ticks::new(0),
-            high: Ticks::new(400),
+            high: Ticks::new(1000),
             trim_max: far,
             step_up: far,
             step_down: far,
