@@ -1,7 +1,7 @@
 //! The PLC link through the handshake blocks of the simulated PLC: ownership, requests, refusals,
 //! loss, and two controllers.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its assumptions do")]
+#![expect(clippy::unwrap_used, reason = "a test ends where its assumptions do")]
 
 #[path = "support/link.rs"]
 mod link;

@@ -46,7 +46,7 @@ pub(super) async fn all(
         return Err(ConformError::Owned(before.node));
     }
     let server = bench.identity().await?;
-    let first = (clock.utc().as_nanos() / 1_000_000 & 0x7FFF_FFFF) as u32 + 1;
+    let first = ((clock.utc().as_nanos() / 1_000_000) & 0x7FFF_FFFF) as u32 + 1;
     let mut run = Run { bench: &bench, checks: Vec::new(), request: first, block: String::new() };
     let tested = async {
         run.ownership().await?;

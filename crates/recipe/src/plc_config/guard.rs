@@ -138,21 +138,19 @@ impl PlcChecker<'_> {
         let base = self.block_address(block, user)?;
         let mut members = Vec::with_capacity(wanted.len());
         for name in wanted {
-            let address = match elsewhere.get(name) {
-                Some((_, text)) => self.block_address(text, &format!("{name} of {user}"))?,
-                None => match below(&base, name) {
-                    Some(address) => address,
-                    None => {
-                        let message = format!("{user} does not say where its members are");
-                        let found = self
-                            .values
-                            .error(&codes::GUARD_BLOCK, block.span(), message)
-                            .label("members are found by name only below `s=` or a browse path")
-                            .help(format!("name each in `members`; {name} is missing"));
-                        self.push(found);
-                        return None;
-                    }
-                },
+            let address = if let Some((_, text)) = elsewhere.get(name) {
+                self.block_address(text, &format!("{name} of {user}"))?
+            } else if let Some(address) = below(&base, name) {
+                address
+            } else {
+                let message = format!("{user} does not say where its members are");
+                let found = self
+                    .values
+                    .error(&codes::GUARD_BLOCK, block.span(), message)
+                    .label("members are found by name only below `s=` or a browse path")
+                    .help(format!("name each in `members`; {name} is missing"));
+                self.push(found);
+                return None;
             };
             members.push((*name, address));
         }

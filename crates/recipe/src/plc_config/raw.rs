@@ -15,9 +15,9 @@ pub struct RawPlcConfig {
     pub heartbeat: Option<At<RawHeartbeat>>,
     /// Times and signals of the link.
     pub link: Option<At<RawLink>>,
-    /// The TL_Owner block, where the PLC has the handshake blocks.
+    /// The `TL_Owner` block, where the PLC has the handshake blocks.
     pub owner: Option<At<RawOwner>>,
-    /// TL_Guard blocks by the name of the setpoint's node, which reads their VOut.
+    /// `TL_Guard` blocks by the name of the setpoint's node, which reads their `VOut`.
     #[serde(default)]
     pub guard: Named<RawGuard>,
     /// Nodes by the name of their tag.
@@ -68,7 +68,7 @@ pub struct RawHeartbeat {
     pub timeout: Option<At<Literal>>,
 }
 
-/// The TL_Owner block of the cell.
+/// The `TL_Owner` block of the cell.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawOwner {
@@ -81,7 +81,7 @@ pub struct RawOwner {
     pub members: Named<At<String>>,
 }
 
-/// The TL_Guard block of a setpoint.
+/// The `TL_Guard` block of a setpoint.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawGuard {
