@@ -39,7 +39,7 @@ impl Press {
     fn start() -> Self {
         let runtime = Runtime::new().unwrap();
         let handshake =
-            Some(HandshakeSettings { hb_timeout_ms: 600, ..HandshakeSettings::default() });
+            Some(HandshakeSettings { hb_timeout_ms: 1500, ..HandshakeSettings::default() });
         let nominal = Scenario::named("nominal").unwrap();
         let settings = SimulatorSettings { handshake, ..SimulatorSettings::new(nominal, 1) };
         let simulator = Some(runtime.block_on(Simulator::start(settings)).unwrap());

@@ -99,8 +99,7 @@ fn a_cell_runs_against_the_simulator() {
 
 /// The shipped PLC config, rewritten for a PLC that has the handshake blocks.
 fn guarded() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plc-configs/press-4.toml");
-    let mut text = std::fs::read_to_string(path).unwrap();
+    let mut text = include_str!("../plc-configs/press-4.toml").to_owned();
     let blocks = "[owner]\nblock = \"press:s=Press4.Owner\"\nslot = \"A\"\n\n\
                   [guard.hold_pressure_sp]\nblock = \"press:s=Press4.HoldPressureGuard\"\n\n\
                   [guard.cool_time_sp]\nblock = \"press:s=Press4.CoolTimeGuard\"\n\n[link]";
