@@ -6,6 +6,9 @@
 #[path = "support/link.rs"]
 mod link;
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use link::{Client, TTL, approved, grid};
@@ -116,6 +119,52 @@ fn config(press: &Press, slot: char) -> LinkConfig {
     }
 }
 
+/// Forwards to the press, and cuts right behind a message that names the armed node: what was
+/// said arrives, what is answered does not.
+struct Tap {
+    port: u16,
+    armed: Arc<Mutex<Option<&'static str>>>,
+}
+
+impl Tap {
+    fn start(press: &Press) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (port, to) = (listener.local_addr().unwrap().port(), press.simulator().port());
+        let armed: Arc<Mutex<Option<&'static str>>> = Arc::default();
+        let tap = Self { port, armed: Arc::clone(&armed) };
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
+                client.set_nodelay(true).unwrap();
+                server.set_nodelay(true).unwrap();
+                let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                std::thread::spawn(move || forward(back.0, back.1, &Mutex::default()));
+                let armed = Arc::clone(&armed);
+                std::thread::spawn(move || forward(client, server, &armed));
+            }
+        });
+        tap
+    }
+}
+
+fn forward(mut from: TcpStream, mut into: TcpStream, armed: &Mutex<Option<&'static str>>) {
+    let mut buffer = [0; 65_536];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        let mut armed = armed.lock().unwrap();
+        let names = |node: &&str| buffer[..count].windows(node.len()).any(|w| w == node.as_bytes());
+        let cut = armed.take_if(|node| names(&&**node)).is_some();
+        drop(armed);
+        if cut {
+            // Nobody hears the answer.
+            from.shutdown(Shutdown::Both).ok();
+        }
+        if into.write_all(&buffer[..count]).is_err() || cut {
+            break;
+        }
+    }
+    into.shutdown(Shutdown::Both).ok();
+}
+
 /// A controller that beats while it waits.
 struct Controller {
     client: Client,
@@ -126,6 +175,12 @@ struct Controller {
 impl Controller {
     fn start(press: &Press, slot: char) -> Self {
         Self { client: Client::start(config(press, slot)), beat: 0, seq: 0 }
+    }
+
+    fn through(tap: &Tap, press: &Press) -> Self {
+        let url = format!("opc.tcp://127.0.0.1:{}", tap.port);
+        let config = LinkConfig { url, ..config(press, 'A') };
+        Self { client: Client::start(config), beat: 0, seq: 0 }
     }
 
     fn until(&mut self, what: &str, mut wanted: impl FnMut(&mut Client) -> bool) {
@@ -269,4 +324,41 @@ fn two_controllers_never_both_write() {
     b.until("the return", |client| client.holds(HOLD, 360.0));
     assert_eq!(b.write(HOLD, 358.0), AckResult::Good);
     assert_eq!(a.client.view.status().state, LinkState::Stopped);
+}
+
+/// The connection breaks between the two calls: values lie in the mailbox, no request was made,
+/// nothing moves, and the next request is judged by its own values.
+#[test]
+fn a_break_between_the_calls_makes_no_request() {
+    let press = Press::start();
+    let tap = Tap::start(&press);
+    let mut a = Controller::through(&tap, &press);
+    a.granted();
+    let epoch = a.client.link.epoch;
+    *tap.armed.lock().unwrap() = Some("HoldPressureGuard.VExt");
+    assert_eq!(a.write(HOLD, 364.0), AckResult::NotSent);
+    assert!(tap.armed.lock().unwrap().is_none(), "the tap has cut");
+    a.until("a new epoch", |client| client.link.up && client.link.epoch > epoch);
+    assert!(near(press.setpoints()[0], 360.0));
+    assert_eq!(a.write(HOLD, 361.0), AckResult::Good);
+    a.until("the read-back", |client| client.holds(HOLD, 361.0));
+}
+
+/// The connection breaks behind the second call: the request was made and its answer is lost.
+/// That is Unknown, and it is not made again.
+#[test]
+fn a_break_behind_the_calls_is_unknown() {
+    let press = Press::start();
+    let tap = Tap::start(&press);
+    let mut a = Controller::through(&tap, &press);
+    a.granted();
+    let epoch = a.client.link.epoch;
+    *tap.armed.lock().unwrap() = Some("HoldPressureGuard.Seq");
+    assert_eq!(a.write(HOLD, 364.0), AckResult::Unknown);
+    assert!(tap.armed.lock().unwrap().is_none(), "the tap has cut");
+    a.until("a new epoch", |client| client.link.up && client.link.epoch > epoch);
+    // The new grant ends the old one, so the guard returns to its baseline and stays there.
+    a.until("the return", |client| client.holds(HOLD, 360.0));
+    assert_eq!(a.write(COOL, 16.5), AckResult::Good);
+    assert!(near(press.setpoints()[0], 360.0));
 }
