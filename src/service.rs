@@ -23,6 +23,7 @@ use trimloop_core::scan::{Command, Link, Order};
 use trimloop_core::tag::{Reading, TagId};
 use trimloop_core::time::{Now, Process, Span};
 use trimloop_recipe::Bound;
+use trimloop_recipe::plc_config::{Address, Member};
 
 use crate::clock::{Clock, wait_of};
 use crate::dispatch::{Dispatch, DispatchCounts, OrderBook, OrderResult, Seen, Watchers};
@@ -30,7 +31,7 @@ use crate::intake::{Intake, IntakeCounts, QueueFull, lock};
 use crate::journal::JournalWriter;
 use crate::latency::{Histogram, Stopwatch, Summary};
 use crate::notice::{Notice, Notices};
-use crate::plc::{self, LinkConfig, LinkStatus, NodeConfig, PlcError, Purpose, Scalar};
+use crate::plc::{self, LinkConfig, LinkStatus, NodeConfig, PlcError, Purpose, Scalar, handshake};
 use crate::scan::{Board, ScanCounts, Scanner};
 use crate::store::StoreSender;
 
@@ -352,6 +353,9 @@ fn link_config(settings: &CellSettings) -> LinkConfig {
         let Some(node) = plc.nodes.get(*place) else { continue };
         let setpoint = plan.setpoints.iter().find(|setpoint| setpoint.tag == tag);
         let purpose = match setpoint {
+            Some(setpoint) if plc.guard(*place).is_some() => {
+                Purpose::Guarded { grid: setpoint.grid, low: setpoint.low, high: setpoint.high }
+            }
             Some(setpoint) => {
                 Purpose::Setpoint { grid: setpoint.grid, low: setpoint.low, high: setpoint.high }
             }
@@ -366,6 +370,7 @@ fn link_config(settings: &CellSettings) -> LinkConfig {
     if let Some(node) = heartbeat.and_then(|place| plc.nodes.get(place)) {
         nodes.push(node_config(node, None, Purpose::Heartbeat));
     }
+    nodes.extend(handshake_nodes(&settings.bound));
     plc_link(plc, nodes, &settings.client_name, &settings.pki_dir, &settings.secrets_dir)
 }
 
@@ -388,6 +393,33 @@ pub(crate) fn plc_link(
         client_name: client_name.to_owned(),
         pki_dir: pki_dir.to_owned(),
     }
+}
+
+/// Members of the handshake blocks; none while no guarded setpoint is in the recipe.
+fn handshake_nodes(bound: &Bound) -> Vec<NodeConfig> {
+    let Bound { plan, plc, tag_nodes, .. } = bound;
+    let mut blocks = Vec::new();
+    for setpoint in &plan.setpoints {
+        let place = tag_nodes.get(usize::from(setpoint.tag.0));
+        let Some(guard) = place.and_then(|place| plc.guard(*place)) else { continue };
+        blocks.push((setpoint.name.as_str(), Some(setpoint.tag), &guard.members));
+    }
+    if let Some(owner) = plc.owner.as_ref().filter(|_| !blocks.is_empty()) {
+        blocks.push(("owner", None, &owner.members));
+    }
+    let node = |block: &str, guard, member: &'static str, address: &Address| NodeConfig {
+        name: format!("{block}/{member}"),
+        tag: None,
+        address: address.clone(),
+        scalar: handshake::member(member).map(|(scalar, _)| scalar),
+        sampling_ms: 0.0,
+        queue: None,
+        purpose: Purpose::Member { guard, member },
+    };
+    let members = |(block, guard, members): (&str, Option<TagId>, &Vec<Member>)| {
+        members.iter().map(|(name, address)| node(block, guard, name, address)).collect::<Vec<_>>()
+    };
+    blocks.into_iter().flat_map(members).collect()
 }
 
 /// A node of a PLC config as the link takes it.

@@ -13,7 +13,7 @@ mod st;
 use std::collections::BTreeSet;
 
 use st::{Library, Value};
-use trimloop_simulator::block::{CLOCK_WRAP_MS, guard, owner};
+use trimloop_simulator::block::{CLOCK_WRAP_MS, Defect, guard, owner};
 
 const SOURCES: [&str; 3] = [
     include_str!("../plc-configs/blocks/TL_Owner.st"),
@@ -299,6 +299,29 @@ fn the_guard_in_text_is_the_guard_in_rust() {
     assert_eq!(codes.into_iter().collect::<Vec<_>>(), all, "the traces reach every answer");
     assert_eq!(trips.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3], "and every trip");
     hold_equal("TL_Guard", &traces);
+}
+
+/// The traces tell a broken guard from a right one, so an equality that holds means something.
+#[test]
+fn the_traces_tell_broken_guards() {
+    let of_owner = [
+        Defect::HeartbeatIgnored,
+        Defect::HeartbeatRepeats,
+        Defect::SecondOwner,
+        Defect::EpochStuck,
+    ];
+    for defect in Defect::ALL.into_iter().filter(|defect| !of_owner.contains(defect)) {
+        let differs = (0..TRACES).any(|seed| {
+            let trace = random_guard(seed);
+            let (mut right, mut broken) =
+                (guard::Guard::new(None), guard::Guard::new(Some(defect)));
+            trace.iter().any(|row| {
+                let (a, b) = (guard_outputs(&right.step(row)), guard_outputs(&broken.step(row)));
+                a.iter().zip(&b).any(|((_, a), (_, b))| !same(*a, *b))
+            })
+        });
+        assert!(differs, "{defect:?}");
+    }
 }
 
 /// Two controllers that beat, fall silent, ask, renew and release as they like.

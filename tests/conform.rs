@@ -34,7 +34,7 @@ async fn test(simulator: &Simulator, only: &[&str]) -> Result<Report, ConformErr
 }
 
 fn in_test(defect: Option<Defect>) -> Option<HandshakeSettings> {
-    Some(HandshakeSettings { test: true, hb_timeout_ms: 400, defect })
+    Some(HandshakeSettings { test: true, defect, ..HandshakeSettings::default() })
 }
 
 /// Both guards and the owner pass every check, the machine keeps its baselines meanwhile, and a

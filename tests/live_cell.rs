@@ -97,3 +97,74 @@ fn a_cell_runs_against_the_simulator() {
     cell.stop();
     runtime.block_on(simulator.shutdown());
 }
+
+/// The shipped PLC config, rewritten for a PLC that has the handshake blocks.
+fn guarded() -> String {
+    let mut text = include_str!("../plc-configs/press-4.toml").to_owned();
+    let blocks = "[owner]\nblock = \"press:s=Press4.Owner\"\nslot = \"A\"\n\n\
+                  [guard.hold_pressure_sp]\nblock = \"press:s=Press4.HoldPressureGuard\"\n\n\
+                  [guard.cool_time_sp]\nblock = \"press:s=Press4.CoolTimeGuard\"\n\n[link]";
+    for (direct, behind) in [
+        ("[link]", blocks),
+        ("Press4.HeartbeatIn", "Press4.Owner.A_Heartbeat"),
+        ("Press4.HeartbeatOut", "Press4.Owner.A_Echo"),
+        (
+            "Press4.HoldPressureSP\"\ntype     = \"Double\"\nwritable = true",
+            "Press4.HoldPressureGuard.VOut\"\ntype = \"Double\"",
+        ),
+        (
+            "Press4.CoolTimeSP\"\ntype     = \"Double\"\nwritable = true",
+            "Press4.CoolTimeGuard.VOut\"\ntype = \"Double\"",
+        ),
+    ] {
+        assert!(text.contains(direct), "{direct}");
+        text = text.replacen(direct, behind, 1);
+    }
+    text
+}
+
+/// The same recipe behind guard blocks: AUTO writes through them and is read back, the judge in
+/// the PLC sees no violation, and stopping gives the cell back.
+#[test]
+fn a_cell_runs_behind_guard_blocks() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut settings = SimulatorSettings::new(Scenario::all().swap_remove(0), 7);
+    settings.autostart = true;
+    settings.handshake = Some(trimloop_simulator::HandshakeSettings::default());
+    let simulator = runtime.block_on(Simulator::start(settings)).unwrap();
+
+    let mut project = Project::read(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let (config, found) = trimloop_recipe::check_plc_config("press-4.toml", &guarded());
+    project.plc_configs = vec![config.unwrap_or_else(|| panic!("{found:?}"))];
+    let mut bound = project.bind(project.recipe("housing-lid").unwrap()).unwrap();
+    bound.plc.url = simulator.url();
+    let settings = CellSettings {
+        bound,
+        journal: None,
+        store: None,
+        client_name: "live_cell_guarded".to_owned(),
+        pki_dir: std::env::temp_dir().join("trimloop-test-client-pki"),
+        secrets_dir: std::path::PathBuf::new(),
+    };
+    let cell = CellHandle::start(settings, runtime.handle()).unwrap();
+    let watch = Watch(cell.clone(), cell.clock());
+    watch.until("the link", |status| status.link.up && status.part > 10);
+    let problems = cell.status().plc.problems;
+    assert!(problems.is_empty(), "{problems:?}");
+    for (loop_id, _) in (0..).zip(&cell.status().loops) {
+        let order = cell.order(Command::SetMode(LoopId(loop_id), Mode::Auto)).unwrap();
+        assert_eq!(cell.wait_order(order, LONG), OrderResult::Done);
+    }
+    watch.until("five confirmed writes", |status| status.latency.count >= 5);
+    let counts = cell.status().plc.counts;
+    assert_eq!((counts.writes_refused, counts.writes_unknown), (0, 0), "{counts:?}");
+    let verdict = simulator.report().verdict;
+    let taken: u64 = verdict.writes.iter().map(|writes| writes.accepted).sum();
+    assert!(taken >= 5, "{verdict:?}");
+    assert_eq!(verdict.violations(), 0, "{verdict:?}");
+    eprintln!("latency {:?}", cell.status().latency);
+
+    cell.clone().stop();
+    cell.stop();
+    runtime.block_on(simulator.shutdown());
+}

@@ -2,6 +2,8 @@
 
 use opcua::types::{AttributeId, DataTypeId, DataValue, NodeId, StatusCode, Variant};
 
+use trimloop_core::unit::{Grid, Ticks};
+
 use super::write::encode;
 use super::{NodeConfig, Purpose, Scalar};
 
@@ -152,27 +154,27 @@ pub(super) fn fits(
         if wanted.tag.is_some() && access & READABLE == 0 {
             return Err("we may not read it".to_owned());
         }
-        if wanted.purpose != Purpose::Read && access & WRITABLE == 0 {
+        if wanted.purpose.is_written() && access & WRITABLE == 0 {
             return Err("we may not write it".to_owned());
         }
     }
     match wanted.purpose {
-        Purpose::Setpoint { .. } => setpoint_fits(wanted.purpose, scalar, range).map(|()| scalar),
+        Purpose::Setpoint { grid, low, high } | Purpose::Guarded { grid, low, high } => {
+            setpoint_fits((grid, low, high), scalar, range).map(|()| scalar)
+        }
         Purpose::Heartbeat if scalar == Scalar::DateTime => {
             Err("a point in time cannot carry our heartbeat".to_owned())
         }
-        Purpose::Heartbeat | Purpose::Read => Ok(scalar),
+        Purpose::Heartbeat | Purpose::Read | Purpose::Member { .. } => Ok(scalar),
     }
 }
 
 /// Whether every value that may be written fits the register without loss, and into its EURange.
 fn setpoint_fits(
-    purpose: Purpose,
+    (grid, low, high): (Grid, Ticks, Ticks),
     scalar: Scalar,
     range: Option<(f64, f64)>,
 ) -> Result<(), String> {
-    use trimloop_core::unit::Ticks;
-    let Purpose::Setpoint { grid, low, high } = purpose else { return Ok(()) };
     // One tick beside an end shows a grid that is finer than whole numbers.
     let beside = Ticks::new(low.count() + 1);
     for ticks in [low, beside.min(high), high] {

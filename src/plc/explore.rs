@@ -128,7 +128,7 @@ pub async fn explore<T>(
         why = lost(&mut news) => Err(ExploreError::Unreachable(why)),
         result = look => result,
     };
-    goodbye(wire.as_ref(), news).await;
+    goodbye(wire.as_ref(), news, None).await;
     result
 }
 

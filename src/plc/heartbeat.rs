@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::write::{beat, transmit};
+use super::write::{beat, single, transmit};
 use super::{Shared, count, stopped};
 use crate::intake::lock;
 
@@ -54,7 +54,8 @@ async fn send(shared: &Shared, number: u32) -> Option<Result<(), String>> {
     let live = lock(&shared.gate).clone()?;
     let (id, scalar) = live.heartbeat.clone()?;
     let value = beat(number, scalar)?;
-    match transmit(shared, &live, id, value, ANSWER_MAX, || true).await? {
+    let answer = transmit(shared, &live, vec![(id, value)], ANSWER_MAX, || true).await?;
+    match answer.and_then(single) {
         Ok(status) if status.is_good() => Some(Ok(())),
         Ok(status) => Some(Err(status.to_string())),
         Err(error) => Some(Err(error.status().to_string())),

@@ -7,6 +7,7 @@
 //! - [`subscribe`]: monitored items, and the callback that feeds the intake.
 //! - [`security`]: who we are to the server, who it is to us, and why not.
 //! - [`conform`]: the test of a PLC's handshake blocks; not part of the link.
+//! - [`handshake`]: writing through guard blocks, where the PLC has them.
 //! - [`decode`], [`write`], [`heartbeat`]: values in, setpoints out, life signs out.
 //! - [`discover`], [`explore`], [`browse`], [`show`]: looking around on a server, for people.
 //!
@@ -34,6 +35,7 @@ mod connector;
 mod decode;
 mod discover;
 mod explore;
+pub mod handshake;
 mod heartbeat;
 mod resolve;
 mod security;
@@ -128,8 +130,38 @@ pub enum Purpose {
         /// Highest value.
         high: Ticks,
     },
+    /// Read; approved writes go through the guard block before it.
+    Guarded {
+        /// Its grid.
+        grid: Grid,
+        /// Lowest value.
+        low: Ticks,
+        /// Highest value.
+        high: Ticks,
+    },
     /// Written with our life sign.
     Heartbeat,
+    /// A member of a handshake block; see [`handshake::member`].
+    Member {
+        /// Tag of the guarded setpoint; `None` for the owner block.
+        guard: Option<TagId>,
+        /// Its name in the specification.
+        member: &'static str,
+    },
+}
+
+impl Purpose {
+    /// Whether we write the node itself.
+    #[must_use]
+    pub fn is_written(self) -> bool {
+        match self {
+            Self::Read | Self::Guarded { .. } => false,
+            Self::Setpoint { .. } | Self::Heartbeat => true,
+            Self::Member { member, .. } => {
+                handshake::member(member).is_some_and(|(_, written)| written)
+            }
+        }
+    }
 }
 
 /// Types a register may have.

@@ -233,7 +233,8 @@ impl Reader<'_> {
     ) -> Result<Vec<Option<(f64, f64)>>, Error> {
         let mut ranges = vec![None; ids.len()];
         let is_setpoint = |at: usize| {
-            config.nodes.get(at).is_some_and(|n| matches!(n.purpose, Purpose::Setpoint { .. }))
+            let setpoint = |p| matches!(p, Purpose::Setpoint { .. } | Purpose::Guarded { .. });
+            config.nodes.get(at).is_some_and(|n| setpoint(n.purpose))
         };
         let asked: Vec<usize> = (0..ids.len())
             .filter(|i| ids.get(*i).is_some_and(|(at, _)| is_setpoint(*at)))

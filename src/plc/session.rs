@@ -23,6 +23,7 @@ use trimloop_core::time::{Mono, Span};
 use trimloop_core::unit::Grid;
 
 use super::backoff::Backoff;
+use super::handshake::{Blocks, Owned};
 use super::resolve::{Resolution, resolve};
 use super::security;
 use super::subscribe::{Feed, subscribe};
@@ -43,6 +44,8 @@ const FIRST_DATA_MAX: Duration = Duration::from_secs(2);
 const SILENCE_MIN: Span = Span::from_secs(2);
 /// Deadline of saying goodbye.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
+/// How often we look whether the cell is still ours.
+const OWNED_CHECK: Span = Span::from_millis(300);
 /// Pause before certificates or registers that were not as expected are looked at again.
 const RECHECK: Duration = Duration::from_secs(10);
 /// The first such pause for registers; it doubles up to [`RECHECK`].
@@ -54,6 +57,8 @@ pub(super) struct Register {
     pub(super) id: NodeId,
     pub(super) scalar: Scalar,
     pub(super) grid: Grid,
+    /// Written through a guard block.
+    pub(super) guarded: bool,
 }
 
 /// One epoch: what may be written, and by which session.
@@ -63,6 +68,8 @@ pub(super) struct Live {
     pub(super) feed: Arc<Feed>,
     pub(super) setpoints: BTreeMap<TagId, Register>,
     pub(super) heartbeat: Option<(NodeId, Scalar)>,
+    /// Handshake blocks and our grant, where the PLC has them.
+    pub(super) owned: Option<Owned>,
 }
 
 pub(super) async fn run(shared: Arc<Shared>, dial: Box<dyn Dial>) {
@@ -149,7 +156,12 @@ pub(super) fn verdict(what: &str, status: StatusCode) -> Ended {
 /// What is done beside the event loop.
 enum Done {
     Prepared(Box<Prepared>),
-    Rechecked(Box<Resolution>),
+    Rechecked {
+        resolution: Box<Resolution>,
+        free: bool,
+    },
+    /// Whether the cell is still ours.
+    Owned(bool),
 }
 
 type Work = Pin<Box<dyn Future<Output = Result<Done, Error>> + Send>>;
@@ -161,6 +173,8 @@ struct Prepared {
     seen: Resolution,
     /// Without what could not be subscribed.
     resolution: Resolution,
+    owned: Option<Owned>,
+    ungranted: Option<Blocks>,
 }
 
 struct Running {
@@ -170,6 +184,10 @@ struct Running {
     since: Mono,
     checked: Mono,
     whole: bool,
+    owned: Option<Owned>,
+    owned_checked: Mono,
+    /// Blocks that did not grant us the cell.
+    ungranted: Option<Blocks>,
 }
 
 struct Driver<'a> {
@@ -203,9 +221,10 @@ impl Driver<'_> {
                 Next::End(ended) => break ended,
             }
         };
+        let owned = self.running.as_mut().and_then(|running| running.owned.take());
         self.close();
         if self.connecting.is_none() {
-            goodbye(self.wire.as_ref(), news).await;
+            goodbye(self.wire.as_ref(), news, owned).await;
         }
         ended
     }
@@ -258,10 +277,16 @@ impl Driver<'_> {
                 return Next::End(lost("the registers could not be set up", &error));
             }
             Ok(Done::Prepared(prepared)) => self.go_live(*prepared),
-            Ok(Done::Rechecked(resolution)) => {
+            Ok(Done::Owned(true)) => {}
+            Ok(Done::Owned(false)) => {
+                warn!(plc = %self.shared.config.name, "The cell is no longer ours; nothing is written until the PLC grants it again.");
+                self.close();
+                self.prepare();
+            }
+            Ok(Done::Rechecked { resolution, free }) => {
                 let changed = self.running.as_mut().is_some_and(|running| {
                     running.checked = self.shared.clock.mono();
-                    running.seen != *resolution
+                    running.seen != *resolution || free
                 });
                 if changed {
                     info!(plc = %self.shared.config.name, "Registers of the PLC changed; they are set up again.");
@@ -274,7 +299,7 @@ impl Driver<'_> {
     }
 
     fn go_live(&mut self, prepared: Prepared) {
-        let Prepared { feed, terms, seen, resolution } = prepared;
+        let Prepared { feed, terms, seen, resolution, owned, ungranted } = prepared;
         let config = &self.shared.config;
         self.tell(&resolution.problems);
         let announce = resolution.may_write();
@@ -282,7 +307,7 @@ impl Driver<'_> {
         let mut gate = lock(&self.shared.gate);
         let epoch = feed.open(announce);
         if announce {
-            *gate = Some(Arc::new(self.live(epoch, &feed, &resolution)));
+            *gate = Some(Arc::new(self.live(epoch, &feed, &resolution, owned.clone())));
         }
         drop(gate);
         let keep_alive = span_of(terms.keep_alive);
@@ -291,6 +316,9 @@ impl Driver<'_> {
             since: now,
             checked: now,
             whole: resolution.problems.is_empty(),
+            ungranted,
+            owned,
+            owned_checked: now,
             feed,
             seen,
         });
@@ -330,15 +358,25 @@ impl Driver<'_> {
         }
     }
 
-    fn live(&self, epoch: u64, feed: &Arc<Feed>, resolution: &Resolution) -> Live {
+    fn live(
+        &self,
+        epoch: u64,
+        feed: &Arc<Feed>,
+        resolution: &Resolution,
+        owned: Option<Owned>,
+    ) -> Live {
         let mut setpoints = BTreeMap::new();
         let mut heartbeat = None;
         for found in &resolution.found {
             let Some(node) = self.shared.config.nodes.get(found.node) else { continue };
             match (node.purpose, node.tag) {
-                (Purpose::Setpoint { grid, .. }, Some(tag)) => {
-                    let register =
-                        Register { tag, id: found.id.clone(), scalar: found.scalar, grid };
+                (
+                    purpose @ (Purpose::Setpoint { grid, .. } | Purpose::Guarded { grid, .. }),
+                    Some(tag),
+                ) => {
+                    let guarded = matches!(purpose, Purpose::Guarded { .. });
+                    let (id, scalar) = (found.id.clone(), found.scalar);
+                    let register = Register { tag, id, scalar, grid, guarded };
                     setpoints.insert(tag, register);
                 }
                 (Purpose::Heartbeat, _) => heartbeat = Some((found.id.clone(), found.scalar)),
@@ -346,7 +384,7 @@ impl Driver<'_> {
             }
         }
         let (wire, feed) = (Arc::clone(&self.wire), Arc::clone(feed));
-        Live { wire, epoch, feed, setpoints, heartbeat }
+        Live { wire, epoch, feed, setpoints, heartbeat, owned }
     }
 
     /// Every 100 ms: does the subscription deliver, does the connection come about, is what was
@@ -357,7 +395,7 @@ impl Driver<'_> {
         if self.connecting.is_some_and(|since| now - since > CONNECT_MAX) {
             return lost("the server accepts but does not log us in");
         }
-        let Some(running) = self.running.as_ref() else { return Next::Go };
+        let Some(running) = self.running.as_mut() else { return Next::Go };
         if let Some(status) = running.feed.ended() {
             return lost(&format!("the server ended the subscription ({status})"));
         }
@@ -374,10 +412,24 @@ impl Driver<'_> {
         let pause = pause.min(span_of(RECHECK));
         if !running.whole && self.work.is_none() && now - running.checked > pause {
             let (wire, shared) = (Arc::clone(&self.wire), Arc::clone(&self.shared));
+            let ungranted = running.ungranted.clone();
             self.work = Some(Box::pin(async move {
-                let resolution = resolve(wire.as_ref(), &shared.config).await?;
-                Ok(Done::Rechecked(Box::new(resolution)))
+                let resolution = Box::new(resolve(wire.as_ref(), &shared.config).await?);
+                let free = match ungranted {
+                    Some(blocks) => blocks.free(wire.as_ref()).await,
+                    None => false,
+                };
+                Ok(Done::Rechecked { resolution, free })
             }));
+        }
+        if let Some(owned) = running.owned.clone()
+            && self.work.is_none()
+            && now - running.owned_checked > OWNED_CHECK
+        {
+            running.owned_checked = now;
+            let wire = Arc::clone(&self.wire);
+            let look = async move { Ok(Done::Owned(owned.holds(wire.as_ref()).await)) };
+            self.work = Some(Box::pin(look));
         }
         Next::Go
     }
@@ -421,12 +473,33 @@ async fn prepare(shared: Arc<Shared>, wire: Arc<dyn Wire>) -> Result<Done, Error
     if timeout(FIRST_DATA_MAX + terms.keep_alive, first).await.is_err() {
         return Err(Error::new(StatusCode::BadTimeout, "the subscription does not deliver"));
     }
-    Ok(Done::Prepared(Box::new(Prepared { feed, terms, seen, resolution })))
+    let (mut owned, mut ungranted) = (None, None);
+    if resolution.may_write()
+        && let Some(blocks) = Blocks::of(&shared.config, &resolution)
+    {
+        match blocks.acquire(&shared, wire.as_ref()).await {
+            Ok(grant) => owned = Some(Owned { blocks, grant }),
+            Err(what) => {
+                let node = "owner".to_owned();
+                resolution.problems.push(Problem { node, stops_writes: true, what });
+                ungranted = Some(blocks);
+            }
+        }
+    }
+    Ok(Done::Prepared(Box::new(Prepared { feed, terms, seen, resolution, owned, ungranted })))
 }
 
 /// Closes the session, so that the PLC need not wait for it to run out.
-pub(super) async fn goodbye(wire: &dyn Wire, mut news: NewsStream) {
+pub(super) async fn goodbye(wire: &dyn Wire, mut news: NewsStream, owned: Option<Owned>) {
     wire.give_up();
+    if let Some(owned) = owned {
+        // The stream carries the answer.
+        tokio::select! {
+            biased;
+            () = async { while news.next().await.is_some() {} } => return,
+            () = owned.release(wire) => {}
+        }
+    }
     let drained = async {
         while let Some(event) = news.next().await {
             if matches!(event, News::Ended(_)) {

@@ -27,13 +27,14 @@ use trimloop_core::guard::ApprovedWrite;
 use trimloop_core::scan::{Ack, AckResult};
 use trimloop_core::unit::{Grid, Ticks};
 
+use super::handshake;
 use super::resolve::value_of;
 use super::session::{Live, Register};
 use super::{Scalar, Shared, WRITES_MAX, count, decode, expired, stopped};
 use crate::intake::lock;
 
 /// A write without an answer for so long is Unknown. Below the default `confirm` of 3 s.
-const ANSWER_MAX: Duration = Duration::from_secs(1);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// Pauses between attempts to read the register back: a PLC may take a write in its next cycle.
 const READ_BACK_AFTER: [Duration; 5] = [
     Duration::ZERO,
@@ -113,14 +114,23 @@ async fn send(shared: &Shared, write: ApprovedWrite) -> (AckResult, Option<Arc<L
         );
         return not_sent;
     };
+    if register.guarded {
+        let left = || {
+            let left = write.issued() + write.ttl() - shared.clock.mono();
+            u32::try_from(left.as_millis()).ok().filter(|left| *left > 0)
+        };
+        let result = handshake::request(shared, &live, write.tag(), write.value(), left).await;
+        return (result, Some(live).filter(|_| result != AckResult::NotSent));
+    }
     let still_good = || !expired(shared.clock.mono(), write.issued(), write.ttl());
-    match transmit(shared, &live, register.id.clone(), value, ANSWER_MAX, still_good).await {
+    let values = vec![(register.id.clone(), value)];
+    match transmit(shared, &live, values, ANSWER_MAX, still_good).await {
         None => {
             warn!(seq, "A write was dropped: it was too old to be sent, or the link had gone.");
             not_sent
         }
         Some(answer) => {
-            let result = judge(answer);
+            let result = judge(answer.and_then(single));
             if let AckResult::Refused(status) = result {
                 let status = StatusCode::from(status);
                 error!(seq, %status, "The PLC refused a write.");
@@ -135,7 +145,7 @@ async fn send(shared: &Shared, write: ApprovedWrite) -> (AckResult, Option<Arc<L
     }
 }
 
-/// Writes one value, if the gate is still open for this session and `still_good` holds when it
+/// Writes values in one call, if the gate is still open for this session and `still_good` holds when it
 /// goes to the transport. `None`: nothing was sent.
 ///
 /// The request is handed over under the gate's lock. The session owner closes the gate before it
@@ -143,17 +153,17 @@ async fn send(shared: &Shared, write: ApprovedWrite) -> (AckResult, Option<Arc<L
 pub(super) async fn transmit(
     shared: &Shared,
     live: &Arc<Live>,
-    id: NodeId,
-    value: Variant,
+    values: Vec<(NodeId, Variant)>,
     within: Duration,
     still_good: impl Fn() -> bool,
-) -> Option<Result<StatusCode, Error>> {
-    let request = [WriteValue {
-        node_id: id,
+) -> Option<Result<Vec<StatusCode>, Error>> {
+    let write = |(node_id, value)| WriteValue {
+        node_id,
         attribute_id: AttributeId::Value as u32,
         index_range: NumericRange::None,
         value: DataValue { value: Some(value), ..DataValue::default() },
-    }];
+    };
+    let request: Vec<WriteValue> = values.into_iter().map(write).collect();
     let mut call = pin!(live.wire.write(&request));
     let mut handed_over = false;
     let gated = poll_fn(|context| {
@@ -170,17 +180,23 @@ pub(super) async fn transmit(
     });
     match timeout(within, gated).await {
         Ok(None) => None,
-        Ok(Some(Ok(statuses))) => Some(match statuses.as_slice() {
-            [status] => Ok(*status),
-            _ => Err(Error::new(StatusCode::BadUnknownResponse, "not one status for one write")),
-        }),
+        Ok(Some(Ok(statuses))) if statuses.len() == request.len() => Some(Ok(statuses)),
+        Ok(Some(Ok(_))) => {
+            Some(Err(Error::new(StatusCode::BadUnknownResponse, "not one status for one write")))
+        }
         Ok(Some(Err(error))) => Some(Err(error)),
         Err(_) => Some(Err(Error::new(StatusCode::BadTimeout, "no answer in time"))),
     }
 }
 
+/// The status of a call with one value.
+pub(super) fn single(statuses: Vec<StatusCode>) -> Result<StatusCode, Error> {
+    let missing = || Error::new(StatusCode::BadUnknownResponse, "no status for a write");
+    statuses.first().copied().ok_or_else(missing)
+}
+
 /// What an answer says about the register.
-fn judge(answer: Result<StatusCode, Error>) -> AckResult {
+pub(super) fn judge(answer: Result<StatusCode, Error>) -> AckResult {
     let status = match answer {
         Ok(status) if status.is_good() => return AckResult::Good,
         Ok(status) => status,

@@ -128,7 +128,7 @@ fn driver(block: &str, inputs: &[(&str, Value)], outputs: &[(&str, Value)]) -> S
         };
         c.push_str(&set);
     }
-    write!(c, "{block}_body__(&b);\n").expect("text");
+    writeln!(c, "{block}_body__(&b);").expect("text");
     for (name, like) in outputs {
         let name = name.to_ascii_uppercase();
         let get = match like {

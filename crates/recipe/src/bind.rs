@@ -221,7 +221,7 @@ impl Binder<'_> {
             let Some(place) = self.plc.node(&setpoint.tag) else { continue };
             let Some(node) = self.plc.nodes.get(place) else { continue };
             written.insert(place);
-            if !node.writable {
+            if !node.writable && self.plc.guard(place).is_none() {
                 let message =
                     format!("setpoint \"{}\" is on a node that may not be written", name.get());
                 let found = self

@@ -223,12 +223,15 @@ impl<'a> Bench<'a> {
         ]
         .map(NodeId::from);
         let values = self.values(&wanted).await?;
-        let text = |at: usize| match values.get(at) {
-            Some(Variant::Array(array)) => {
-                array.values.first().map(ToString::to_string).unwrap_or_default()
+        let text = |at: usize| {
+            let value = match values.get(at) {
+                Some(Variant::Array(array)) => array.values.first(),
+                value => value,
+            };
+            match value {
+                Some(Variant::String(text)) if !text.is_empty() => text.to_string(),
+                _ => "(not stated)".to_owned(),
             }
-            Some(Variant::Empty) | None => String::new(),
-            Some(value) => value.to_string(),
         };
         Ok(Identified { uri: text(0), product: text(1), manufacturer: text(2), version: text(3) })
     }

@@ -110,4 +110,12 @@ codes! {
         wrong: "user = { name = \"trimloop\", password = \"1234\" }",
         right: "user = { name = \"trimloop\", password_file = \"plc-password\" }",
     }
+    GUARD_BLOCK = "TL0316" {
+        title: "a handshake block that cannot be used",
+        means: "[owner] and [guard.NAME] belong together: a guard needs an owner, an owner needs a \
+            heartbeat, every member needs an address, and the guarded node is not written itself.",
+        why: "Half a handshake refuses every request, or none.",
+        wrong: "[guard.hold_pressure_sp] without [owner]",
+        right: "[owner]\n        block = \"press:s=Press4.Owner\"\n        slot  = \"A\"",
+    }
 }

@@ -1,6 +1,7 @@
 //! PLC configs: where the tags of recipes are found in one PLC, and which nodes may be written.
 
 mod address;
+mod guard;
 mod raw;
 mod security;
 
@@ -11,7 +12,10 @@ use trimloop_core::plan::TAGS_MAX;
 use trimloop_core::time::Span;
 
 pub use address::{Address, AddressError, Identifier, OPC_UA, Segment, parse_id, parse_path};
-pub use raw::{RawHeartbeat, RawLink, RawNode, RawPlc, RawPlcConfig, RawPlcLimits, RawUser};
+pub use guard::{GuardConfig, Member, OwnerConfig, Slot};
+pub use raw::{
+    RawGuard, RawHeartbeat, RawLink, RawNode, RawOwner, RawPlc, RawPlcConfig, RawPlcLimits, RawUser,
+};
 pub use security::{Policy, Secret, Security, SecurityMode, User};
 
 use crate::check::{Values, parse};
@@ -41,6 +45,10 @@ pub struct PlcConfig {
     pub heartbeat: Option<HeartbeatConfig>,
     /// Times and signals of the link.
     pub link: LinkConfig,
+    /// The block that grants ownership of the cell.
+    pub owner: Option<OwnerConfig>,
+    /// Guards of setpoints.
+    pub guards: Vec<GuardConfig>,
     /// Nodes, by name. [`Self::node`] finds one.
     pub nodes: Vec<NodeConfig>,
 }
@@ -141,6 +149,11 @@ impl PlcConfig {
         self.nodes.binary_search_by(|node| node.name.as_str().cmp(name)).ok()
     }
 
+    /// The guard before a node, by the node's place.
+    pub fn guard(&self, node: usize) -> Option<&GuardConfig> {
+        self.guards.iter().find(|guard| guard.node == node)
+    }
+
     /// The file it was read from.
     pub fn source(&self) -> &Arc<Source> {
         &self.source
@@ -184,6 +197,8 @@ impl PlcChecker<'_> {
         };
         let nodes: Vec<_> = raw.node.iter().map(|(name, node)| self.node(name, node)).collect();
         self.twice(&nodes);
+        let owner = self.owner();
+        let guards = self.guards(&nodes);
         let heartbeat = self.heartbeat();
         let link = self.link(publishing);
         Some(PlcConfig {
@@ -197,6 +212,8 @@ impl PlcChecker<'_> {
             namespaces: namespaces?,
             heartbeat: heartbeat?,
             link: link?,
+            owner: owner?,
+            guards: guards?,
             nodes: nodes.into_iter().collect::<Option<_>>()?,
         })
     }

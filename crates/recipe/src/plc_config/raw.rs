@@ -15,6 +15,11 @@ pub struct RawPlcConfig {
     pub heartbeat: Option<At<RawHeartbeat>>,
     /// Times and signals of the link.
     pub link: Option<At<RawLink>>,
+    /// The `TL_Owner` block, where the PLC has the handshake blocks.
+    pub owner: Option<At<RawOwner>>,
+    /// `TL_Guard` blocks by the name of the setpoint's node, which reads their `VOut`.
+    #[serde(default)]
+    pub guard: Named<RawGuard>,
     /// Nodes by the name of their tag.
     #[serde(default)]
     pub node: Named<RawNode>,
@@ -88,6 +93,30 @@ pub struct RawHeartbeat {
     pub period: Option<At<Literal>>,
     /// Age of the echo after which nothing is written; default "1 s".
     pub timeout: Option<At<Literal>>,
+}
+
+/// The `TL_Owner` block of the cell.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawOwner {
+    /// Address of the block, as id or browse path, such as "press:s=Press4.Owner".
+    pub block: At<String>,
+    /// Our place in it: "A" or "B".
+    pub slot: At<String>,
+    /// Addresses of members that are not found by their name below the block.
+    #[serde(default)]
+    pub members: Named<At<String>>,
+}
+
+/// The `TL_Guard` block of a setpoint.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawGuard {
+    /// Address of the block, as id or browse path, such as "press:s=Press4.HoldPressureGuard".
+    pub block: At<String>,
+    /// Addresses of members that are not found by their name below the block.
+    #[serde(default)]
+    pub members: Named<At<String>>,
 }
 
 /// Times and signals of the link.
