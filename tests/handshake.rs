@@ -362,3 +362,20 @@ fn a_break_behind_the_calls_is_unknown() {
     assert_eq!(a.write(COOL, 16.5), AckResult::Good);
     assert!(near(press.setpoints()[0], 360.0));
 }
+
+/// A controller whose loops are all in SHADOW does not beat yet; the link keeps the cell for it.
+/// From the first beat on, only its beats count.
+#[test]
+fn a_cell_in_shadow_keeps_its_grant() {
+    let press = Press::start();
+    let mut a = Controller::start(&press, 'A');
+    let client = &mut a.client;
+    client.until("a grant", |client| client.link.up && client.holds(ALIVE, 1.0));
+    let epoch = client.link.epoch;
+    // 30 beats of 90 ms are longer than the time-out of 1.5 s.
+    client.until("beats of the link", |client| client.view.status().counts.heartbeats >= 30);
+    assert!(client.link.epoch == epoch && client.holds(ALIVE, 1.0), "{:?}", client.link);
+    assert_eq!(a.write(HOLD, 362.0), AckResult::Good);
+    let client = &mut a.client;
+    client.until("the loss", |client| client.link.epoch != epoch || !client.link.up);
+}
