@@ -14,12 +14,12 @@ use std::time::Duration;
 use link::{Client, TTL, approved, grid};
 use tokio::runtime::Runtime;
 use trimloop::plc::{
-    Identity, LinkConfig, LinkState, NodeConfig, Purpose, Scalar, Security, handshake,
+    LinkConfig, LinkState, NodeConfig, Purpose, Scalar, handshake,
 };
 use trimloop_core::scan::AckResult;
 use trimloop_core::tag::TagId;
 use trimloop_core::unit::Ticks;
-use trimloop_recipe::plc_config::{Address, Identifier};
+use trimloop_recipe::plc_config::{Address, Identifier, Security, User};
 use trimloop_simulator::{
     BlockCommand, HandshakeSettings, Scenario, SimCommand, Simulator, SimulatorSettings,
 };
@@ -111,7 +111,7 @@ fn config(press: &Press, slot: char) -> LinkConfig {
         url: press.simulator().url(),
         publishing: Duration::from_millis(10),
         security: Security::None,
-        identity: Identity::Anonymous,
+        user: User::Anonymous,
         items_per_call: 1000,
         nodes,
         client_name: format!("handshake-{slot}"),
@@ -361,4 +361,21 @@ fn a_break_behind_the_calls_is_unknown() {
     a.until("the return", |client| client.holds(HOLD, 360.0));
     assert_eq!(a.write(COOL, 16.5), AckResult::Good);
     assert!(near(press.setpoints()[0], 360.0));
+}
+
+/// A controller whose loops are all in SHADOW does not beat yet; the link keeps the cell for it.
+/// From the first beat on, only its beats count.
+#[test]
+fn a_cell_in_shadow_keeps_its_grant() {
+    let press = Press::start();
+    let mut a = Controller::start(&press, 'A');
+    let client = &mut a.client;
+    client.until("a grant", |client| client.link.up && client.holds(ALIVE, 1.0));
+    let epoch = client.link.epoch;
+    // 30 beats of 90 ms are longer than the time-out of 1.5 s.
+    client.until("beats of the link", |client| client.view.status().counts.heartbeats >= 30);
+    assert!(client.link.epoch == epoch && client.holds(ALIVE, 1.0), "{:?}", client.link);
+    assert_eq!(a.write(HOLD, 362.0), AckResult::Good);
+    let client = &mut a.client;
+    client.until("the loss", |client| client.link.epoch != epoch || !client.link.up);
 }

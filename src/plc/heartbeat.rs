@@ -2,11 +2,17 @@
 //!
 //! Policy: latest. A beat that could not be sent in time is not sent later; the PLC counts on
 //! change, not on completeness.
+//!
+//! The cell beats from the first loop that is raised on. A PLC with handshake blocks would take its
+//! grant back before that, so the link beats for it, until the cell's first beat of the epoch:
+//! from then on only the cell's beats count, and a cell that hangs loses the grant. Before it,
+//! nothing of ours is in force.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use super::write::{beat, single, transmit};
@@ -16,16 +22,36 @@ use crate::intake::lock;
 /// A beat without an answer for so long has failed; the default period is 200 ms.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
 
+/// Pause between two beats of our own; below a tenth of the blocks' usual time-out of 1 s.
+const OWN_PERIOD: Duration = Duration::from_millis(90);
+
 pub(super) async fn run(shared: Arc<Shared>, mut beats: watch::Receiver<Option<u32>>) {
     let mut stop = shared.stop.clone();
     let mut failing = false;
+    let mut tick = interval(OWN_PERIOD);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The epoch in which the cell beats, and our own count before.
+    let (mut cell_beats, mut own) = (None, 0_u32);
     loop {
-        tokio::select! {
+        let by_cell = tokio::select! {
             biased;
             () = stopped(&mut stop) => return,
-            changed = beats.changed() => if changed.is_err() { return },
-        }
-        let Some(number) = *beats.borrow_and_update() else { continue };
+            changed = beats.changed() => match changed {
+                Ok(()) => true,
+                Err(_) => return,
+            },
+            _ = tick.tick() => false,
+        };
+        let live = lock(&shared.gate).as_ref().map(|live| (live.epoch, live.owned.is_some()));
+        let number = if by_cell {
+            cell_beats = live.map(|(epoch, _)| epoch);
+            *beats.borrow_and_update()
+        } else {
+            let ours = live.filter(|(epoch, owned)| *owned && cell_beats != Some(*epoch));
+            own = own.wrapping_add(1);
+            ours.map(|_| own)
+        };
+        let Some(number) = number else { continue };
         let sent = tokio::select! {
             biased;
             () = stopped(&mut stop) => return,
