@@ -4,6 +4,7 @@
 //! - [`wire`], [`client`]: the seam to the library, and the library behind it.
 //! - [`session`]: the one owner of connecting, reconnecting and tearing down.
 //! - [`resolve`], [`check`]: addresses to node ids, and what they must be, on every connect.
+//! - [`structure`]: elements of arrays and fields of structures.
 //! - [`subscribe`]: monitored items, and the callback that feeds the intake.
 //! - [`decode`], [`write`], [`heartbeat`]: values in, setpoints out, life signs out.
 //! - [`discover`], [`explore`], [`browse`], [`show`]: looking around on a server, for people.
@@ -35,6 +36,7 @@ mod heartbeat;
 mod resolve;
 mod session;
 mod show;
+mod structure;
 mod subscribe;
 mod wire;
 mod write;

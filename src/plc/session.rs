@@ -23,7 +23,7 @@ use trimloop_core::time::{Mono, Span};
 use trimloop_core::unit::Grid;
 
 use super::backoff::Backoff;
-use super::resolve::{Resolution, resolve};
+use super::resolve::{Found, Resolution, resolve};
 use super::subscribe::{Feed, subscribe};
 use super::wire::{Dial, Ended, News, NewsStream, Terms, Wire};
 use super::{LinkState, Purpose, Scalar, Shared, count, stopped};
@@ -285,6 +285,13 @@ impl Driver<'_> {
                 error!(plc = %config.name, node, what, "A tag is not as configured: it is not read.");
             }
         }
+        let whole = |found: &&Found| {
+            found.taker.as_ref().is_some_and(|taker| !taker.index.is_empty() && !taker.ranged)
+        };
+        let wholes = resolution.found.iter().filter(whole).count();
+        if wholes > 0 {
+            info!(plc = %config.name, tags = wholes, "The PLC sends whole arrays, of which these tags take one element.");
+        }
         let announce = resolution.may_write();
         let now = self.shared.clock.mono();
         let mut gate = lock(&self.shared.gate);
@@ -397,7 +404,7 @@ async fn prepare(shared: Arc<Shared>, wire: Arc<dyn Wire>) -> Result<Done, Error
     wire.unsubscribe().await?;
     let seen = resolve(wire.as_ref(), &shared.config).await?;
     let mut resolution = seen.clone();
-    let feed = Feed::new(Arc::clone(&shared));
+    let feed = Feed::new(Arc::clone(&shared), &seen.found);
     let terms = subscribe(wire.as_ref(), &feed, &mut resolution).await?;
     shared.set_state(LinkState::Subscribed);
     let made = shared.clock.mono();

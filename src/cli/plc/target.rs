@@ -188,13 +188,13 @@ impl Aliases {
         if let Some(known) = self.of(uri) {
             return known;
         }
-        let words = uri.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
+        let mut words = uri.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
         // Version numbers, hosts' top levels and the like say nothing.
         let dull = ["", "http", "https", "urn", "UA", "com", "org", "de", "www"];
         let good = |word: &&str| {
             word.starts_with(|c: char| c.is_ascii_alphabetic()) && !dull.contains(word)
         };
-        let word = words.filter(good).next_back().unwrap_or("ns");
+        let word = words.rfind(good).unwrap_or("ns");
         let word: String = word.to_ascii_lowercase().chars().take(24).collect();
         let mut alias = word.clone();
         let mut number = 2;

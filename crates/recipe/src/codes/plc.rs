@@ -101,4 +101,19 @@ codes! {
         wrong: "writable = true on a sensor",
         right: "remove `writable`",
     }
+    BAD_PART = "TL0330" {
+        title: "a part of a value that cannot be read",
+        means: "`index` is one number per dimension from 0; `field` is names with dots, each with \
+            an element in brackets where it is an array.",
+        why: "A part that is nearly right is another number of the same array.",
+        wrong: "index = \"1:2\"",
+        right: "index = \"1\", or field = \"Zones[2].Temp\"",
+    }
+    PART_WRITABLE = "TL0331" {
+        title: "a part of a value cannot be written",
+        means: "The node is an element of an array or a field of a structure, and marked writable.",
+        why: "The whole value would have to be written, with parts that the PLC changes meanwhile.",
+        wrong: "field = \"HoldPressure\" with writable = true",
+        right: "a variable of its own in the PLC, with writable = true",
+    }
 }

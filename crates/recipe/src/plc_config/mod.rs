@@ -9,7 +9,10 @@ use std::sync::Arc;
 use trimloop_core::plan::TAGS_MAX;
 use trimloop_core::time::Span;
 
-pub use address::{Address, AddressError, Identifier, OPC_UA, Segment, parse_id, parse_path};
+pub use address::{
+    Address, AddressError, Identifier, OPC_UA, Part, Segment, Step, parse_field, parse_id,
+    parse_index, parse_path,
+};
 pub use raw::{RawHeartbeat, RawLink, RawNode, RawPlc, RawPlcConfig, RawPlcLimits};
 
 use crate::check::{Values, parse};
@@ -285,6 +288,13 @@ impl PlcChecker<'_> {
     fn node(&mut self, name: &At<String>, raw: &RawNode) -> Option<NodeConfig> {
         let user = format!("node \"{}\"", name.get());
         let address = self.address(name, raw, &user);
+        let address = self.part(raw, &user).and_then(|part| {
+            let of = address?;
+            Some(match part {
+                Some(part) => Address::Part { of: Box::new(of), part },
+                None => of,
+            })
+        });
         let values = &mut self.values;
         let kind = match &raw.kind {
             None => Some(None),
@@ -352,6 +362,52 @@ impl PlcChecker<'_> {
                 None
             }
         }
+    }
+
+    /// The part of the node's value that is meant, if not all of it.
+    #[expect(clippy::option_option, reason = "wrong, or right and absent")]
+    fn part(&mut self, raw: &RawNode, user: &str) -> Option<Option<Part>> {
+        let mut part = Part::default();
+        let mut good = true;
+        for (key, text) in [("index", &raw.index), ("field", &raw.field)] {
+            let Some(text) = text else { continue };
+            let read = if key == "index" {
+                parse_index(text).map(|index| part.index = index)
+            } else {
+                parse_field(text).map(|field| part.field = field)
+            };
+            if let Err(AddressError::Shape(why)) = read {
+                good = false;
+                let found = self
+                    .values
+                    .error(
+                        &codes::BAD_PART,
+                        text.span(),
+                        format!("`{key}` of {user} cannot be read"),
+                    )
+                    .label(why)
+                    .help("write index = \"3\", index = \"1,2\" or field = \"Zones[2].Temp\"");
+                self.push(found);
+            }
+        }
+        if let (Some(writable), Some(at)) =
+            (&raw.writable, raw.field.as_ref().or(raw.index.as_ref()))
+            && *writable.get()
+        {
+            good = false;
+            let found = self
+                .values
+                .error(
+                    &codes::PART_WRITABLE,
+                    writable.span(),
+                    format!("{user} is part of a value and cannot be writable"),
+                )
+                .also(at.span(), "only this part is meant")
+                .note("the whole value would have to be written, with parts that others change")
+                .help("let the PLC offer the setpoint as a variable of its own");
+            self.push(found);
+        }
+        good.then(|| (!part.index.is_empty() || !part.field.is_empty()).then_some(part))
     }
 
     fn twice(&mut self, nodes: &[Option<NodeConfig>]) {

@@ -89,7 +89,11 @@ pub struct RawNode {
     /// Browse path from the root folder, such as "Objects/press:Press4/press:MeltTemp".
     /// `&` before `/`, `:` or `&` takes it literally.
     pub path: Option<At<String>>,
-    /// OPC UA type, such as "Double"; checked at connect.
+    /// Element of an array, from 0: "3", or "1,2" with one index per dimension.
+    pub index: Option<At<String>>,
+    /// Field of a structure: "Pressure", "Actual.Pressure", or "Zones[2].Temp" with an element.
+    pub field: Option<At<String>>,
+    /// OPC UA type, such as "Double"; checked at connect. Of a part: the part's.
     #[serde(rename = "type")]
     pub kind: Option<At<String>>,
     /// Sampling interval; default "0 ms", as fast as the server can.
