@@ -98,7 +98,11 @@ impl Address {
         match self {
             Self::Id { namespace, identifier } => {
                 let text = identifier.write();
-                let empty = text.ends_with('=') && matches!(identifier, Identifier::Text(_));
+                let empty = match identifier {
+                    Identifier::Text(text) => text.is_empty(),
+                    Identifier::Opaque(bytes) => bytes.is_empty(),
+                    Identifier::Numeric(_) | Identifier::Guid(_) => false,
+                };
                 (!empty).then_some(("id", format!("{}{text}", head(namespace)?)))
             }
             Self::Path(segments) => {

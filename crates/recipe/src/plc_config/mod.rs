@@ -2,6 +2,7 @@
 
 mod address;
 mod raw;
+mod template;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +14,9 @@ pub use address::{
     Address, AddressError, Identifier, OPC_UA, Part, Segment, Step, parse_field, parse_id,
     parse_index, parse_path,
 };
-pub use raw::{RawHeartbeat, RawLink, RawNode, RawPlc, RawPlcConfig, RawPlcLimits};
+pub use raw::{
+    RawAsset, RawHeartbeat, RawLink, RawNode, RawPlc, RawPlcConfig, RawPlcLimits, RawTemplate,
+};
 
 use crate::check::{Values, parse};
 use crate::codes;
@@ -158,11 +161,13 @@ impl PlcConfig {
 /// Returns it unless there is an error, and everything worth saying.
 pub fn check_plc_config(file: &str, text: &str) -> (Option<PlcConfig>, Vec<Diagnostic>) {
     let source = Source::new(file, text);
-    let raw: RawPlcConfig = match parse(&source) {
+    let mut raw: RawPlcConfig = match parse(&source) {
         Ok(raw) => raw,
         Err(diagnostic) => return (None, vec![*diagnostic]),
     };
-    let mut checker = PlcChecker { raw: &raw, values: Values::new(&source) };
+    let mut values = Values::new(&source);
+    template::expand(&mut raw, &mut values);
+    let mut checker = PlcChecker { raw: &raw, values };
     let config = checker.config();
     let mut found = checker.values.found;
     sort(&mut found);
