@@ -72,6 +72,7 @@ fn config(url: &str, nodes: Vec<NodeConfig>) -> LinkConfig {
         identity: Identity::Anonymous,
         items_per_call: 1000,
         nodes,
+        units: std::collections::BTreeMap::new(),
         client_name: "tags".to_owned(),
         pki_dir: std::env::temp_dir().join("trimloop-test-client-pki"),
     }

@@ -1,6 +1,8 @@
 //! What a register must be: type, rank, access and range against configuration and plan.
 
-use opcua::types::{AttributeId, DataTypeId, DataValue, NodeId, StatusCode, Variant};
+use opcua::types::{
+    AttributeId, DataTypeId, DataValue, NodeId, QualifiedName, StatusCode, Variant,
+};
 
 use trimloop_recipe::plc_config::Address;
 
@@ -10,11 +12,12 @@ use super::{NodeConfig, Purpose, Scalar};
 const READABLE: u8 = 0b01;
 const WRITABLE: u8 = 0b10;
 /// Attributes read of each node, in this order.
-pub(super) const ATTRIBUTES: [AttributeId; 5] = [
+pub(super) const ATTRIBUTES: [AttributeId; 6] = [
     AttributeId::DataType,
     AttributeId::ValueRank,
     AttributeId::AccessLevel,
     AttributeId::UserAccessLevel,
+    AttributeId::BrowseName,
     AttributeId::Value,
 ];
 
@@ -79,6 +82,8 @@ pub(super) struct Attributes {
     rank: Option<i32>,
     access: Option<u8>,
     value: Option<Scalar>,
+    /// Its browse name, with an index that holds for this connection.
+    name: Option<QualifiedName>,
     /// Sizes and kind of element of an array that is there.
     array: Option<(Vec<u32>, Option<Scalar>)>,
 }
@@ -106,7 +111,7 @@ impl Attributes {
             (Some(node), Some(user)) => Some(node & user),
             (node, user) => user.or(node),
         };
-        let array = match value(4) {
+        let array = match value(5) {
             Some(Variant::Array(array)) => {
                 let length = u32::try_from(array.values.len()).unwrap_or(u32::MAX);
                 let sizes = array.dimensions.clone().unwrap_or_else(|| vec![length]);
@@ -114,7 +119,11 @@ impl Attributes {
             }
             _ => None,
         };
-        Self { data_type, rank, access, value: value(4).and_then(scalar_of), array }
+        let name = match value(4) {
+            Some(Variant::QualifiedName(name)) => Some((**name).clone()),
+            _ => None,
+        };
+        Self { data_type, rank, access, value: value(5).and_then(scalar_of), name, array }
     }
 
     /// Sizes of the array that is there.
@@ -159,6 +168,10 @@ impl Attributes {
             Kind::Other => None,
         };
         Self { rank: Some(-1), value, array: None, ..self.clone() }
+    }
+
+    pub(super) fn name(&self) -> Option<&QualifiedName> {
+        self.name.as_ref()
     }
 
     pub(super) fn rank(&self) -> Option<i32> {
@@ -280,6 +293,7 @@ mod tests {
             rank: Some(-1),
             access: Some(access),
             value: Some(Scalar::Double),
+            name: None,
             array: None,
         }
     }

@@ -308,6 +308,7 @@ mod tests {
             identity: Identity::Anonymous,
             items_per_call: 1000,
             nodes: Vec::new(),
+            units: std::collections::BTreeMap::new(),
             client_name: String::new(),
             pki_dir: std::path::PathBuf::new(),
         };

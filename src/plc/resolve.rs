@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use opcua::types::{
     AttributeId, BrowseDescription, BrowseDirection, BrowsePath, BrowsePathResult,
-    BrowseResultMask, ByteString, DataValue, Error, Guid, NodeId, NumericRange, ObjectId,
-    QualifiedName, Range, ReadValueId, ReferenceTypeId, RelativePath, RelativePathElement,
-    StatusCode, TimestampsToReturn, VariableId, Variant,
+    BrowseResultMask, ByteString, DataValue, EUInformation, Error, Guid, NodeId, NumericRange,
+    ObjectId, QualifiedName, Range, ReadValueId, ReferenceTypeId, RelativePath,
+    RelativePathElement, StatusCode, TimestampsToReturn, VariableId, Variant,
 };
 
+use tracing::debug;
 use trimloop_recipe::plc_config::{Address, Identifier, OPC_UA, Part, Segment};
+use trimloop_recipe::unit::Unit;
 
 use super::check::{ATTRIBUTES, Attributes, Kind, built_in, fits, unreadable};
 use super::structure::{Layout, Taker};
@@ -30,6 +32,8 @@ pub(super) struct Found {
     pub(super) node: usize,
     pub(super) id: NodeId,
     pub(super) scalar: Scalar,
+    /// Namespace URI and browse name, where the server tells them.
+    pub(super) name: Option<(String, String)>,
     /// How its part is taken out of the node's value, if it is not all of it.
     pub(super) taker: Option<Taker>,
 }
@@ -69,10 +73,16 @@ pub(super) async fn resolve(wire: &dyn Wire, config: &LinkConfig) -> Result<Reso
     let ids = reader.addresses(config, &namespaces, &mut problems).await?;
     let attributes = reader.attributes(&ids).await?;
     let ranges = reader.ranges(config, &ids).await?;
+    let units = reader.units(config, &ids).await?;
     let (mut types, mut layouts) = (HashMap::new(), HashMap::new());
     let mut found = Vec::with_capacity(ids.len());
-    for ((node, id), (row, range)) in ids.into_iter().zip(attributes.iter().zip(ranges)) {
+    let rows = attributes.iter().zip(ranges.into_iter().zip(units));
+    for ((node, id), (row, (range, unit))) in ids.into_iter().zip(rows) {
         let Some(wanted) = config.nodes.get(node) else { continue };
+        if let Some(what) = unit {
+            problems.push(problem(wanted, what));
+            continue;
+        }
         let checked = match &wanted.address {
             Address::Part { part, .. } => reader
                 .check_part(wanted, part, &id, row, &mut layouts)
@@ -84,7 +94,16 @@ pub(super) async fn resolve(wire: &dyn Wire, config: &LinkConfig) -> Result<Reso
             }
         };
         match checked {
-            Ok((scalar, taker)) => found.push(Found { node, id, scalar, taker }),
+            Ok((scalar, taker)) => {
+                let name = row.name().and_then(|name| {
+                    let uri = match name.namespace_index {
+                        0 => OPC_UA,
+                        index => namespaces.get(usize::from(index))?,
+                    };
+                    Some((uri.to_owned(), name.name.to_string()))
+                });
+                found.push(Found { node, id, scalar, name, taker });
+            }
             Err(what) => problems.push(problem(wanted, what)),
         }
     }
@@ -284,6 +303,62 @@ impl Reader<'_> {
             }
         }
         Ok(ranges)
+    }
+
+    /// What is wrong with the unit of each node whose tag has one.
+    ///
+    /// A part of a value has no unit of its own on the server.
+    async fn units(
+        &mut self,
+        config: &LinkConfig,
+        ids: &[(usize, NodeId)],
+    ) -> Result<Vec<Option<String>>, Error> {
+        let mut wrong = vec![None; ids.len()];
+        let wanted = |at: usize| {
+            let node = config.nodes.get(at)?;
+            let whole = !matches!(node.address, Address::Part { .. });
+            node.tag.filter(|_| whole).and_then(|tag| config.units.get(&tag))
+        };
+        let (asked, paths): (Vec<_>, Vec<BrowsePath>) = ids
+            .iter()
+            .enumerate()
+            .filter_map(|(i, (at, id))| {
+                let property = step(ReferenceTypeId::HasProperty, 0, "EngineeringUnits");
+                Some(((i, *at, wanted(*at)?), path(id.clone(), vec![property])))
+            })
+            .unzip();
+        let answers = self.translate(&paths).await?;
+        let (places, properties): (Vec<_>, Vec<ReadValueId>) = asked
+            .into_iter()
+            .zip(&answers)
+            .filter_map(|(i, answer)| Some((i, ReadValueId::new_value(target(answer).ok()?))))
+            .unzip();
+        for ((i, at, unit), data) in places.into_iter().zip(self.read(&properties).await?) {
+            let Some(Variant::ExtensionObject(object)) = data.value else { continue };
+            let Some(stated) = object.inner_as::<EUInformation>() else { continue };
+            let shown = stated.display_name.text.as_ref();
+            let name = config.nodes.get(at).map_or("", |node| node.name.as_str());
+            match (Unit::of_server(shown, stated.unit_id), wrong.get_mut(i)) {
+                (Some(there), Some(slot)) if !unit.is_same(&there) => {
+                    *slot = Some(format!(
+                        "the server says its unit is {}, the recipe says {}; correct the one \
+                         that is wrong",
+                        if shown.is_empty() { there.text() } else { shown },
+                        unit.text()
+                    ));
+                }
+                (Some(_), _) => {}
+                (None, _) if shown.is_empty() || shown == unit.text() => {}
+                (None, _) => debug!(
+                    plc = %config.name,
+                    node = name,
+                    unit = shown,
+                    wanted = unit.text(),
+                    "A unit that the server states is not known and was not compared."
+                ),
+            }
+        }
+        Ok(wrong)
     }
 
     /// Whether a node is what is wanted of it: its type, or what is wrong.

@@ -26,7 +26,7 @@ use super::backoff::Backoff;
 use super::resolve::{Found, Resolution, resolve};
 use super::subscribe::{Feed, subscribe};
 use super::wire::{Dial, Ended, News, NewsStream, Terms, Wire};
-use super::{LinkState, Purpose, Scalar, Shared, count, stopped};
+use super::{LinkState, Purpose, Scalar, Shared, count, identity, stopped};
 use crate::clock::span_of;
 use crate::intake::lock;
 
@@ -404,7 +404,8 @@ async fn prepare(shared: Arc<Shared>, wire: Arc<dyn Wire>) -> Result<Done, Error
     wire.unsubscribe().await?;
     let seen = resolve(wire.as_ref(), &shared.config).await?;
     let mut resolution = seen.clone();
-    let feed = Feed::new(Arc::clone(&shared), &seen.found);
+    identity::judge(&shared.config, &mut lock(&shared.known), &mut resolution);
+    let feed = Feed::new(Arc::clone(&shared), &resolution.found);
     let terms = subscribe(wire.as_ref(), &feed, &mut resolution).await?;
     shared.set_state(LinkState::Subscribed);
     let made = shared.clock.mono();

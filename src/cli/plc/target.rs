@@ -1,5 +1,6 @@
 //! Which PLC, and which of its nodes: from words on the command line.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -80,6 +81,7 @@ impl Target {
             identity: Identity::Anonymous,
             items_per_call: ITEMS_PER_CALL,
             nodes: Vec::new(),
+            units: BTreeMap::new(),
             client_name: settings.name.clone(),
             pki_dir: settings.data.join("pki"),
         };
