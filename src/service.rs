@@ -7,6 +7,7 @@
 //!
 //! Several cells may run in one process; they share nothing but the clock.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver};
@@ -24,6 +25,7 @@ use trimloop_core::tag::{Reading, TagId};
 use trimloop_core::time::{Now, Process, Span};
 use trimloop_recipe::Bound;
 use trimloop_recipe::plc_config::{Address, Member};
+use trimloop_recipe::unit::Unit;
 
 use crate::clock::{Clock, wait_of};
 use crate::dispatch::{Dispatch, DispatchCounts, OrderBook, OrderResult, Seen, Watchers};
@@ -187,6 +189,7 @@ impl CellHandle {
         let watchers = Arc::new(Watchers::default());
         let orders = Arc::new(OrderBook::default());
         let board = Arc::new(Mutex::new(Board::new(plan.tags.len(), plan.loops.len())));
+        let audit = settings.store.clone();
         let dispatch = Dispatch {
             port: Some(link.port),
             store: settings.store,
@@ -208,6 +211,12 @@ impl CellHandle {
             .spawn(move || scanner.run())
             .map_err(ServiceError::Thread)?;
         let (done, tasks) = mpsc::sync_channel::<()>(1);
+        if let Some(store) = audit {
+            runtime.spawn(link.view.tell_problems(move |problem, is_here| {
+                let what = if is_here { "register refused" } else { "register as before" };
+                store.audit(0, "plc", what, &format!("{}: {}", problem.node, problem.what));
+            }));
+        }
         for (_, task) in link.tasks {
             let done = done.clone();
             runtime.spawn(async move {
@@ -371,7 +380,14 @@ fn link_config(settings: &CellSettings) -> LinkConfig {
         nodes.push(node_config(node, None, Purpose::Heartbeat));
     }
     nodes.extend(handshake_nodes(&settings.bound));
-    plc_link(plc, nodes, &settings.client_name, &settings.pki_dir, &settings.secrets_dir)
+    let known = |unit: &Unit| !unit.is_none() && unit.free_words().next().is_none();
+    let units = (0..)
+        .map(TagId)
+        .zip(&plan.tags)
+        .filter_map(|(tag, plan)| Some((tag, Unit::parse(&plan.unit).ok().filter(known)?)));
+    let link =
+        plc_link(plc, nodes, &settings.client_name, &settings.pki_dir, &settings.secrets_dir);
+    LinkConfig { units: units.collect(), ..link }
 }
 
 /// How the PLC of a PLC config is reached, to read and write `nodes`.
@@ -390,6 +406,7 @@ pub(crate) fn plc_link(
         user: plc.user_from(secrets_dir),
         items_per_call: plc.items_per_call as usize,
         nodes,
+        units: BTreeMap::new(),
         client_name: client_name.to_owned(),
         pki_dir: pki_dir.to_owned(),
     }

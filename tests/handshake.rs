@@ -13,9 +13,7 @@ use std::time::Duration;
 
 use link::{Client, TTL, approved, grid};
 use tokio::runtime::Runtime;
-use trimloop::plc::{
-    LinkConfig, LinkState, NodeConfig, Purpose, Scalar, handshake,
-};
+use trimloop::plc::{LinkConfig, LinkState, NodeConfig, Purpose, Scalar, handshake};
 use trimloop_core::scan::AckResult;
 use trimloop_core::tag::TagId;
 use trimloop_core::unit::Ticks;
@@ -114,6 +112,7 @@ fn config(press: &Press, slot: char) -> LinkConfig {
         user: User::Anonymous,
         items_per_call: 1000,
         nodes,
+        units: std::collections::BTreeMap::new(),
         client_name: format!("handshake-{slot}"),
         pki_dir: std::env::temp_dir().join("trimloop-handshake-test-pki"),
     }

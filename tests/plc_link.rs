@@ -298,6 +298,7 @@ fn config(port: u16) -> LinkConfig {
             node("counted", Some(4), setpoint),
             node("beat", None, Purpose::Heartbeat),
         ],
+        units: std::collections::BTreeMap::new(),
         client_name: "plc_link".to_owned(),
         pki_dir: std::env::temp_dir().join("trimloop-test-client-pki"),
     }

@@ -68,6 +68,7 @@ fn config(url: &str) -> LinkConfig {
             node("Narrow", Some(3), Purpose::Read),
             node("Beat", None, Purpose::Heartbeat),
         ],
+        units: std::collections::BTreeMap::new(),
         client_name: "plc_link_foreign".to_owned(),
         pki_dir: std::env::temp_dir().join("trimloop-test-client-pki"),
     }

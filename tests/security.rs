@@ -128,6 +128,7 @@ impl Keys {
             user,
             items_per_call: 1000,
             nodes: vec![node("Value", 0, Purpose::Read), node("Setpoint", 1, setpoint)],
+            units: std::collections::BTreeMap::new(),
             client_name: NAME.to_owned(),
             pki_dir: self.folder.join("client"),
         }

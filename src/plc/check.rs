@@ -1,6 +1,10 @@
 //! What a register must be: type, rank, access and range against configuration and plan.
 
-use opcua::types::{AttributeId, DataTypeId, DataValue, NodeId, StatusCode, Variant};
+use opcua::types::{
+    AttributeId, DataTypeId, DataValue, NodeId, QualifiedName, StatusCode, Variant,
+};
+
+use trimloop_recipe::plc_config::Address;
 
 use trimloop_core::unit::{Grid, Ticks};
 
@@ -10,11 +14,12 @@ use super::{NodeConfig, Purpose, Scalar};
 const READABLE: u8 = 0b01;
 const WRITABLE: u8 = 0b10;
 /// Attributes read of each node, in this order.
-pub(super) const ATTRIBUTES: [AttributeId; 5] = [
+pub(super) const ATTRIBUTES: [AttributeId; 6] = [
     AttributeId::DataType,
     AttributeId::ValueRank,
     AttributeId::AccessLevel,
     AttributeId::UserAccessLevel,
+    AttributeId::BrowseName,
     AttributeId::Value,
 ];
 
@@ -79,6 +84,10 @@ pub(super) struct Attributes {
     rank: Option<i32>,
     access: Option<u8>,
     value: Option<Scalar>,
+    /// Its browse name, with an index that holds for this connection.
+    name: Option<QualifiedName>,
+    /// Sizes and kind of element of an array that is there.
+    array: Option<(Vec<u32>, Option<Scalar>)>,
 }
 
 impl Attributes {
@@ -104,7 +113,67 @@ impl Attributes {
             (Some(node), Some(user)) => Some(node & user),
             (node, user) => user.or(node),
         };
-        Self { data_type, rank, access, value: value(4).and_then(scalar_of) }
+        let array = match value(5) {
+            Some(Variant::Array(array)) => {
+                let length = u32::try_from(array.values.len()).unwrap_or(u32::MAX);
+                let sizes = array.dimensions.clone().unwrap_or_else(|| vec![length]);
+                Some((sizes, array.values.first().and_then(scalar_of)))
+            }
+            _ => None,
+        };
+        let name = match value(4) {
+            Some(Variant::QualifiedName(name)) => Some((**name).clone()),
+            _ => None,
+        };
+        Self { data_type, rank, access, value: value(5).and_then(scalar_of), name, array }
+    }
+
+    /// Sizes of the array that is there.
+    pub(super) fn dimensions(&self) -> Option<&[u32]> {
+        self.array.as_ref().map(|(sizes, _)| sizes.as_slice())
+    }
+
+    /// Whether an index can lead to an element, as far as can be seen now.
+    pub(super) fn fits_index(&self, index: &[u32]) -> Result<(), String> {
+        let rank = self.rank.and_then(|rank| usize::try_from(rank).ok());
+        if let (None | Some(0), Some(-1)) = (rank, self.rank)
+            && !index.is_empty()
+        {
+            return Err("the node is no array; leave `index` out".to_owned());
+        }
+        if let (Some(rank @ 1..), true) = (rank, index.is_empty()) {
+            return Err(format!("the node is an array of {rank} dimensions; name one element"));
+        }
+        if let (Some(rank @ 1..), 1..) = (rank, index.len())
+            && rank != index.len()
+        {
+            return Err(format!("the node is an array of {rank} dimensions, not {}", index.len()));
+        }
+        if let (Some(sizes), 1..) = (self.dimensions(), index.len())
+            && (sizes.len() != index.len() || index.iter().zip(sizes).any(|(at, size)| at >= size))
+        {
+            let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+            return Err(format!(
+                "the array has {} elements now, counted from 0; there is no such element",
+                sizes.join(" by ")
+            ));
+        }
+        Ok(())
+    }
+
+    /// The attributes of a part whose kind is known.
+    pub(super) fn as_part(&self, kind: Kind) -> Self {
+        let element = self.array.as_ref().and_then(|(_, scalar)| *scalar);
+        let value = match kind {
+            Kind::Scalar(scalar) => Some(scalar),
+            Kind::Open => element,
+            Kind::Other => None,
+        };
+        Self { rank: Some(-1), value, array: None, ..self.clone() }
+    }
+
+    pub(super) fn name(&self) -> Option<&QualifiedName> {
+        self.name.as_ref()
     }
 
     pub(super) fn rank(&self) -> Option<i32> {
@@ -134,14 +203,21 @@ pub(super) fn fits(
     range: Option<(f64, f64)>,
 ) -> Result<Scalar, String> {
     if row.rank.is_some_and(|rank| rank >= 0) {
-        return Err("the node is an array; a tag holds one value".to_owned());
+        return Err("the node is an array; a tag holds one value: add `index`".to_owned());
+    }
+    if wanted.purpose != Purpose::Read && matches!(wanted.address, Address::Part { .. }) {
+        return Err("a part of a value cannot be written".to_owned());
     }
     let scalar = match kind {
         Kind::Scalar(scalar) => scalar,
         Kind::Open => wanted.scalar.or(row.value).ok_or_else(|| {
             "the server leaves its type open and shows no value; state `type`".to_owned()
         })?,
-        Kind::Other => return Err("its type is text or a structure; no tag can hold it".to_owned()),
+        Kind::Other => {
+            let what = "its type is text or a structure, no tag can hold it; of a structure name \
+                        a `field`";
+            return Err(what.to_owned());
+        }
     };
     if let Some(expected) = wanted.scalar.filter(|expected| *expected != scalar) {
         return Err(format!(
@@ -200,7 +276,6 @@ mod tests {
     use super::*;
     use trimloop_core::tag::TagId;
     use trimloop_core::unit::{Grid, Ticks};
-    use trimloop_recipe::plc_config::Address;
 
     fn node(scalar: Option<Scalar>, purpose: Purpose) -> NodeConfig {
         NodeConfig {
@@ -220,6 +295,8 @@ mod tests {
             rank: Some(-1),
             access: Some(access),
             value: Some(Scalar::Double),
+            name: None,
+            array: None,
         }
     }
 

@@ -246,6 +246,7 @@ pub async fn offers(url: &str, pki: &Path, clock: Clock) -> Result<Vec<Offer>, S
         user: User::Anonymous,
         items_per_call: 1000,
         nodes: Vec::new(),
+        units: std::collections::BTreeMap::new(),
         client_name: "look".to_owned(),
         pki_dir: pki.to_owned(),
     };
@@ -497,6 +498,7 @@ mod tests {
             user: User::Anonymous,
             items_per_call: 1000,
             nodes: Vec::new(),
+            units: std::collections::BTreeMap::new(),
             client_name: String::new(),
             pki_dir: std::path::PathBuf::new(),
         };

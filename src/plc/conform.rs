@@ -131,6 +131,7 @@ pub async fn conform(setup: &Conform, clock: Clock) -> Result<Report, ConformErr
         user: User::Anonymous,
         items_per_call: 100,
         nodes: Vec::new(),
+        units: std::collections::BTreeMap::new(),
         client_name: "trimloop-conform".to_owned(),
         pki_dir: setup.pki_dir.clone(),
     };

@@ -10,6 +10,8 @@ use opcua::types::{DataValue, DateTime, StatusCode, Variant};
 use trimloop_core::tag::{Sample, Status, TagId, Value};
 use trimloop_core::time::{Mono, Utc};
 
+use super::structure::Taker;
+
 /// 1601-01-01 to 1970-01-01 in ticks of 100 ns.
 const TICKS_TO_UNIX: i64 = 116_444_736_000_000_000;
 
@@ -52,6 +54,38 @@ pub(super) fn decode(tag: TagId, data: &DataValue, received: Mono) -> Decoded {
         received,
     };
     Decoded { sample, overflow: code.overflow(), undecodable }
+}
+
+/// The same of a part of the value; what is not there is Bad and counted as undecodable.
+pub(super) fn decode_part(
+    tag: TagId,
+    data: &DataValue,
+    taker: Option<&Taker>,
+    received: Mono,
+) -> Decoded {
+    let (Some(taker), Some(whole)) = (taker, &data.value) else {
+        return decode(tag, data, received);
+    };
+    let stamps = |value: Option<Variant>, status: Option<StatusCode>| DataValue {
+        value,
+        status,
+        source_timestamp: data.source_timestamp,
+        source_picoseconds: data.source_picoseconds,
+        server_timestamp: data.server_timestamp,
+        server_picoseconds: data.server_picoseconds,
+    };
+    if data.status().is_bad() || matches!(whole, Variant::Empty) {
+        return decode(tag, &stamps(None, data.status), received);
+    }
+    match taker.take(whole) {
+        Ok(part) => decode(tag, &stamps(Some(part), data.status), received),
+        Err(why) => {
+            let mut decoded = decode(tag, &stamps(None, Some(why)), received);
+            decoded.overflow = data.status().overflow();
+            decoded.undecodable = true;
+            decoded
+        }
+    }
 }
 
 /// `Ok(None)`: there is no value. `Err`: there is one, but no tag can hold it.

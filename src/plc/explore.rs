@@ -7,6 +7,7 @@
 //! What is found is told in our own types: addresses with namespace URIs, values as text and JSON.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -16,7 +17,7 @@ use opcua::types::{
 };
 use tokio::time::timeout;
 use trimloop_core::time::Utc;
-use trimloop_recipe::plc_config::{Address, Identifier, OPC_UA, Segment};
+use trimloop_recipe::plc_config::{Address, Identifier, OPC_UA, Part, Segment};
 
 use super::check::{Kind, unreadable};
 use super::client::Server;
@@ -24,6 +25,7 @@ use super::decode::utc_of;
 use super::resolve::{Place, Reader, in_parts, place, server_facts, target};
 use super::session::goodbye;
 use super::show::{Shown, show};
+use super::structure::Taker;
 use super::wire::{Dial, Ended, News, NewsStream, Wire};
 use super::{LinkConfig, PlcError, Scalar};
 
@@ -259,9 +261,16 @@ impl<'a> Explorer<'a> {
         })
         .await?;
         let mut rows = Vec::with_capacity(ids.len());
-        for pair in values.chunks(2) {
+        let parts = sought.iter().zip(&found).filter(|(_, found)| found.is_ok());
+        let parts: Vec<Option<&Part>> = parts
+            .map(|(sought, _)| match sought {
+                Sought::Address(Address::Part { part, .. }) => Some(part),
+                _ => None,
+            })
+            .collect();
+        for (pair, part) in values.chunks(2).zip(parts) {
             let [value, kind] = pair else { continue };
-            rows.push(self.row(value, kind).await?);
+            rows.push(self.row(value, kind, part).await?);
         }
         let mut rows = rows.into_iter();
         let gone = || Err("the server did not answer for it".to_owned());
@@ -275,14 +284,45 @@ impl<'a> Explorer<'a> {
         &mut self,
         value: &DataValue,
         kind: &DataValue,
+        part: Option<&Part>,
     ) -> Result<Result<ReadRow, String>, ExploreError> {
         let Some(Variant::NodeId(id)) = &kind.value else {
             return Ok(Err(unreadable(kind.status())));
         };
         let (data_type, _) = self.data_type(id).await?;
-        let status = value.status();
+        let mut status = value.status();
+        let is_structure = match &value.value {
+            Some(Variant::ExtensionObject(_)) => true,
+            Some(Variant::Array(array)) => {
+                matches!(array.values.first(), Some(Variant::ExtensionObject(_)))
+            }
+            _ => false,
+        };
+        let layout =
+            if is_structure { self.reader.layout(id).await?.ok().map(Arc::new) } else { None };
+        let part = part.map(|part| Taker {
+            ranged: false,
+            index: part.index.clone(),
+            layout: layout.clone().filter(|_| !part.field.is_empty()),
+            field: part.field.clone(),
+        });
+        let taken = match (&part, &value.value) {
+            (Some(taker), Some(whole)) => match taker.take(whole) {
+                Ok(taken) => Some(taken),
+                Err(why) => {
+                    status = why;
+                    None
+                }
+            },
+            (_, whole) => whole.clone(),
+        };
+        let fields = match (&taken, &layout) {
+            (Some(Variant::ExtensionObject(object)), Some(layout)) => layout.show(object),
+            _ => None,
+        };
+        let whole = || taken.as_ref().map_or_else(Shown::nothing, show);
         Ok(Ok(ReadRow {
-            value: value.value.as_ref().map_or_else(Shown::nothing, show),
+            value: fields.unwrap_or_else(whole),
             status: status.to_string(),
             good: status.is_good(),
             source_time: value.source_timestamp.as_ref().and_then(utc_of),

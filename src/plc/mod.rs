@@ -3,7 +3,9 @@
 //! - [`connector`]: TCP with `TCP_NODELAY` and a deadline; the library sets neither.
 //! - [`wire`], [`client`]: the seam to the library, and the library behind it.
 //! - [`session`]: the one owner of connecting, reconnecting and tearing down.
-//! - [`resolve`], [`check`]: addresses to node ids, and what they must be, on every connect.
+//! - [`resolve`], [`check`], [`identity`]: addresses to node ids, what they must be, and whether
+//!   they still are what they were, on every connect.
+//! - [`structure`]: elements of arrays and fields of structures.
 //! - [`subscribe`]: monitored items, and the callback that feeds the intake.
 //! - [`security`]: who we are to the server, who it is to us, and why not.
 //! - [`conform`]: the test of a PLC's handshake blocks; not part of the link.
@@ -37,14 +39,17 @@ mod discover;
 mod explore;
 pub mod handshake;
 mod heartbeat;
+mod identity;
 mod resolve;
 mod security;
 mod session;
 mod show;
+mod structure;
 mod subscribe;
 mod wire;
 mod write;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -58,6 +63,7 @@ use trimloop_core::tag::TagId;
 use trimloop_core::time::{Mono, Span};
 use trimloop_core::unit::{Grid, Ticks};
 use trimloop_recipe::plc_config::{Address, Security, User};
+use trimloop_recipe::unit::Unit;
 
 use crate::clock::Clock;
 use crate::intake::{Intake, lock};
@@ -91,6 +97,9 @@ pub struct LinkConfig {
     pub items_per_call: usize,
     /// Nodes: one per tag, and the heartbeat register.
     pub nodes: Vec<NodeConfig>,
+    /// Units that the recipe states, by tag; compared with those that the server states. None for
+    /// tags without one and for units that no table knows.
+    pub units: BTreeMap<TagId, Unit>,
     /// Name of this client in the server's session list.
     pub client_name: String,
     /// Certificates: `own`, `trusted`, `rejected`.
@@ -382,6 +391,8 @@ struct Shared {
     status: Mutex<LinkStatus>,
     /// The gate of all writes; `None` while nothing may be written.
     gate: Mutex<Option<Arc<session::Live>>>,
+    /// What each register was when it was first found.
+    known: Mutex<identity::Known>,
     /// Told when the gate opens or the status changes.
     news: Notify,
     stop: watch::Receiver<bool>,
@@ -454,6 +465,7 @@ pub fn link(config: LinkConfig, intake: Intake, notices: Notices) -> Result<Link
         counters: Counters::default(),
         status: Mutex::new(LinkStatus::default()),
         gate: Mutex::new(None),
+        known: Mutex::default(),
         news: Notify::new(),
         stop: stopped,
     });
@@ -516,6 +528,26 @@ impl View {
         let mut status = lock(&self.shared.status).clone();
         status.counts = self.shared.counters.read();
         status
+    }
+
+    /// Tells each problem as it comes (true) and goes (false), until the link stops.
+    pub fn tell_problems(&self, tell: impl Fn(&Problem, bool) + Send + 'static) -> Task {
+        let shared = Arc::clone(&self.shared);
+        let mut stop = shared.stop.clone();
+        Box::pin(async move {
+            let mut told: Vec<Problem> = Vec::new();
+            while !*stop.borrow() {
+                let news = shared.news.notified();
+                let now = lock(&shared.status).problems.clone();
+                told.iter().filter(|old| !now.contains(old)).for_each(|old| tell(old, false));
+                now.iter().filter(|new| !told.contains(new)).for_each(|new| tell(new, true));
+                told = now;
+                tokio::select! {
+                    () = stopped(&mut stop) => {}
+                    () = news => {}
+                }
+            }
+        })
     }
 
     /// Waits until `wanted` holds of the status.

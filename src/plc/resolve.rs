@@ -4,17 +4,21 @@
 //! type. What does not fit is a [`Problem`]; nothing is written while a setpoint has one.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use opcua::types::{
     AttributeId, BrowseDescription, BrowseDirection, BrowsePath, BrowsePathResult,
-    BrowseResultMask, ByteString, DataValue, Error, Guid, NodeId, NumericRange, ObjectId,
-    QualifiedName, Range, ReadValueId, ReferenceTypeId, RelativePath, RelativePathElement,
-    StatusCode, TimestampsToReturn, VariableId, Variant,
+    BrowseResultMask, ByteString, DataValue, EUInformation, Error, Guid, NodeId, NumericRange,
+    ObjectId, QualifiedName, Range, ReadValueId, ReferenceTypeId, RelativePath,
+    RelativePathElement, StatusCode, TimestampsToReturn, VariableId, Variant,
 };
 
-use trimloop_recipe::plc_config::{Address, Identifier, OPC_UA, Segment};
+use tracing::debug;
+use trimloop_recipe::plc_config::{Address, Identifier, OPC_UA, Part, Segment};
+use trimloop_recipe::unit::Unit;
 
 use super::check::{ATTRIBUTES, Attributes, Kind, built_in, fits, unreadable};
+use super::structure::{Layout, Taker};
 use super::wire::Wire;
 use super::{LinkConfig, NodeConfig, Problem, Purpose, Scalar};
 
@@ -28,6 +32,23 @@ pub(super) struct Found {
     pub(super) node: usize,
     pub(super) id: NodeId,
     pub(super) scalar: Scalar,
+    /// Namespace URI and browse name, where the server tells them.
+    pub(super) name: Option<(String, String)>,
+    /// How its part is taken out of the node's value, if it is not all of it.
+    pub(super) taker: Option<Taker>,
+}
+
+impl Found {
+    /// What is asked of the server: the value, or one element of it.
+    pub(super) fn item(&self) -> ReadValueId {
+        let mut item = value_of(&self.id);
+        if let Some(taker) = &self.taker
+            && let (true, [index]) = (taker.ranged, taker.index.as_slice())
+        {
+            item.index_range = NumericRange::Index(*index);
+        }
+        item
+    }
 }
 
 /// What the server has of what the configuration names.
@@ -52,12 +73,37 @@ pub(super) async fn resolve(wire: &dyn Wire, config: &LinkConfig) -> Result<Reso
     let ids = reader.addresses(config, &namespaces, &mut problems).await?;
     let attributes = reader.attributes(&ids).await?;
     let ranges = reader.ranges(config, &ids).await?;
-    let mut types = HashMap::new();
+    let units = reader.units(config, &ids).await?;
+    let (mut types, mut layouts) = (HashMap::new(), HashMap::new());
     let mut found = Vec::with_capacity(ids.len());
-    for ((node, id), (row, range)) in ids.into_iter().zip(attributes.iter().zip(ranges)) {
+    let rows = attributes.iter().zip(ranges.into_iter().zip(units));
+    for ((node, id), (row, (range, unit))) in ids.into_iter().zip(rows) {
         let Some(wanted) = config.nodes.get(node) else { continue };
-        match reader.check(wanted, row, range, &mut types).await? {
-            Ok(scalar) => found.push(Found { node, id, scalar }),
+        if let Some(what) = unit {
+            problems.push(problem(wanted, what));
+            continue;
+        }
+        let checked = match &wanted.address {
+            Address::Part { part, .. } => reader
+                .check_part(wanted, part, &id, row, &mut layouts)
+                .await?
+                .map(|(scalar, taker)| (scalar, Some(taker))),
+            _ => {
+                let scalar = reader.check(wanted, row, range, &mut types).await?;
+                scalar.map(|scalar| (scalar, None))
+            }
+        };
+        match checked {
+            Ok((scalar, taker)) => {
+                let name = row.name().and_then(|name| {
+                    let uri = match name.namespace_index {
+                        0 => OPC_UA,
+                        index => namespaces.get(usize::from(index))?,
+                    };
+                    Some((uri.to_owned(), name.name.to_string()))
+                });
+                found.push(Found { node, id, scalar, name, taker });
+            }
             Err(what) => problems.push(problem(wanted, what)),
         }
     }
@@ -129,6 +175,7 @@ pub(super) fn place(address: &Address, namespaces: &[String]) -> Result<Place, S
             }
             Ok(Place::Path(path(ObjectId::RootFolder.into(), elements)))
         }
+        Address::Part { of, .. } => place(of, namespaces),
     }
 }
 
@@ -259,6 +306,62 @@ impl Reader<'_> {
         Ok(ranges)
     }
 
+    /// What is wrong with the unit of each node whose tag has one.
+    ///
+    /// A part of a value has no unit of its own on the server.
+    async fn units(
+        &mut self,
+        config: &LinkConfig,
+        ids: &[(usize, NodeId)],
+    ) -> Result<Vec<Option<String>>, Error> {
+        let mut wrong = vec![None; ids.len()];
+        let wanted = |at: usize| {
+            let node = config.nodes.get(at)?;
+            let whole = !matches!(node.address, Address::Part { .. });
+            node.tag.filter(|_| whole).and_then(|tag| config.units.get(&tag))
+        };
+        let (asked, paths): (Vec<_>, Vec<BrowsePath>) = ids
+            .iter()
+            .enumerate()
+            .filter_map(|(i, (at, id))| {
+                let property = step(ReferenceTypeId::HasProperty, 0, "EngineeringUnits");
+                Some(((i, *at, wanted(*at)?), path(id.clone(), vec![property])))
+            })
+            .unzip();
+        let answers = self.translate(&paths).await?;
+        let (places, properties): (Vec<_>, Vec<ReadValueId>) = asked
+            .into_iter()
+            .zip(&answers)
+            .filter_map(|(i, answer)| Some((i, ReadValueId::new_value(target(answer).ok()?))))
+            .unzip();
+        for ((i, at, unit), data) in places.into_iter().zip(self.read(&properties).await?) {
+            let Some(Variant::ExtensionObject(object)) = data.value else { continue };
+            let Some(stated) = object.inner_as::<EUInformation>() else { continue };
+            let shown = stated.display_name.text.as_ref();
+            let name = config.nodes.get(at).map_or("", |node| node.name.as_str());
+            match (Unit::of_server(shown, stated.unit_id), wrong.get_mut(i)) {
+                (Some(there), Some(slot)) if !unit.is_same(&there) => {
+                    *slot = Some(format!(
+                        "the server says its unit is {}, the recipe says {}; correct the one \
+                         that is wrong",
+                        if shown.is_empty() { there.text() } else { shown },
+                        unit.text()
+                    ));
+                }
+                (Some(_), _) => {}
+                (None, _) if shown.is_empty() || shown == unit.text() => {}
+                (None, _) => debug!(
+                    plc = %config.name,
+                    node = name,
+                    unit = shown,
+                    wanted = unit.text(),
+                    "A unit that the server states is not known and was not compared."
+                ),
+            }
+        }
+        Ok(wrong)
+    }
+
     /// Whether a node is what is wanted of it: its type, or what is wrong.
     async fn check(
         &self,
@@ -284,10 +387,19 @@ impl Reader<'_> {
 
     /// Follows a type up to one that is built in.
     pub(super) async fn kind_of(&self, data_type: &NodeId) -> Result<Kind, Error> {
+        Ok(self.climb(data_type, built_in).await?.unwrap_or(Kind::Other))
+    }
+
+    /// Follows a type up to the first that `known` knows.
+    pub(super) async fn climb<T>(
+        &self,
+        data_type: &NodeId,
+        known: impl Fn(&NodeId) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
         let mut id = data_type.clone();
         for _ in 0..SUPERTYPES_MAX {
-            if let Some(kind) = built_in(&id) {
-                return Ok(kind);
+            if let Some(found) = known(&id) {
+                return Ok(Some(found));
             }
             let up = BrowseDescription {
                 node_id: id,
@@ -308,7 +420,76 @@ impl Reader<'_> {
                 None => break,
             }
         }
-        Ok(Kind::Other)
+        Ok(None)
+    }
+
+    /// Whether a part of a node is what is wanted of it, and how it is taken out.
+    async fn check_part(
+        &mut self,
+        wanted: &NodeConfig,
+        part: &Part,
+        id: &NodeId,
+        row: &Attributes,
+        layouts: &mut HashMap<NodeId, Result<Arc<Layout>, String>>,
+    ) -> Result<Result<(Scalar, Taker), String>, Error> {
+        let data_type = match &row.data_type {
+            Ok(data_type) => data_type.clone(),
+            Err(status) => return Ok(Err(unreadable(*status))),
+        };
+        if let Err(why) = row.fits_index(&part.index) {
+            return Ok(Err(why));
+        }
+        let mut taker = Taker {
+            ranged: self.cuts(part, id, row).await?,
+            index: part.index.clone(),
+            layout: None,
+            field: part.field.clone(),
+        };
+        let kind = if part.field.is_empty() {
+            self.kind_of(&data_type).await?
+        } else {
+            if !layouts.contains_key(&data_type) {
+                let layout = self.layout(&data_type).await?.map(Arc::new);
+                layouts.insert(data_type.clone(), layout);
+            }
+            match layouts.get(&data_type) {
+                Some(Ok(layout)) => match layout.leaf(&part.field) {
+                    Ok(kind) => {
+                        taker.layout = Some(Arc::clone(layout));
+                        kind
+                    }
+                    Err(why) => return Ok(Err(why)),
+                },
+                Some(Err(why)) => return Ok(Err(why.clone())),
+                None => return Ok(Err("its type is unknown".to_owned())),
+            }
+        };
+        Ok(fits(wanted, &row.as_part(kind), kind, None).map(|scalar| (scalar, taker)))
+    }
+
+    /// Whether the server cuts one element out of an array for us.
+    ///
+    /// Some refuse, and some ignore what they are asked and send all: an array of one would be
+    /// either. What it does is tried on the present value, and without that we take the whole.
+    async fn cuts(&mut self, part: &Part, id: &NodeId, row: &Attributes) -> Result<bool, Error> {
+        let ([index], Some([length])) = (part.index.as_slice(), row.dimensions()) else {
+            return Ok(false);
+        };
+        if *length < 2 {
+            return Ok(false);
+        }
+        let mut ask = value_of(id);
+        ask.index_range = NumericRange::Index(*index);
+        let answer = self.read(&[ask]).await?.into_iter().next();
+        let cut = match answer {
+            Some(data) if data.status().is_good() => match &data.value {
+                Some(Variant::Array(array)) => array.values.len() == 1,
+                Some(Variant::Empty) | None => false,
+                Some(_) => true,
+            },
+            _ => false,
+        };
+        Ok(cut)
     }
 }
 

@@ -24,11 +24,11 @@ use trimloop_core::unit::Grid;
 
 use super::backoff::Backoff;
 use super::handshake::{Blocks, Owned};
-use super::resolve::{Resolution, resolve};
+use super::resolve::{Found, Resolution, resolve};
 use super::security;
 use super::subscribe::{Feed, subscribe};
 use super::wire::{Dial, Ended, News, NewsStream, Terms, Wire};
-use super::{LinkState, Problem, Purpose, Scalar, Shared, count, stopped};
+use super::{LinkState, Problem, Purpose, Scalar, Shared, count, identity, stopped};
 use crate::clock::span_of;
 use crate::intake::lock;
 
@@ -302,6 +302,13 @@ impl Driver<'_> {
         let Prepared { feed, terms, seen, resolution, owned, ungranted } = prepared;
         let config = &self.shared.config;
         self.tell(&resolution.problems);
+        let whole = |found: &&Found| {
+            found.taker.as_ref().is_some_and(|taker| !taker.index.is_empty() && !taker.ranged)
+        };
+        let wholes = resolution.found.iter().filter(whole).count();
+        if wholes > 0 {
+            info!(plc = %config.name, tags = wholes, "The PLC sends whole arrays, of which these tags take one element.");
+        }
         let announce = resolution.may_write();
         let now = self.shared.clock.mono();
         let mut gate = lock(&self.shared.gate);
@@ -461,7 +468,8 @@ async fn prepare(shared: Arc<Shared>, wire: Arc<dyn Wire>) -> Result<Done, Error
     wire.unsubscribe().await?;
     let seen = resolve(wire.as_ref(), &shared.config).await?;
     let mut resolution = seen.clone();
-    let feed = Feed::new(Arc::clone(&shared));
+    identity::judge(&shared.config, &mut lock(&shared.known), &mut resolution);
+    let feed = Feed::new(Arc::clone(&shared), &resolution.found);
     let terms = subscribe(wire.as_ref(), &feed, &mut resolution).await?;
     shared.set_state(LinkState::Subscribed);
     let made = shared.clock.mono();

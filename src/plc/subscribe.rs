@@ -4,6 +4,7 @@
 //! with all of them at once. A steady value sends nothing again: one lost at the start would
 //! stay missing.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use tokio::sync::Notify;
 use trimloop_core::tag::{Sample, TagId};
 use trimloop_core::time::{Mono, Span, Utc};
 
-use super::resolve::{Resolution, in_parts, value_of};
+use super::resolve::{Found, Resolution, in_parts};
+use super::structure::Taker;
 use super::wire::{Ask, Terms, Wire};
 use super::{LinkConfig, NodeConfig, Problem, Purpose, Shared, count, decode};
 use crate::intake::{SAMPLES_PER_TAG, lock};
@@ -33,11 +35,17 @@ const OUTRUN: Span = Span::from_secs(1);
 /// What the callback and the tasks share.
 pub(super) struct Feed {
     shared: Arc<Shared>,
-    /// Tag by client handle - 1.
-    tags: Vec<Option<TagId>>,
+    /// What each monitored item feeds, by client handle - 1.
+    routes: Vec<Vec<Route>>,
     state: Mutex<FeedState>,
     /// Told at each notification.
     pub(super) heard: Notify,
+}
+
+/// A tag that a monitored item feeds; several tags may be parts of one value.
+struct Route {
+    tag: TagId,
+    taker: Option<Taker>,
 }
 
 #[derive(Default)]
@@ -54,9 +62,16 @@ struct FeedState {
 }
 
 impl Feed {
-    pub(super) fn new(shared: Arc<Shared>) -> Arc<Self> {
-        let tags = shared.config.nodes.iter().map(|node| node.tag).collect();
-        Arc::new(Self { shared, tags, state: Mutex::default(), heard: Notify::new() })
+    pub(super) fn new(shared: Arc<Shared>, found: &[Found]) -> Arc<Self> {
+        let mut routes: Vec<Vec<Route>> = shared.config.nodes.iter().map(|_| Vec::new()).collect();
+        for (leader, group) in groups(found) {
+            let Some(route) = routes.get_mut(leader) else { continue };
+            for one in group {
+                let tag = shared.config.nodes.get(one.node).and_then(|node| node.tag);
+                route.extend(tag.map(|tag| Route { tag, taker: one.taker.clone() }));
+            }
+        }
+        Arc::new(Self { shared, routes, state: Mutex::default(), heard: Notify::new() })
     }
 
     /// When the subscription was last heard of.
@@ -96,10 +111,14 @@ impl Feed {
 
     fn take(&self, state: &mut FeedState, handle: u32, data: &DataValue, received: Mono) {
         let index = (handle as usize).checked_sub(1);
-        let Some(tag) = index.and_then(|index| self.tags.get(index)).copied().flatten() else {
-            return;
-        };
-        let decoded = decode::decode(tag, data, received);
+        for route in index.and_then(|index| self.routes.get(index)).into_iter().flatten() {
+            self.take_one(state, route, data, received);
+        }
+    }
+
+    fn take_one(&self, state: &mut FeedState, route: &Route, data: &DataValue, received: Mono) {
+        let tag = route.tag;
+        let decoded = decode::decode_part(tag, data, route.taker.as_ref(), received);
         let counters = &self.shared.counters;
         count(&counters.overflows, u64::from(decoded.overflow));
         count(&counters.undecodable, u64::from(decoded.undecodable));
@@ -142,7 +161,7 @@ impl Feed {
 
     /// Samples kept back before the link opens.
     fn early_max(&self) -> usize {
-        self.tags.len() * SAMPLES_PER_TAG
+        self.routes.len() * SAMPLES_PER_TAG
     }
 }
 
@@ -174,32 +193,54 @@ pub(super) async fn subscribe(
     Ok(terms)
 }
 
+/// The nodes by the node whose monitored item brings their value: the first that asks for the
+/// same. Only parts share one; each whole value has its own.
+fn groups(found: &[Found]) -> BTreeMap<usize, Vec<&Found>> {
+    let mut firsts = HashMap::new();
+    let mut groups: BTreeMap<usize, Vec<&Found>> = BTreeMap::new();
+    for one in found {
+        let leader = match &one.taker {
+            None => one.node,
+            Some(taker) => {
+                let cut = taker.ranged.then(|| taker.index.clone());
+                *firsts.entry((&one.id, cut)).or_insert(one.node)
+            }
+        };
+        groups.entry(leader).or_default().push(one);
+    }
+    groups
+}
+
 async fn create_items(
     wire: &dyn Wire,
     subscription: u32,
     config: &LinkConfig,
     resolution: &mut Resolution,
 ) -> Result<(), Error> {
-    let (places, requests): (Vec<usize>, Vec<MonitoredItemCreateRequest>) = resolution
-        .found
+    let groups = groups(&resolution.found);
+    let (places, requests): (Vec<Vec<usize>>, Vec<MonitoredItemCreateRequest>) = groups
         .iter()
-        .filter_map(|found| {
-            let node = config.nodes.get(found.node)?;
-            node.tag?;
-            let handle = u32::try_from(found.node + 1).ok()?;
-            let parameters = parameters(config, node, handle);
-            let item = value_of(&found.id);
+        .filter_map(|(leader, group)| {
+            let handle = u32::try_from(leader + 1).ok()?;
+            let nodes = group.iter().filter_map(|found| config.nodes.get(found.node));
+            let nodes = nodes.filter(|node| node.tag.is_some());
+            let parameters = nodes.map(|node| parameters(config, node, handle)).reduce(faster)?;
+            let item = group.first()?.item();
             let mode = MonitoringMode::Reporting;
-            Some((found.node, MonitoredItemCreateRequest::new(item, mode, parameters)))
+            let fed = group.iter().map(|found| found.node).collect();
+            Some((fed, MonitoredItemCreateRequest::new(item, mode, parameters)))
         })
         .unzip();
     let results =
         in_parts(&requests, &mut resolution.items_max, |part| wire.monitor(subscription, part))
             .await?;
-    for (place, result) in places.into_iter().zip(results) {
-        if let Some(node) = config.nodes.get(place).filter(|_| result.status_code.is_bad()) {
-            let status = result.status_code;
-            resolution.found.retain(|found| found.node != place);
+    for (fed, result) in places.into_iter().zip(results) {
+        if !result.status_code.is_bad() {
+            continue;
+        }
+        let status = result.status_code;
+        resolution.found.retain(|found| !fed.contains(&found.node));
+        for node in fed.iter().filter_map(|node| config.nodes.get(*node)) {
             resolution.problems.push(Problem {
                 node: node.name.clone(),
                 stops_writes: node.purpose != Purpose::Read,
@@ -208,6 +249,13 @@ async fn create_items(
         }
     }
     Ok(())
+}
+
+/// Of two askings for one item the one that loses less.
+fn faster(a: MonitoringParameters, b: MonitoringParameters) -> MonitoringParameters {
+    let queue_size = a.queue_size.max(b.queue_size);
+    let sampling_interval = a.sampling_interval.min(b.sampling_interval);
+    MonitoringParameters { sampling_interval, queue_size, ..a }
 }
 
 fn parameters(config: &LinkConfig, node: &NodeConfig, handle: u32) -> MonitoringParameters {

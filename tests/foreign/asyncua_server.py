@@ -21,6 +21,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from asyncua import Server, ua
+from asyncua.common.structures104 import new_struct, new_struct_field
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.crypto.truststore import TrustStore
 from asyncua.crypto.validator import CertificateValidator, CertificateValidatorOptions
@@ -199,6 +200,8 @@ class Cell:
         self.refused = {}
         self.echoes = {}
         self.running = set()
+        self.press_type = None
+        self.part_nodes = {}
 
     def tag(self, tag_id):
         try:
@@ -228,10 +231,11 @@ class Cell:
         if type_name not in INTEGER_BITS and type_name not in ("Double", "Float", "Boolean"):
             raise CommandError(f"no tag type is called {type_name!r}")
         variant_type = ua.VariantType[type_name]
-        node_id = ua.NodeId(tag_id, self.namespace_index)
+        # A number as identifier, and another browse name, as PLCs have them.
+        node_id = ua.NodeId(spec.get("number", tag_id), self.namespace_index)
         node = await self.folder.add_variable(
             node_id,
-            ua.QualifiedName(tag_id, self.namespace_index),
+            ua.QualifiedName(spec.get("browse_name", tag_id), self.namespace_index),
             ua.Variant(to_wire(spec.get("value", 0), type_name), variant_type),
             datatype=ua.NodeId(variant_type.value),
         )
@@ -250,11 +254,85 @@ class Cell:
                 ua.Range(float(spec["low"]), float(spec["high"])),
                 datatype=ua.NodeId(ua.ObjectIds.Range),
             )
+        if "unit" in spec:
+            await node.add_property(
+                ua.NodeId(f"{tag_id}.EngineeringUnits", self.namespace_index),
+                ua.QualifiedName("EngineeringUnits", 0),
+                ua.EUInformation(
+                    NamespaceUri="http://www.opcfoundation.org/UA/units/un/cefact",
+                    UnitId=spec.get("unit_id", -1),
+                    DisplayName=ua.LocalizedText(spec["unit"]),
+                    Description=ua.LocalizedText(spec["unit"]),
+                ),
+                datatype=ua.NodeId(ua.ObjectIds.EUInformation),
+            )
         attribute = self.server.iserver.aspace[node_id].attributes[ua.AttributeIds.Value]
         tag = Tag(tag_id, type_name, attribute)
         await tag.store(tag.value, datetime.now(timezone.utc))
         self.tags[tag_id] = tag
         self.by_node[node_id] = tag
+
+    async def parts(self, command):
+        """Adds an array, a matrix and structures, whose values `parts` sets when asked again."""
+        offset = command.get("offset", 0)
+        if self.press_type is None:
+            await self._add_parts()
+        now = datetime.now(timezone.utc)
+        zones = [ua.TrimloopZone(Temp=200.0 + i + offset, On=i % 2 == 0) for i in range(3)]
+        press = ua.TrimloopPress(
+            Name="press", Pressure=480.5 + offset, Count=7 + offset, Zones=zones, Best=zones[1]
+        )
+        temps = [float(i) + offset for i in range(8)]
+        matrix = ua.Variant(
+            [[float(10 * r + c) + offset for c in range(3)] for r in range(2)],
+            ua.VariantType.Double,
+            is_array=True,
+        )
+        for node, value in (
+            (self.part_nodes["Temps"], ua.Variant(temps, ua.VariantType.Double)),
+            (self.part_nodes["Matrix"], matrix),
+            (self.part_nodes["Press"], ua.Variant(press, ua.VariantType.ExtensionObject)),
+        ):
+            await node.write_value(ua.DataValue(value, SourceTimestamp=now, ServerTimestamp=now))
+
+    async def _add_parts(self):
+        index = self.namespace_index
+        zone, _ = await new_struct(
+            self.server,
+            index,
+            "TrimloopZone",
+            [
+                new_struct_field("Temp", ua.VariantType.Double),
+                new_struct_field("On", ua.VariantType.Boolean),
+            ],
+        )
+        press, _ = await new_struct(
+            self.server,
+            index,
+            "TrimloopPress",
+            [
+                new_struct_field("Name", ua.VariantType.String),
+                new_struct_field("Pressure", ua.VariantType.Double),
+                new_struct_field("Count", ua.VariantType.Int32),
+                new_struct_field("Zones", zone, array=True),
+                new_struct_field("Best", zone),
+            ],
+        )
+        await self.server.load_data_type_definitions()
+        self.press_type = press
+        double = ua.NodeId(ua.VariantType.Double.value)
+        for name, value, kind, rank in (
+            ("Temps", [0.0] * 8, double, 1),
+            ("Matrix", [[0.0] * 3] * 2, double, 2),
+            ("Press", ua.TrimloopPress(), press.nodeid, -1),
+        ):
+            node = await self.folder.add_variable(
+                ua.NodeId(name, index), ua.QualifiedName(name, index), value, datatype=kind
+            )
+            await node.write_attribute(
+                ua.AttributeIds.ValueRank, ua.DataValue(ua.Variant(rank, ua.VariantType.Int32))
+            )
+            self.part_nodes[name] = node
 
     async def set_values(self, command):
         # Convert all first: a wrong value leaves every tag as it was.
@@ -427,7 +505,7 @@ async def serve_commands(cell):
     reader = asyncio.StreamReader(limit=LINE_BYTES_MAX)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    names = ("add", "status", "get", "echo", "play", "closed_loop", "refuse", "stop")
+    names = ("add", "status", "get", "echo", "play", "closed_loop", "refuse", "stop", "parts")
     commands = {name: getattr(cell, name) for name in names} | {"set": cell.set_values}
     while line := await reader.readline():
         if not line.strip():
@@ -529,6 +607,9 @@ async def main():
         "--publish-min-ms", type=float, default=1.0, help="smallest publishing interval"
     )
     parser.add_argument("--tags", help="file with the tags of an `add`, there before it listens")
+    parser.add_argument(
+        "--namespaces-before", type=int, default=0, help="namespaces registered before ours"
+    )
     parser.add_argument("--scratch", help="unused; the other server needs it")
     parser.add_argument("--security", type=Path, help="folder of certificates: all policies")
     options = parser.parse_args()
@@ -545,6 +626,8 @@ async def main():
         await secure(server, options.security)
     server.allow_remote_admin(False)
     bound_publishing(server, options.publish_min_ms)
+    for number in range(options.namespaces_before):
+        await server.register_namespace(f"{NAMESPACE}:before:{number}")
     namespace_index = await server.register_namespace(NAMESPACE)
     folder = await server.nodes.objects.add_object(
         ua.NodeId("Cell", namespace_index), ua.QualifiedName("Cell", namespace_index)

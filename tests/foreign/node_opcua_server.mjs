@@ -21,10 +21,12 @@ import { parseArgs } from "node:util";
 globalThis.console = new Console(process.stderr, process.stderr);
 
 const require = createRequire(import.meta.url);
+const { ensureDatatypeExtracted } = require("node-opcua-address-space");
 const { OPCUACertificateManager } = require("node-opcua-certificate-manager");
 const { MonitoredItem, OPCUAServer, Subscription } = require("node-opcua-server");
 const { MessageSecurityMode, SecurityPolicy } = require("node-opcua-secure-channel");
 const { nodesets } = require("node-opcua-nodesets");
+const { EUInformation } = require("node-opcua-types");
 const { StatusCodes } = require("node-opcua-status-code");
 const { DataType, Variant, VariantArrayType } = require("node-opcua-variant");
 
@@ -201,15 +203,17 @@ class Cell {
     return { namespace_index: this.namespace.index };
   }
 
-  addOne({ id, type, value = 0, writable = false, low, high }) {
+  addOne(spec) {
+    const { id, type, value = 0, writable = false, low, high, unit, unit_id = -1 } = spec;
     if (this.tags.has(id)) throw new CommandError(`tag ${id} exists`);
     if (!(type in INTEGER_RANGE) && !["Double", "Float", "Boolean"].includes(type)) {
       throw new CommandError(`no tag type is called ${type}`);
     }
     const access = writable ? "CurrentRead | CurrentWrite" : "CurrentRead";
     const options = {
-      nodeId: `s=${id}`,
-      browseName: id,
+      // A number as identifier, and another browse name, as PLCs have them.
+      nodeId: spec.number === undefined ? `s=${id}` : `i=${spec.number}`,
+      browseName: spec.browse_name ?? id,
       organizedBy: this.folder,
       dataType: type,
       accessLevel: access,
@@ -222,10 +226,107 @@ class Cell {
       low === undefined || high === undefined
         ? this.namespace.addVariable({ ...options, typeDefinition: "BaseDataVariableType" })
         : this.namespace.addAnalogDataItem({ ...options, engineeringUnitsRange: { low, high } });
+    if (unit !== undefined) {
+      this.namespace.addVariable({
+        nodeId: `s=${id}.EngineeringUnits`,
+        browseName: { name: "EngineeringUnits", namespaceIndex: 0 },
+        propertyOf: variable,
+        typeDefinition: "PropertyType",
+        dataType: "EUInformation",
+        value: {
+          dataType: DataType.ExtensionObject,
+          value: new EUInformation({
+            namespaceUri: "http://www.opcfoundation.org/UA/units/un/cefact",
+            unitId: unit_id,
+            displayName: { text: unit },
+            description: { text: unit },
+          }),
+        },
+      });
+    }
     const tag = new Tag(id, type, variable);
     tag.store(toTag(value, type), new Date());
     this.watchWrites(tag);
     this.tags.set(id, tag);
+  }
+
+  /** Adds an array, a matrix and structures; asked again it sets their values. */
+  async parts({ offset = 0 }) {
+    this.partNodes ??= await this.addParts();
+    const { temps, matrix, press, zoneType, pressType } = this.partNodes;
+    const { addressSpace } = this.namespace;
+    const zones = [0, 1, 2].map((i) =>
+      addressSpace.constructExtensionObject(zoneType, { temp: 200 + i + offset, on: i % 2 === 0 }),
+    );
+    const value = addressSpace.constructExtensionObject(pressType, {
+      name: "press",
+      pressure: 480.5 + offset,
+      count: 7 + offset,
+      zones,
+      best: zones[1],
+    });
+    const now = new Date();
+    const set = (variable, variant) =>
+      variable.setValueFromSource(new Variant(variant), StatusCodes.Good, now);
+    set(temps, {
+      dataType: DataType.Double,
+      arrayType: VariantArrayType.Array,
+      value: Float64Array.from({ length: 8 }, (_, i) => i + offset),
+    });
+    set(matrix, {
+      dataType: DataType.Double,
+      arrayType: VariantArrayType.Matrix,
+      dimensions: [2, 3],
+      value: Float64Array.from([0, 1, 2, 10, 11, 12], (x) => x + offset),
+    });
+    set(press, { dataType: DataType.ExtensionObject, value });
+  }
+
+  async addParts() {
+    const structure = (browseName, fields) => {
+      const type = this.namespace.createDataType({
+        browseName,
+        isAbstract: false,
+        partialDefinition: fields,
+        subtypeOf: "Structure",
+      });
+      this.namespace.addObject({
+        browseName: { name: "Default Binary", namespaceIndex: 0 },
+        encodingOf: type,
+        typeDefinition: "DataTypeEncodingType",
+      });
+      return type;
+    };
+    const zoneType = structure("TrimloopZone", [
+      { name: "Temp", dataType: DataType.Double, valueRank: -1 },
+      { name: "On", dataType: DataType.Boolean, valueRank: -1 },
+    ]);
+    const pressType = structure("TrimloopPress", [
+      { name: "Name", dataType: DataType.String, valueRank: -1 },
+      { name: "Pressure", dataType: DataType.Double, valueRank: -1 },
+      { name: "Count", dataType: DataType.Int32, valueRank: -1 },
+      { name: "Zones", dataType: zoneType.nodeId, valueRank: 1 },
+      { name: "Best", dataType: zoneType.nodeId, valueRank: -1 },
+    ]);
+    // The library read the types of all namespaces before this one had any.
+    delete this.namespace.addressSpace.$$extraDataTypeManager;
+    await ensureDatatypeExtracted(this.namespace.addressSpace);
+    const add = (name, dataType, more) =>
+      this.namespace.addVariable({
+        nodeId: `s=${name}`,
+        browseName: name,
+        organizedBy: this.folder,
+        dataType,
+        minimumSamplingInterval: 0,
+        ...more,
+      });
+    return {
+      zoneType,
+      pressType,
+      temps: add("Temps", "Double", { valueRank: 1, arrayDimensions: [8] }),
+      matrix: add("Matrix", "Double", { valueRank: 2, arrayDimensions: [2, 3] }),
+      press: add("Press", pressType, { valueRank: -1 }),
+    };
   }
 
   set({ values }) {
@@ -442,6 +543,7 @@ async function serveCommands(cell) {
     "closed_loop",
     "refuse",
     "stop",
+    "parts",
   ]);
   for await (const line of readline.createInterface({ input: process.stdin })) {
     if (line.trim() === "") continue;
@@ -456,7 +558,7 @@ async function serveCommands(cell) {
         return;
       }
       if (!names.has(cmd)) throw new CommandError(`no command is called ${cmd}`);
-      const answer = cell[cmd](command) ?? {};
+      const answer = (await cell[cmd](command)) ?? {};
       if (cmd === "get") emit("values", { ...answer, ...extra });
       else emit("ok", { cmd, ...answer, ...extra });
     } catch (error) {
@@ -517,6 +619,7 @@ async function main() {
       port: { type: "string", default: "0" },
       "publish-min-ms": { type: "string", default: "1" },
       tags: { type: "string" },
+      "namespaces-before": { type: "string", default: "0" },
       scratch: { type: "string" },
       security: { type: "string" },
     },
@@ -554,6 +657,9 @@ async function main() {
   });
   await server.initialize();
   const { addressSpace } = server.engine;
+  for (let number = 0; number < Number(options["namespaces-before"]); number += 1) {
+    addressSpace.registerNamespace(`${NAMESPACE}:before:${number}`);
+  }
   const namespace = addressSpace.registerNamespace(NAMESPACE);
   const folder = namespace.addObject({
     nodeId: "s=Cell",

@@ -75,6 +75,17 @@ impl<T> Default for Named<T> {
 }
 
 impl<T> Named<T> {
+    /// An empty table.
+    pub(crate) const fn none() -> Self {
+        Self { entries: Vec::new() }
+    }
+
+    /// A table of entries, put into order.
+    pub(crate) fn of(mut entries: Vec<(At<String>, T)>) -> Self {
+        entries.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+        Self { entries }
+    }
+
     /// In order of name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &(At<String>, T)> {
         self.entries.iter()
@@ -124,8 +135,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
                 while let Some(entry) = map.next_entry()? {
                     entries.push(entry);
                 }
-                entries.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
-                Ok(Named { entries })
+                Ok(Named::of(entries))
             }
         }
         deserializer.deserialize_map(Entries(PhantomData))

@@ -103,6 +103,84 @@ const TABLE: &[(&str, Powers, i128, i128)] = &[
     ("ppm", SHARE, 1, 1_000_000),
 ];
 
+/// Codes of UNECE Recommendation 20 and what they stand for here, from its Annex I.
+const UNECE: &[(&str, &str)] = &[
+    ("PAL", "Pa"),
+    ("A97", "hPa"),
+    ("KPA", "kPa"),
+    ("MPA", "MPa"),
+    ("MBR", "mbar"),
+    ("BAR", "bar"),
+    ("PS", "psi"),
+    ("KEL", "K"),
+    ("CEL", "degC"),
+    ("FAH", "degF"),
+    ("4H", "um"),
+    ("MMT", "mm"),
+    ("CMT", "cm"),
+    ("MTR", "m"),
+    ("INH", "in"),
+    ("MMQ", "mm3"),
+    ("CMQ", "cm3"),
+    ("MTQ", "m3"),
+    ("MLT", "ml"),
+    ("LTR", "l"),
+    ("MGM", "mg"),
+    ("GRM", "g"),
+    ("KGM", "kg"),
+    ("TNE", "t"),
+    ("C26", "ms"),
+    ("SEC", "s"),
+    ("MIN", "min"),
+    ("HUR", "h"),
+    ("NEW", "N"),
+    ("B47", "kN"),
+    ("NU", "Nm"),
+    ("JOU", "J"),
+    ("KJO", "kJ"),
+    ("KWH", "kWh"),
+    ("WTT", "W"),
+    ("KWT", "kW"),
+    ("4K", "mA"),
+    ("AMP", "A"),
+    ("2Z", "mV"),
+    ("VLT", "V"),
+    ("HTZ", "Hz"),
+    ("KHZ", "kHz"),
+    ("RPM", "rpm"),
+    ("MTS", "m/s"),
+    ("C16", "mm/s"),
+    ("L2", "l/min"),
+    ("DD", "deg"),
+    ("P1", "%"),
+    ("59", "ppm"),
+];
+
+/// What servers show for units that the table writes otherwise.
+const SHOWN: &[(&str, &str)] = &[
+    ("deg C", "degC"),
+    ("Celsius", "degC"),
+    ("ºC", "degC"),
+    ("C", "degC"),
+    ("deg F", "degF"),
+    ("F", "degF"),
+    ("r/min", "rpm"),
+    ("1/min", "rpm"),
+    ("rev/min", "rpm"),
+    ("U/min", "rpm"),
+    ("sec", "s"),
+    ("msec", "ms"),
+    ("hr", "h"),
+    ("N m", "Nm"),
+    ("N·m", "Nm"),
+    ("N.m", "Nm"),
+    ("percent", "%"),
+    ("bar(g)", "bar"),
+    ("barg", "bar"),
+    ("kg/cm²", "kg/cm2"),
+    ("°", "deg"),
+];
+
 /// Dimensions that have a name of their own in messages.
 const DIMENSIONS: &[(&str, Powers)] = &[
     ("a plain number", NONE),
@@ -190,6 +268,23 @@ impl Unit {
         unit.words.retain(|(_, power)| *power != 0);
         unit.words.sort();
         Ok(unit)
+    }
+
+    /// The unit that a server states for a variable (Part 8, 5.6.3): by its UNECE code, else by the
+    /// name it shows. `None` when neither is known to the table.
+    ///
+    /// - `unit_id`: the letters of the code of UNECE Recommendation 20, one byte each; -1 is none.
+    pub fn of_server(display_name: &str, unit_id: i32) -> Option<Self> {
+        let coded = |row: &&(&str, &str)| {
+            row.0.bytes().fold(0, |id, byte| id << 8 | i32::from(byte)) == unit_id
+        };
+        if let Some((_, symbol)) = UNECE.iter().find(coded) {
+            return Self::parse(symbol).ok();
+        }
+        let name = display_name.trim();
+        let shown = SHOWN.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let text = shown.map_or_else(|| name.replace('.', " "), |(_, symbol)| (*symbol).to_owned());
+        Self::parse(&text).ok().filter(|unit| unit.words.is_empty() && !unit.is_none())
     }
 
     fn multiply(&mut self, word: &str, sign: i8) -> Result<(), String> {
@@ -324,6 +419,31 @@ mod tests {
             let value = parse_decimal(value).unwrap();
             assert_eq!(from.convert_point(value, &to).unwrap().to_string(), point);
             assert_eq!(from.convert_difference(value, &to).unwrap().to_string(), difference);
+        }
+    }
+
+    /// Units of servers are those of recipes, by code and by the name that is shown.
+    #[test]
+    fn units_of_servers() {
+        for (name, id, expect) in [
+            ("bar", 4_342_098, Some("bar")),
+            ("", 4_408_652, Some("degC")),
+            ("whatever", 20_529, Some("%")),
+            ("°C", -1, Some("degC")),
+            ("bar.s", -1, Some("bar s")),
+            ("N.m", -1, Some("Nm")),
+            ("kPa", 0, Some("kPa")),
+            ("furlong", -1, None),
+            ("", -1, None),
+        ] {
+            let unit = Unit::of_server(name, id);
+            assert_eq!(unit.is_some(), expect.is_some(), "{name} {id}");
+            if let (Some(unit), Some(expect)) = (unit, expect) {
+                assert!(unit.is_same(&Unit::parse(expect).unwrap()), "{name} {id}");
+            }
+        }
+        for (_, symbol) in UNECE.iter().chain(SHOWN) {
+            assert!(Unit::parse(symbol).unwrap().words.is_empty(), "{symbol}");
         }
     }
 

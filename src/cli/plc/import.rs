@@ -171,7 +171,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &ImportArgs) -> Result<Exit, F
     let source = Source::new(&name, &decoded(&text));
     let reader = Reader { source, aliases: &aliases, first, prefix: &args.prefix };
     let mut imported =
-        reader.read().map_err(|found| Failure::Diagnostics(vec![found], Exit::Usage))?;
+        reader.read().map_err(|found| Failure::Diagnostics(vec![*found], Exit::Usage))?;
     let plc = target.as_ref().and_then(|target| target.plc.as_ref());
     let taken: BTreeSet<String> = match (plc, file) {
         (Some(plc), None) => plc.nodes.iter().map(|node| node.name.clone()).collect(),
@@ -292,15 +292,15 @@ impl Reader<'_> {
         }
     }
 
-    fn read(&self) -> Result<Imported, Diagnostic> {
+    fn read(&self) -> Result<Imported, Box<Diagnostic>> {
         let text = &self.source.text;
         let columns_error = |span: Range<usize>, why: &str| {
-            Diagnostic::error(&TAG_COLUMNS, &self.source, span, why)
-                .help("the first line names the columns: name;id;type")
+            let found = Diagnostic::error(&TAG_COLUMNS, &self.source, span, why);
+            Box::new(found.help("the first line names the columns: name;id;type"))
         };
         let all = rows(text).map_err(|at| {
             let why = "a quote is opened here and never closed";
-            Diagnostic::error(&TAG_ROW, &self.source, at..at + 1, why)
+            Box::new(Diagnostic::error(&TAG_ROW, &self.source, at..at + 1, why))
         })?;
         let Some((head, body)) = all.split_first() else {
             return Err(columns_error(0..0, "the list is empty"));
@@ -588,6 +588,7 @@ fn last_word(address: &Address) -> String {
         Address::Path(steps) => steps.last().map(|step| step.name.clone()).unwrap_or_default(),
         Address::Id { identifier: Identifier::Text(text), .. } => text.clone(),
         Address::Id { identifier, .. } => identifier.write(),
+        Address::Part { of, .. } => last_word(of),
     }
 }
 

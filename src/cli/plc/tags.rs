@@ -155,6 +155,7 @@ fn uris(address: &Address) -> Vec<&str> {
     match address {
         Address::Id { namespace, .. } => vec![namespace],
         Address::Path(steps) => steps.iter().map(|step| step.namespace.as_str()).collect(),
+        Address::Part { of, .. } => uris(of),
     }
 }
 

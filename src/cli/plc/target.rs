@@ -1,5 +1,6 @@
 //! Which PLC, and which of its nodes: from words on the command line.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -80,6 +81,7 @@ impl Target {
             user: User::Anonymous,
             items_per_call: ITEMS_PER_CALL,
             nodes: Vec::new(),
+            units: BTreeMap::new(),
             client_name: settings.name.clone(),
             pki_dir: settings.data.join("pki"),
         };
@@ -188,13 +190,13 @@ impl Aliases {
         if let Some(known) = self.of(uri) {
             return known;
         }
-        let words = uri.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
+        let mut words = uri.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
         // Version numbers, hosts' top levels and the like say nothing.
         let dull = ["", "http", "https", "urn", "UA", "com", "org", "de", "www"];
         let good = |word: &&str| {
             word.starts_with(|c: char| c.is_ascii_alphabetic()) && !dull.contains(word)
         };
-        let word = words.filter(good).next_back().unwrap_or("ns");
+        let word = words.rfind(good).unwrap_or("ns");
         let word: String = word.to_ascii_lowercase().chars().take(24).collect();
         let mut alias = word.clone();
         let mut number = 2;

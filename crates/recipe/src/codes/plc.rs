@@ -118,4 +118,55 @@ codes! {
         wrong: "[guard.hold_pressure_sp] without [owner]",
         right: "[owner]\n        block = \"press:s=Press4.Owner\"\n        slot  = \"A\"",
     }
+    BAD_PART = "TL0330" {
+        title: "a part of a value that cannot be read",
+        means: "`index` is one number per dimension from 0; `field` is names with dots, each with \
+            an element in brackets where it is an array.",
+        why: "A part that is nearly right is another number of the same array.",
+        wrong: "index = \"1:2\"",
+        right: "index = \"1\", or field = \"Zones[2].Temp\"",
+    }
+    PART_WRITABLE = "TL0331" {
+        title: "a part of a value cannot be written",
+        means: "The node is an element of an array or a field of a structure, and marked writable.",
+        why: "The whole value would have to be written, with parts that the PLC changes meanwhile.",
+        wrong: "field = \"HoldPressure\" with writable = true",
+        right: "a variable of its own in the PLC, with writable = true",
+    }
+    PLACEHOLDER = "TL0332" {
+        title: "a word in braces without a value",
+        means: "A template's text has a word in braces that the asset gives no value for, or braces \
+            that do not belong together.",
+        why: "The address would have a hole.",
+        wrong: "with = { asset = \"Press4\" }      (the template also has {n})",
+        right: "with = { asset = \"Press4\", n = \"1\" }",
+    }
+    UNUSED_VALUE = "TL0333" {
+        title: "a value that its template has no place for",
+        means: "The asset gives a value for a word that stands nowhere in the template.",
+        why: "Usually the word is misspelt, here or there.",
+        wrong: "with = { aset = \"Press4\" }",
+        right: "with = { asset = \"Press4\" }",
+    }
+    ASSET_NODE_TWICE = "TL0334" {
+        title: "two nodes of one name",
+        means: "A node made for an asset is called like another node.",
+        why: "One of the two would silently be lost.",
+        wrong: "[asset.zone_1] with a node temp, and [node.zone_1_temp]",
+        right: "one of them under another name",
+    }
+    UNKNOWN_TEMPLATE = "TL0335" {
+        title: "a template that is not declared",
+        means: "An asset names a template for which there is no table.",
+        why: "Its nodes cannot be made.",
+        wrong: "template = \"zoen\"",
+        right: "template = \"zone\"",
+    }
+    UNUSED_TEMPLATE = "TL0336" {
+        title: "a template without assets",
+        means: "No asset is made from the template.",
+        why: "Its nodes are nowhere, which nobody might notice.",
+        wrong: "[template.zone] and no [asset.…]",
+        right: "[asset.zone_1] with template = \"zone\"",
+    }
 }

@@ -15,6 +15,51 @@ pub enum Address {
     },
     /// By browse names from the root folder.
     Path(Vec<Segment>),
+    /// An element of an array, a field of a structure, or a field of an element.
+    Part {
+        /// The node; never a part itself.
+        of: Box<Address>,
+        /// Which part of its value.
+        part: Part,
+    },
+}
+
+/// A part of a node's value: first the element, then the field.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part {
+    /// One index per dimension, from 0; empty takes the whole value.
+    pub index: Vec<u32>,
+    /// Fields from the outermost structure inwards; empty takes the value itself.
+    pub field: Vec<Step>,
+}
+
+/// One field on the way into a structure.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// Element of it, where it is an array; one index per dimension, from 0.
+    pub index: Vec<u32>,
+}
+
+impl Part {
+    /// As people write it: `[3].Zones[2].Temp`.
+    pub fn text(&self) -> String {
+        let index = |index: &[u32]| match index {
+            [] => String::new(),
+            some => {
+                let numbers: Vec<String> = some.iter().map(ToString::to_string).collect();
+                format!("[{}]", numbers.join(","))
+            }
+        };
+        let mut text = index(&self.index);
+        for step in &self.field {
+            text.push('.');
+            text.push_str(&step.name);
+            text.push_str(&index(&step.index));
+        }
+        text
+    }
 }
 
 /// The four kinds of identifier.
@@ -41,7 +86,7 @@ pub struct Segment {
 
 impl Address {
     /// The key and the text that a PLC config holds for it: `("id", "press:s=MeltTemp")`. `alias`
-    /// gives the short word of a namespace URI.
+    /// gives the short word of a namespace URI. Of a part, the address of its node.
     ///
     /// `None` when a namespace has no alias, or when no text stands for it (an empty identifier,
     /// a path without steps).
@@ -53,7 +98,11 @@ impl Address {
         match self {
             Self::Id { namespace, identifier } => {
                 let text = identifier.write();
-                let empty = text.ends_with('=') && matches!(identifier, Identifier::Text(_));
+                let empty = match identifier {
+                    Identifier::Text(text) => text.is_empty(),
+                    Identifier::Opaque(bytes) => bytes.is_empty(),
+                    Identifier::Numeric(_) | Identifier::Guid(_) => false,
+                };
                 (!empty).then_some(("id", format!("{}{text}", head(namespace)?)))
             }
             Self::Path(segments) => {
@@ -73,6 +122,7 @@ impl Address {
                     .collect();
                 steps.filter(|steps| !steps.is_empty()).map(|steps| ("path", steps.join("/")))
             }
+            Self::Part { of, .. } => of.write(alias),
         }
     }
 }
@@ -164,6 +214,48 @@ pub fn parse_path(
             Some(other) => name.push(other),
         }
     }
+}
+
+/// Reads `3` or `1,2`: one index per dimension, from 0.
+///
+/// # Errors
+/// [`AddressError`] when it is none.
+pub fn parse_index(text: &str) -> Result<Vec<u32>, AddressError> {
+    let shape = AddressError::Shape("an index is a number from 0, or one per dimension: \"1,2\"");
+    let numbers: Vec<&str> = text.split(',').map(str::trim).collect();
+    if numbers.len() > 8 {
+        return Err(AddressError::Shape("has more than 8 dimensions"));
+    }
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        text.parse().ok().filter(|_| digits)
+    };
+    numbers.into_iter().map(number).collect::<Option<_>>().ok_or(shape)
+}
+
+/// Reads `Actual.Pressure` or `Zones[2].Temp`.
+///
+/// # Errors
+/// [`AddressError`] when it is none.
+pub fn parse_field(text: &str) -> Result<Vec<Step>, AddressError> {
+    let mut steps = Vec::new();
+    for step in text.split('.') {
+        let (name, index) = match step.split_once('[') {
+            None => (step, Vec::new()),
+            Some((name, rest)) => {
+                let index = rest.strip_suffix(']').ok_or(AddressError::Shape("has no `]`"))?;
+                (name, parse_index(index)?)
+            }
+        };
+        if name.trim().is_empty() {
+            return Err(AddressError::Shape("has an empty field name"));
+        }
+        steps.push(Step { name: name.trim().to_owned(), index });
+    }
+    if steps.len() > 16 {
+        return Err(AddressError::Shape("goes deeper than 16 fields"));
+    }
+    Ok(steps)
 }
 
 fn namespace(
@@ -268,6 +360,22 @@ mod tests {
         assert_eq!(names, [(OPC_UA, "Objects"), ("urn:x", "A/B"), ("urn:x", "c:d")]);
         for text in ["", "Objects//x", "Objects/", "x&"] {
             assert!(matches!(parse_path(text, uri), Err(AddressError::Shape(_))), "{text}");
+        }
+    }
+
+    /// Parts are read as people write them.
+    #[test]
+    fn parts() {
+        assert_eq!(parse_index("3"), Ok(vec![3]));
+        assert_eq!(parse_index("1, 2"), Ok(vec![1, 2]));
+        for text in ["", "-1", "1:2", "1,", "x", "+1", "4294967296", "1,1,1,1,1,1,1,1,1"] {
+            assert!(matches!(parse_index(text), Err(AddressError::Shape(_))), "{text}");
+        }
+        let field = parse_field("Zones[2].Temp").unwrap();
+        let part = Part { index: vec![1, 0], field };
+        assert_eq!(part.text(), "[1,0].Zones[2].Temp");
+        for text in ["", "A.", ".A", "A[", "A[]", "A[x]", "[1]"] {
+            assert!(matches!(parse_field(text), Err(AddressError::Shape(_))), "{text}");
         }
     }
 

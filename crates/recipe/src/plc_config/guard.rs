@@ -196,7 +196,7 @@ fn below(block: &Address, member: &str) -> Option<Address> {
             let identifier = Identifier::Text(format!("{text}.{member}"));
             Some(Address::Id { namespace: namespace.clone(), identifier })
         }
-        Address::Id { .. } => None,
+        Address::Id { .. } | Address::Part { .. } => None,
         Address::Path(segments) => {
             let namespace = segments.last()?.namespace.clone();
             let last = Segment { namespace, name: member.to_owned() };

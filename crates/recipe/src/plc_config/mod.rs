@@ -4,6 +4,7 @@ mod address;
 mod guard;
 mod raw;
 mod security;
+mod template;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,10 +12,14 @@ use std::sync::Arc;
 use trimloop_core::plan::TAGS_MAX;
 use trimloop_core::time::Span;
 
-pub use address::{Address, AddressError, Identifier, OPC_UA, Segment, parse_id, parse_path};
+pub use address::{
+    Address, AddressError, Identifier, OPC_UA, Part, Segment, Step, parse_field, parse_id,
+    parse_index, parse_path,
+};
 pub use guard::{GuardConfig, Member, OwnerConfig, Slot};
 pub use raw::{
-    RawGuard, RawHeartbeat, RawLink, RawNode, RawOwner, RawPlc, RawPlcConfig, RawPlcLimits, RawUser,
+    RawAsset, RawGuard, RawHeartbeat, RawLink, RawNode, RawOwner, RawPlc, RawPlcConfig,
+    RawPlcLimits, RawTemplate, RawUser,
 };
 pub use security::{Policy, Secret, Security, SecurityMode, User};
 
@@ -165,11 +170,13 @@ impl PlcConfig {
 /// Returns it unless there is an error, and everything worth saying.
 pub fn check_plc_config(file: &str, text: &str) -> (Option<PlcConfig>, Vec<Diagnostic>) {
     let source = Source::new(file, text);
-    let raw: RawPlcConfig = match parse(&source) {
+    let mut raw: RawPlcConfig = match parse(&source) {
         Ok(raw) => raw,
         Err(diagnostic) => return (None, vec![*diagnostic]),
     };
-    let mut checker = PlcChecker { raw: &raw, values: Values::new(&source) };
+    let mut values = Values::new(&source);
+    template::expand(&mut raw, &mut values);
+    let mut checker = PlcChecker { raw: &raw, values };
     let config = checker.config();
     let mut found = checker.values.found;
     sort(&mut found);
@@ -270,6 +277,13 @@ impl PlcChecker<'_> {
     fn node(&mut self, name: &At<String>, raw: &RawNode) -> Option<NodeConfig> {
         let user = format!("node \"{}\"", name.get());
         let address = self.address(name, raw, &user);
+        let address = self.part(raw, &user).and_then(|part| {
+            let of = address?;
+            Some(match part {
+                Some(part) => Address::Part { of: Box::new(of), part },
+                None => of,
+            })
+        });
         let values = &mut self.values;
         let kind = match &raw.kind {
             None => Some(None),
@@ -337,6 +351,52 @@ impl PlcChecker<'_> {
                 None
             }
         }
+    }
+
+    /// The part of the node's value that is meant, if not all of it.
+    #[expect(clippy::option_option, reason = "wrong, or right and absent")]
+    fn part(&mut self, raw: &RawNode, user: &str) -> Option<Option<Part>> {
+        let mut part = Part::default();
+        let mut good = true;
+        for (key, text) in [("index", &raw.index), ("field", &raw.field)] {
+            let Some(text) = text else { continue };
+            let read = if key == "index" {
+                parse_index(text).map(|index| part.index = index)
+            } else {
+                parse_field(text).map(|field| part.field = field)
+            };
+            if let Err(AddressError::Shape(why)) = read {
+                good = false;
+                let found = self
+                    .values
+                    .error(
+                        &codes::BAD_PART,
+                        text.span(),
+                        format!("`{key}` of {user} cannot be read"),
+                    )
+                    .label(why)
+                    .help("write index = \"3\", index = \"1,2\" or field = \"Zones[2].Temp\"");
+                self.push(found);
+            }
+        }
+        if let (Some(writable), Some(at)) =
+            (&raw.writable, raw.field.as_ref().or(raw.index.as_ref()))
+            && *writable.get()
+        {
+            good = false;
+            let found = self
+                .values
+                .error(
+                    &codes::PART_WRITABLE,
+                    writable.span(),
+                    format!("{user} is part of a value and cannot be writable"),
+                )
+                .also(at.span(), "only this part is meant")
+                .note("the whole value would have to be written, with parts that others change")
+                .help("let the PLC offer the setpoint as a variable of its own");
+            self.push(found);
+        }
+        good.then(|| (!part.index.is_empty() || !part.field.is_empty()).then_some(part))
     }
 
     fn twice(&mut self, nodes: &[Option<NodeConfig>]) {

@@ -23,6 +23,31 @@ pub struct RawPlcConfig {
     /// Nodes by the name of their tag.
     #[serde(default)]
     pub node: Named<RawNode>,
+    /// Nodes of a kind of asset, with words in braces for what differs.
+    #[serde(default)]
+    pub template: Named<RawTemplate>,
+    /// Assets made from templates: node `temp` of asset `zone_1` is called `zone_1_temp`.
+    #[serde(default)]
+    pub asset: Named<RawAsset>,
+}
+
+/// Nodes of a kind of asset.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawTemplate {
+    /// Nodes by the last part of their name. `id`, `path`, `index` and `field` may hold words in
+    /// braces, such as {n}; {{ and }} are braces themselves.
+    pub node: Named<RawNode>,
+}
+
+/// One asset.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawAsset {
+    /// Template that it is made from.
+    pub template: At<String>,
+    /// Value of each word in braces.
+    pub with: Option<At<Named<At<Literal>>>>,
 }
 
 /// Name, address, security.
@@ -145,7 +170,11 @@ pub struct RawNode {
     /// Browse path from the root folder, such as "Objects/press:Press4/press:MeltTemp".
     /// `&` before `/`, `:` or `&` takes it literally.
     pub path: Option<At<String>>,
-    /// OPC UA type, such as "Double"; checked at connect.
+    /// Element of an array, from 0: "3", or "1,2" with one index per dimension.
+    pub index: Option<At<String>>,
+    /// Field of a structure: "Pressure", "Actual.Pressure", or "Zones[2].Temp" with an element.
+    pub field: Option<At<String>>,
+    /// OPC UA type, such as "Double"; checked at connect. Of a part: the part's.
     #[serde(rename = "type")]
     pub kind: Option<At<String>>,
     /// Sampling interval; default "0 ms", as fast as the server can.
