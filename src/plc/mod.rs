@@ -27,7 +27,10 @@ mod check;
 mod client;
 mod connector;
 mod decode;
+#[cfg(test)]
+mod fault_sim;
 mod heartbeat;
+mod mutant;
 mod resolve;
 mod session;
 mod subscribe;
@@ -427,10 +430,15 @@ pub struct Link {
 /// # Errors
 /// [`PlcError`] when the configuration cannot work at all.
 pub fn link(config: LinkConfig, intake: Intake) -> Result<Link, PlcError> {
+    let dial = Box::new(client::Server::new(&config)?);
+    Ok(assemble(config, intake, dial))
+}
+
+/// A link over any way to make sessions.
+fn assemble(config: LinkConfig, intake: Intake, dial: Box<dyn wire::Dial>) -> Link {
     let (stop, stopped) = watch::channel(false);
     let (writes, queue) = mpsc::channel(WRITES_MAX);
     let (beats, beat) = watch::channel(None);
-    let dial = Box::new(client::Server::new(&config)?);
     let shared = Arc::new(Shared {
         clock: intake.clock(),
         intake,
@@ -441,7 +449,7 @@ pub fn link(config: LinkConfig, intake: Intake) -> Result<Link, PlcError> {
         news: Notify::new(),
         stop: stopped,
     });
-    Ok(Link {
+    Link {
         port: Port { writes, beats },
         view: View { shared: Arc::clone(&shared) },
         stop,
@@ -450,7 +458,7 @@ pub fn link(config: LinkConfig, intake: Intake) -> Result<Link, PlcError> {
             ("writes", Box::pin(write::run(Arc::clone(&shared), queue))),
             ("heartbeat", Box::pin(heartbeat::run(shared, beat))),
         ],
-    })
+    }
 }
 
 /// How the scan thread sends. Never blocks.

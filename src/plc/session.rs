@@ -23,6 +23,7 @@ use trimloop_core::time::{Mono, Span};
 use trimloop_core::unit::Grid;
 
 use super::backoff::Backoff;
+use super::mutant::{Mutant, broken};
 use super::resolve::{Resolution, resolve};
 use super::subscribe::{Feed, subscribe};
 use super::wire::{Dial, Ended, News, NewsStream, Terms, Wire};
@@ -205,7 +206,7 @@ impl Driver<'_> {
             }
         };
         self.close();
-        if self.connecting.is_none() {
+        if self.connecting.is_none() && !broken(Mutant::NoGoodbye) {
             goodbye(self.wire.as_ref(), news).await;
         }
         ended
@@ -350,7 +351,7 @@ impl Driver<'_> {
             return lost(&format!("the server ended the subscription ({status})"));
         }
         let heard = running.feed.last().unwrap_or(running.since);
-        if now - heard > running.silence_max {
+        if now - heard > running.silence_max && !broken(Mutant::SilenceUnseen) {
             return lost("the subscription went silent");
         }
         if now - running.since > SETTLED {
@@ -374,7 +375,9 @@ impl Driver<'_> {
     fn close(&mut self) {
         self.work = None;
         self.running = None;
-        *lock(&self.shared.gate) = None;
+        if !broken(Mutant::GateLeftOpen) {
+            *lock(&self.shared.gate) = None;
+        }
         self.shared.intake.close();
     }
 }

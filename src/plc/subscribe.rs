@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use trimloop_core::tag::{Sample, TagId};
 use trimloop_core::time::{Mono, Span, Utc};
 
+use super::mutant::{Mutant, broken};
 use super::resolve::{Resolution, in_parts, value_of};
 use super::wire::{Ask, Terms, Wire};
 use super::{LinkConfig, NodeConfig, Problem, Purpose, Shared, count, decode};
@@ -90,7 +91,8 @@ impl Feed {
             state.read_back.push((tag, source, received));
         }
         if let Some(session) = state.session {
-            self.shared.intake.samples(session, &[sample], received, false);
+            let life = broken(Mutant::ReadsAreLife);
+            self.shared.intake.samples(session, &[sample], received, life);
         }
     }
 
