@@ -13,6 +13,9 @@ use trimloop_core::time::{Mono, Now, Span, Utc};
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,
+    /// UTC at the origin of a clock that follows the runtime's virtual time.
+    #[cfg(test)]
+    simulated: Option<Utc>,
 }
 
 impl Clock {
@@ -20,14 +23,33 @@ impl Clock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn start() -> Self {
-        Self { origin: Instant::now() }
+        Self {
+            origin: Instant::now(),
+            #[cfg(test)]
+            simulated: None,
+        }
+    }
+
+    /// A clock that begins at `utc` and follows the virtual time of a paused runtime.
+    #[cfg(test)]
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    pub(crate) fn simulated(utc: Utc) -> Self {
+        Self { origin: tokio::time::Instant::now().into_std(), simulated: Some(utc) }
     }
 
     /// Time since the start.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn mono(&self) -> Mono {
-        let since = Instant::now().saturating_duration_since(self.origin);
+        #[cfg(not(test))]
+        let now = Instant::now();
+        #[cfg(test)]
+        let now = match self.simulated {
+            Some(_) => tokio::time::Instant::now().into_std(),
+            None => Instant::now(),
+        };
+        let since = now.saturating_duration_since(self.origin);
         Mono::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
     }
 
@@ -35,6 +57,10 @@ impl Clock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn utc(&self) -> Utc {
+        #[cfg(test)]
+        if let Some(begin) = self.simulated {
+            return begin + (self.mono() - Mono::default());
+        }
         let nanos = match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
             Err(before) => {

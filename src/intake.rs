@@ -330,17 +330,23 @@ impl Intake {
             if state.stop {
                 return false;
             }
-            let Some(last) = last else { break };
-            let now = clock.mono();
-            let work = state.has_work() || batch.at < batch.slots.len();
-            let due = last + if work { SCAN_MIN.min(period) } else { period };
-            if now >= due {
-                break;
-            }
-            state = self.pause(state, wait_of(due - now));
+            let Some(left) = state.until_due(batch, last, period, clock.mono()) else { break };
+            state = self.pause(state, wait_of(left));
         }
         state.fill(batch, clock.mono());
         true
+    }
+
+    /// [`Self::wait`] without waiting: false when no scan is due.
+    #[cfg(test)]
+    pub(crate) fn poll(&self, batch: &mut Batch, last: Option<Mono>, period: Span) -> bool {
+        let now = self.shared.clock.mono();
+        let mut state = lock(&self.shared.state);
+        let due = !state.stop && state.until_due(batch, last, period, now).is_none();
+        if due {
+            state.fill(batch, now);
+        }
+        due
     }
 
     fn pause<'a>(&'a self, state: MutexGuard<'a, State>, wait: Duration) -> MutexGuard<'a, State> {
@@ -357,6 +363,20 @@ impl State {
             || !self.samples.slots.is_empty()
             || !self.acks.is_empty()
             || !self.orders.is_empty()
+    }
+
+    /// How long until a scan is due; `None`: it is now.
+    fn until_due(
+        &self,
+        batch: &Batch,
+        last: Option<Mono>,
+        period: Span,
+        now: Mono,
+    ) -> Option<Span> {
+        let last = last?;
+        let work = self.has_work() || batch.at < batch.slots.len();
+        let due = last + if work { SCAN_MIN.min(period) } else { period };
+        (now < due).then(|| due - now)
     }
 
     fn take_in(&mut self, samples: &[Sample]) {

@@ -121,6 +121,17 @@ impl Scanner {
         self.show(clock.mono(), true);
     }
 
+    /// One scan if one is due; whether there was one. For tests that drive time themselves.
+    #[cfg(test)]
+    pub(crate) fn round(&mut self) -> bool {
+        let period = self.cell.plan().period;
+        let due = self.intake.poll(&mut self.batch, self.state.last, period);
+        if due {
+            self.scan(self.intake.clock());
+        }
+        due
+    }
+
     fn scan(&mut self, clock: Clock) {
         let now = clock.now();
         self.state.last = Some(now.mono);

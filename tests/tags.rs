@@ -6,7 +6,6 @@
 #[path = "support/foreign.rs"]
 mod foreign;
 #[path = "support/link.rs"]
-#[expect(dead_code, reason = "only readings here; others write")]
 mod link;
 
 use std::time::Duration;

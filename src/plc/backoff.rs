@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::mutant::{Mutant, broken};
+
 /// Longest pause between two attempts; with a connect of well below a second, data are back
 /// within 5 s of a server's return.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -20,6 +22,9 @@ impl Backoff {
 
     pub(super) fn next(&mut self) -> Duration {
         let whole = BACKOFF_MIN.saturating_mul(1 << self.attempt.min(10)).min(BACKOFF_MAX);
+        if broken(Mutant::NoBackoff) {
+            return Duration::from_millis(1);
+        }
         self.attempt = self.attempt.saturating_add(1);
         // xorshift64: the jitter needs to differ, not to be unguessable.
         self.seed ^= self.seed << 13;

@@ -37,9 +37,12 @@ mod connector;
 mod decode;
 mod discover;
 mod explore;
+#[cfg(test)]
+mod fault_sim;
 pub mod handshake;
 mod heartbeat;
 mod identity;
+mod mutant;
 mod resolve;
 mod security;
 mod session;
@@ -452,11 +455,25 @@ pub struct Link {
 /// # Errors
 /// [`PlcError`] when the configuration cannot work at all.
 pub fn link(config: LinkConfig, intake: Intake, notices: Notices) -> Result<Link, PlcError> {
+    let server = Arc::new(client::Server::new(&config, intake.clock(), notices.clone())?);
+    let pki = Pki::new(&config.pki_dir);
+    let (mut link, shared) = assemble(config, intake, notices, Box::new(Arc::clone(&server)));
+    if shared.config.security != Security::None {
+        link.tasks.push(("certificates", Box::pin(security::watch(shared, server, pki))));
+    }
+    Ok(link)
+}
+
+/// A link over any way to make sessions.
+fn assemble(
+    config: LinkConfig,
+    intake: Intake,
+    notices: Notices,
+    dial: Box<dyn wire::Dial>,
+) -> (Link, Arc<Shared>) {
     let (stop, stopped) = watch::channel(false);
     let (writes, queue) = mpsc::channel(WRITES_MAX);
     let (beats, beat) = watch::channel(None);
-    let server = Arc::new(client::Server::new(&config, intake.clock(), notices.clone())?);
-    let pki = Pki::new(&config.pki_dir);
     let shared = Arc::new(Shared {
         clock: intake.clock(),
         intake,
@@ -469,15 +486,13 @@ pub fn link(config: LinkConfig, intake: Intake, notices: Notices) -> Result<Link
         news: Notify::new(),
         stop: stopped,
     });
-    let mut tasks: Vec<(&'static str, Task)> = vec![
-        ("session", Box::pin(session::run(Arc::clone(&shared), Box::new(Arc::clone(&server))))),
+    let tasks: Vec<(&'static str, Task)> = vec![
+        ("session", Box::pin(session::run(Arc::clone(&shared), dial))),
         ("writes", Box::pin(write::run(Arc::clone(&shared), queue))),
         ("heartbeat", Box::pin(heartbeat::run(Arc::clone(&shared), beat))),
     ];
-    if shared.config.security != Security::None {
-        tasks.push(("certificates", Box::pin(security::watch(Arc::clone(&shared), server, pki))));
-    }
-    Ok(Link { port: Port { writes, beats }, view: View { shared }, stop, tasks })
+    let view = View { shared: Arc::clone(&shared) };
+    (Link { port: Port { writes, beats }, view, stop, tasks }, shared)
 }
 
 /// How the scan thread sends. Never blocks.

@@ -24,6 +24,7 @@ use trimloop_core::unit::Grid;
 
 use super::backoff::Backoff;
 use super::handshake::{Blocks, Owned};
+use super::mutant::{Mutant, broken};
 use super::resolve::{Found, Resolution, resolve};
 use super::security;
 use super::subscribe::{Feed, subscribe};
@@ -223,7 +224,7 @@ impl Driver<'_> {
         };
         let owned = self.running.as_mut().and_then(|running| running.owned.take());
         self.close();
-        if self.connecting.is_none() {
+        if self.connecting.is_none() && !broken(Mutant::NoGoodbye) {
             goodbye(self.wire.as_ref(), news, owned).await;
         }
         ended
@@ -407,7 +408,7 @@ impl Driver<'_> {
             return lost(&format!("the server ended the subscription ({status})"));
         }
         let heard = running.feed.last().unwrap_or(running.since);
-        if now - heard > running.silence_max {
+        if now - heard > running.silence_max && !broken(Mutant::SilenceUnseen) {
             return lost("the subscription went silent");
         }
         if now - running.since > SETTLED {
@@ -445,7 +446,9 @@ impl Driver<'_> {
     fn close(&mut self) {
         self.work = None;
         self.running = None;
-        *lock(&self.shared.gate) = None;
+        if !broken(Mutant::GateLeftOpen) {
+            *lock(&self.shared.gate) = None;
+        }
         self.shared.intake.close();
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use trimloop_core::tag::{Sample, TagId};
 use trimloop_core::time::{Mono, Span, Utc};
 
+use super::mutant::{Mutant, broken};
 use super::resolve::{Found, Resolution, in_parts};
 use super::structure::Taker;
 use super::wire::{Ask, Terms, Wire};
@@ -105,7 +106,8 @@ impl Feed {
             state.read_back.push((tag, source, received));
         }
         if let Some(session) = state.session {
-            self.shared.intake.samples(session, &[sample], received, false);
+            let life = broken(Mutant::ReadsAreLife);
+            self.shared.intake.samples(session, &[sample], received, life);
         }
     }
 

@@ -28,6 +28,7 @@ use trimloop_core::scan::{Ack, AckResult};
 use trimloop_core::unit::{Grid, Ticks};
 
 use super::handshake;
+use super::mutant::{Mutant, broken};
 use super::resolve::value_of;
 use super::session::{Live, Register};
 use super::{Scalar, Shared, WRITES_MAX, count, decode, expired, stopped};
@@ -78,6 +79,9 @@ fn answer(shared: &Shared, write: u64, result: AckResult) {
         },
         1,
     );
+    if result == AckResult::NotSent && broken(Mutant::FateForgotten) {
+        return;
+    }
     shared.intake.ack(Ack { write, result, at: shared.clock.mono() });
 }
 
@@ -86,6 +90,7 @@ async fn one(shared: Arc<Shared>, write: ApprovedWrite) {
     let (result, sent) = send(&shared, write).await;
     answer(&shared, seq, result);
     if let (Some(live), AckResult::Good | AckResult::Unknown) = (sent, result)
+        && !broken(Mutant::NoReadBack)
         && let Some(register) = live.setpoints.get(&tag)
     {
         read_back(&shared, &live, register, to).await;
@@ -97,7 +102,9 @@ async fn send(shared: &Shared, write: ApprovedWrite) -> (AckResult, Option<Arc<L
     let not_sent = (AckResult::NotSent, None);
     let seq = write.seq();
     let live = lock(&shared.gate).clone();
-    let Some(live) = live.filter(|live| live.epoch == write.epoch()) else {
+    let Some(live) =
+        live.filter(|live| live.epoch == write.epoch() || broken(Mutant::EpochUnchecked))
+    else {
         warn!(seq, "A write was dropped: its PLC session is over.");
         return not_sent;
     };
@@ -122,9 +129,20 @@ async fn send(shared: &Shared, write: ApprovedWrite) -> (AckResult, Option<Arc<L
         let result = handshake::request(shared, &live, write.tag(), write.value(), left).await;
         return (result, Some(live).filter(|_| result != AckResult::NotSent));
     }
-    let still_good = || !expired(shared.clock.mono(), write.issued(), write.ttl());
-    let values = vec![(register.id.clone(), value)];
-    match transmit(shared, &live, values, ANSWER_MAX, still_good).await {
+    let still_good = || {
+        let old = expired(shared.clock.mono(), write.issued(), write.ttl());
+        !old || broken(Mutant::TtlUnchecked)
+    };
+    let mut sent =
+        transmit(shared, &live, vec![(register.id.clone(), value)], ANSWER_MAX, still_good).await;
+    if broken(Mutant::BlindRetry)
+        && matches!(sent, Some(Err(_)))
+        && let Some(again) = encode(register.grid, write.to(), register.scalar)
+    {
+        let id = register.id.clone();
+        sent = transmit(shared, &live, vec![(id, again)], ANSWER_MAX, still_good).await;
+    }
+    match sent {
         None => {
             warn!(seq, "A write was dropped: it was too old to be sent, or the link had gone.");
             not_sent
@@ -213,6 +231,9 @@ pub(super) fn judge(answer: Result<StatusCode, Error>) -> AckResult {
 
 /// Answers after which the value may be in the register all the same, perhaps later.
 fn ambiguous(status: StatusCode) -> bool {
+    if broken(Mutant::AmbiguousRefused) {
+        return false;
+    }
     matches!(
         // Without the info bits.
         StatusCode::from(status.bits() & 0xFFFF_0000),
