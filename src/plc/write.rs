@@ -44,6 +44,8 @@ const READ_BACK_AFTER: [Duration; 5] = [
     Duration::from_millis(200),
     Duration::from_millis(500),
 ];
+/// Pause before a register is asked again that has not answered at all since it was written.
+const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// Largest whole number up to which every `f64` names just one.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
@@ -133,6 +135,7 @@ async fn send(shared: &Shared, write: ApprovedWrite) -> (AckResult, Option<Arc<L
         let old = expired(shared.clock.mono(), write.issued(), write.ttl());
         !old || broken(Mutant::TtlUnchecked)
     };
+    live.feed.written(register.tag, write.issued());
     let mut sent =
         transmit(shared, &live, vec![(register.id.clone(), value)], ANSWER_MAX, still_good).await;
     if broken(Mutant::BlindRetry)
@@ -144,12 +147,14 @@ async fn send(shared: &Shared, write: ApprovedWrite) -> (AckResult, Option<Arc<L
     }
     match sent {
         None => {
+            live.feed.not_written(register.tag);
             warn!(seq, "A write was dropped: it was too old to be sent, or the link had gone.");
             not_sent
         }
         Some(answer) => {
             let result = judge(answer.and_then(single));
             if let AckResult::Refused(status) = result {
+                live.feed.not_written(register.tag);
                 let status = StatusCode::from(status);
                 error!(seq, %status, "The PLC refused a write.");
             } else if result == AckResult::Unknown {
@@ -258,12 +263,18 @@ fn ambiguous(status: StatusCode) -> bool {
     )
 }
 
-/// Reads the register until it holds what was written, or the attempts are used up; the last
-/// result goes in. The subscription tells the truth meanwhile.
+/// Reads the register until it holds what was written, or the attempts are used up and one of them
+/// was answered; the last result goes in. The subscription tells the truth meanwhile.
 async fn read_back(shared: &Shared, live: &Live, register: &Register, to: Ticks) {
     let request = [value_of(&register.id)];
     let mut last = None;
-    for pause in READ_BACK_AFTER {
+    let mut pauses = READ_BACK_AFTER.into_iter();
+    loop {
+        let pause = match pauses.next() {
+            Some(pause) => pause,
+            None if last.is_none() => READ_AGAIN_AFTER,
+            None => break,
+        };
         if !pause.is_zero() {
             sleep(pause).await;
         }
@@ -271,9 +282,12 @@ async fn read_back(shared: &Shared, live: &Live, register: &Register, to: Ticks)
             return;
         }
         let read = live.wire.read(&request, TimestampsToReturn::Both);
-        if let Ok(Ok(values)) = timeout(ANSWER_MAX, read).await {
-            last = values.into_iter().next();
-            if last.as_ref().is_some_and(|data| holds(data, register, to)) {
+        if let Ok(Ok(values)) = timeout(ANSWER_MAX, read).await
+            && let Some(data) = values.into_iter().next()
+        {
+            let done = holds(&data, register, to);
+            last = Some(data);
+            if done {
                 break;
             }
         }

@@ -130,6 +130,30 @@ fn replay() {
     assert!(played.broken.is_none(), "{:?}", played.broken);
 }
 
+#[test]
+fn survey() {
+    let begin = setting("TRIMLOOP_SEED").unwrap_or(0);
+    let mut tally = Tally::default();
+    let mut fails: std::collections::BTreeMap<String, Vec<u64>> = Default::default();
+    for seed in begin..begin + setting("TRIMLOOP_SEEDS").unwrap_or(1) {
+        let played = play(seed, ALL, false);
+        tally.add(&played.tally);
+        if let Some((_, why)) = played.broken {
+            let key: String = why.chars().filter(|c| !c.is_ascii_digit()).take(60).collect();
+            fails.entry(key).or_default().push(seed);
+        }
+    }
+    say(&format!("{tally:?}"));
+    for (key, seeds) in fails {
+        let seed = seeds[0];
+        say(&format!(
+            "{} x {key}: {}",
+            seeds.len(),
+            report(seed, &play(seed, ALL, false).broken.unwrap().1)
+        ));
+    }
+}
+
 /// The same seed is the same run, event by event; another seed is another.
 #[test]
 fn a_run_is_its_seed() {
@@ -143,4 +167,35 @@ fn a_run_is_its_seed() {
     hashes.sort_unstable();
     hashes.dedup();
     assert_eq!(hashes.len(), 40);
+}
+
+/// Each seeded fault of the link, the invariant that it breaks, and the seeds in which it must.
+const MUTANTS: [(Mutant, &[&str], u64); 11] = [
+    (Mutant::GateLeftOpen, &["W3", "W4"], 200),
+    (Mutant::TtlUnchecked, &["W2"], 200),
+    (Mutant::EpochUnchecked, &["W3"], 200),
+    (Mutant::NoReadBack, &["F2"], 20),
+    (Mutant::BlindRetry, &["W1"], 200),
+    (Mutant::AmbiguousRefused, &["F1"], 200),
+    (Mutant::ReadsAreLife, &["D2"], 400),
+    (Mutant::SilenceUnseen, &["L3", "L2"], 200),
+    (Mutant::NoGoodbye, &["L1"], 400),
+    (Mutant::NoBackoff, &["L1"], 200),
+    (Mutant::FateForgotten, &["F1"], 200),
+];
+
+/// The simulation finds each seeded fault of the link, and names the invariant.
+#[test]
+fn each_mutant_is_found() {
+    let mut wrong = false;
+    for (mutant, says, seeds) in MUTANTS {
+        let found = with_mutant(mutant, || {
+            (0..seeds).find_map(|seed| Some((seed, play(seed, ALL, false).broken?.1)))
+        });
+        let (seed, why) = found.unwrap_or_default();
+        let named = says.iter().any(|word| why.starts_with(word));
+        wrong |= !named;
+        say(&format!("{mutant:?}, named {named}: seed {seed}: {why}"));
+    }
+    assert!(!wrong, "a seeded fault was not found, see above");
 }

@@ -11,10 +11,13 @@
 //! - D3 The register was read in this epoch, Good, and stands where we left or adopted it.
 //! - D4 The PLC's enable is Good and true, as last told.
 //! - D5 Inside limits, trim and step, from the last read-back.
-//! - D6 The write before was answered, and its register read since it was handed over.
+//! - D6 The write before was refused, or its register was read since it was handed over and the
+//!   ledger settled it by that.
 //! - F1 Each write gets one answer, in time, and the answer is true.
 //! - F2 After Good or Unknown the register is read at once, while the session stands.
-//! - L1 Attempts to connect and sessions on the server are bounded.
+//! - L1 Attempts to connect and sessions on the server are bounded; a stop closes the session.
+//! - L2 After the last fault the link is live again, and every tag fresh.
+//! - L3 A link that hears nothing is not called up.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -37,6 +40,8 @@ use crate::intake::{Batch, Intake};
 const ANSWER_MAX: Ms = 1500;
 /// Attempts to find or to enter the server in any second.
 const ATTEMPTS_MAX: usize = 14;
+/// A subscription that is silent for so long has been given up.
+const SILENCE_MAX: Ms = 3000;
 /// Sessions that the server may hold at a time for one link; lost ones live 30 s.
 const SESSIONS_MAX: usize = 10;
 
@@ -101,6 +106,8 @@ struct Issued {
     /// When the dispatcher passed it on.
     passed: Option<Ms>,
     read: bool,
+    /// The ledger has settled it.
+    closed: bool,
 }
 
 /// A write on the wire.
@@ -148,6 +155,8 @@ pub(super) struct Oracle {
     current: usize,
     losses: Vec<u32>,
     told: Option<Ms>,
+    /// When the newest notification that came was made.
+    said: Ms,
     attempts: VecDeque<Ms>,
 }
 
@@ -167,6 +176,7 @@ impl Oracle {
             current: 0,
             losses: Vec::new(),
             told: None,
+            said: 0,
             attempts: VecDeque::new(),
         }
     }
@@ -209,8 +219,9 @@ impl Oracle {
         }
     }
 
-    pub(super) fn told(&mut self, now: Ms, conn: usize, looks: &[Look]) {
+    pub(super) fn told(&mut self, now: Ms, conn: usize, made: Ms, looks: &[Look]) {
         if conn == self.current {
+            self.said = self.said.max(made);
             self.told = Some(now);
         }
         self.looked(looks);
@@ -343,6 +354,21 @@ impl Oracle {
         for sample in &batch.changes {
             self.take(sample);
         }
+        for (at, book) in self.books.iter_mut().enumerate() {
+            let newest = self.issued.iter().rev().find(|i| i.setpoint == at);
+            let no = |i: &Issued| matches!(i.ack, Some(AckResult::Refused(_) | AckResult::NotSent));
+            let idle = newest.is_none_or(|i| i.closed || no(i));
+            // A write that was given up and came to pass all the same is ours for a while.
+            if let (Some((to, until)), Some((value, true))) = (book.late, book.look)
+                && same(to, value)
+                && !book.settled.is_some_and(|settled| same(settled, value))
+                && idle
+                && now <= until
+            {
+                book.settled = Some(value);
+                book.late = None;
+            }
+        }
         // An approval is reported after the row of the write that it allows.
         let approved = seen.iter().any(|seen| match seen {
             Seen::Event(event) => self.is_approval(event.what),
@@ -445,6 +471,11 @@ impl Oracle {
         let at = row.setpoint.index();
         let limits = &self.plan.setpoints[at];
         let (grid, confirm) = (limits.grid, limits.confirm.as_millis().unsigned_abs());
+        if matches!(row.fate, Fate::Confirmed | Fate::NotTaken | Fate::Mismatch)
+            && let Some(issued) = self.issued.iter_mut().find(|i| i.seq == row.write)
+        {
+            issued.closed = true;
+        }
         match row.fate {
             Fate::Sent => self.decided(now, row, approved),
             Fate::Confirmed => {
@@ -469,6 +500,7 @@ impl Oracle {
         let book = self.books[at];
         let limits = self.plan.setpoints[at].clone();
         let link = self.link;
+        let ttl = limits.ttl.as_millis().unsigned_abs();
         let what = format!("write {} of {:?} to setpoint {at}", row.write, row.sent);
         self.must(book.raised.is_some() && book.owned, || format!("D1: nobody raised it: {what}"));
         let asked = book.raised != Some(Mode::Advisory) || approved;
@@ -480,8 +512,7 @@ impl Oracle {
         let Some((value, true)) = book.look else {
             return self.fail(format!("D3: the register is {:?}: {what}", book.look));
         };
-        let late = book.late.is_some_and(|(to, until)| same(to, value) && now <= until);
-        let stands = book.settled.is_some_and(|settled| same(settled, value)) || late;
+        let stands = book.settled.is_some_and(|settled| same(settled, value));
         self.must(stands, || format!("D3: it was moved: {book:?}: {what}"));
         let enabled = self.plan.link.enable.is_none() || self.enable == Some(true);
         self.must(enabled, || format!("D4: not enabled: {what}"));
@@ -495,8 +526,13 @@ impl Oracle {
         if let Some(before) = before {
             let handed = before.handed.map(|at| self.handed[at]);
             let no = matches!(before.ack, Some(AckResult::Refused(_) | AckResult::NotSent));
-            let read = handed.is_some_and(|h| book.seen >= h.at);
-            let known = (before.ack.is_some() || before.epoch != link.epoch) && (no || read);
+            // After Good, a subscription that speaks and tells no change says: unchanged.
+            let heard = before.ack == Some(AckResult::Good);
+            let read = handed.is_some_and(|h| book.seen >= h.at || (heard && self.said >= h.at));
+            // Held back before the link for so long that it can no longer be sent.
+            let dead = handed.is_none() && now - before.at > ttl;
+            let settled = before.closed || before.epoch != link.epoch;
+            let known = no || (settled && (read || dead));
             self.must(known, || format!("D6: {before:?} {handed:?}, then: {what}, {book:?}"));
         }
         let session = (self.current, self.losses.get(self.current).copied().unwrap_or(0));
@@ -512,11 +548,16 @@ impl Oracle {
             told: None,
             passed: None,
             read: false,
+            closed: false,
         });
     }
 
     /// Answers and reads that should have come by now.
     fn overdue(&mut self, now: Ms) {
+        let up = self.link.up && self.intake.as_ref().is_some_and(|intake| intake.link().up);
+        let told = self.told;
+        let silent = up && told.is_some_and(|at| now - at > SILENCE_MAX);
+        self.must(!silent, || format!("L3: up, and nothing heard since {told:?}"));
         let link = self.intake.as_ref().map(Intake::link).unwrap_or_default();
         for at in 0..self.issued.len() {
             let issued = self.issued[at];
@@ -541,8 +582,9 @@ impl Oracle {
     }
 
     /// Writes handed over that nobody will ever answer for; at the end of a run there are none.
-    pub(super) fn end(&mut self) {
-        let open = self.issued.iter().find(|i| i.passed.is_some() && i.ack.is_none()).copied();
+    pub(super) fn end(&mut self, now: Ms) {
+        let late = |i: &&Issued| i.passed.is_some_and(|passed| now - passed > ANSWER_MAX);
+        let open = self.issued.iter().find(|i| late(i) && i.ack.is_none()).copied();
         self.must(open.is_none(), || format!("F1: no answer at the end: {open:?}"));
         let known = self.handed.iter().filter(|h| !h.orphan);
         let issued = &self.issued;

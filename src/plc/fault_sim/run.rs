@@ -29,8 +29,8 @@ use crate::scan::{Board, Scanner};
 
 /// The driver of a run looks around at least this often.
 const LOOK: Ms = 10;
-/// After the last fault the link is live and every tag fresh within this.
-const HEAL: Ms = 14_000;
+/// A run goes on at least so long after its last fault.
+const CALM: Ms = 2500;
 
 /// What came of a run.
 #[derive(Debug)]
@@ -120,6 +120,7 @@ impl Service {
 
     /// Ends as it should.
     async fn stop(mut self, hub: &Hub) {
+        let open = hub.lock().clean_session();
         self.stop.send_replace(true);
         let limit = hub.lock().now() + 3000;
         while !self.tasks.is_empty() && hub.lock().now() < limit {
@@ -131,12 +132,11 @@ impl Service {
         if left > 0 {
             hub.lock().oracle.fail(format!("L1: {left} tasks do not end"));
         }
-        self.kill_rest(hub).await;
-    }
-
-    async fn kill_rest(mut self, hub: &Hub) {
-        self.tasks.abort_all();
-        self.ended(hub).await;
+        let left_open = |world: &World| open.is_some() && world.clean_server(open);
+        if left_open(&hub.lock()) {
+            hub.lock().oracle.fail("L1: the session was left open".to_owned());
+        }
+        self.kill(hub).await;
     }
 
     async fn ended(&mut self, hub: &Hub) {
@@ -356,17 +356,18 @@ async fn live(seed: u64, mask: u64, loud: bool) -> Played {
             service.dispatch(&hub);
         }
         let mut world = hub.lock();
-        if now >= QUIET + HEAL && world.oracle.broken.is_none() {
-            if let Err(why) = service.healed(&world) {
-                world.oracle.fail(format!("L2: {HEAL} ms after the last fault, {why}"));
-            }
+        let healed = now >= QUIET + CALM && service.healed(&world).is_ok();
+        if now >= END
+            && let Err(why) = service.healed(&world)
+        {
+            world.oracle.fail(format!("L2: {} ms after the last fault, {why}", now - QUIET));
         }
         if world.oracle.broken.is_some() {
             broken_at = Some(now);
             break;
         }
         drop(world);
-        if now >= END {
+        if now >= END || healed {
             break;
         }
         let wake = next.clamp(now + 1, now + LOOK);
@@ -375,7 +376,8 @@ async fn live(seed: u64, mask: u64, loud: bool) -> Played {
     service.kill(&hub).await;
     let mut world = hub.lock();
     if broken_at.is_none() {
-        world.oracle.end();
+        let now = world.now();
+        world.oracle.end(now);
     }
     let at = broken_at.unwrap_or(END);
     Played {

@@ -64,6 +64,7 @@ pub(super) struct Server {
     /// What is published while values are frozen.
     frozen: Vec<f64>,
     clock_offset_ms: i64,
+    tells_all: bool,
 }
 
 impl Server {
@@ -87,7 +88,15 @@ impl Server {
             frozen: baselines.clone(),
             baselines,
             clock_offset_ms: 0,
+            tells_all: false,
         }
+    }
+
+    /// Sets the clock right. From then on all values are told again and again with new stamps: a
+    /// steady one that was told under the wrong clock stays in doubt until then.
+    pub(super) const fn set_clock(&mut self) {
+        self.clock_offset_ms = 0;
+        self.tells_all = true;
     }
 
     pub(super) fn session(&mut self, now: Ms) -> u32 {
@@ -266,6 +275,10 @@ impl World {
         if !self.active(Fault::Frozen) {
             self.server.frozen.clone_from(&self.server.registers);
         }
+        if self.server.tells_all {
+            let items = self.server.subs.values_mut().flat_map(|sub| &mut sub.items);
+            items.for_each(|item| item.told = None);
+        }
         let now = self.now();
         self.server.expire(now);
         self.after(250, Event::Part);
@@ -327,10 +340,11 @@ impl World {
         let slow = self.rng.range(50, 1500);
         let slow = if self.strikes(Fault::SlowPublish, 400) { slow } else { 0 };
         if let Some(at) = self.down(line) {
-            if slow > 0 {
-                self.lines[line].down_free += slow;
-            }
-            self.schedule(at + slow, Event::Tells { line, sub: id, message, looks });
+            // The lag does not pile up beyond what a socket's buffers hold.
+            let slow = if at > now + 3000 { 0 } else { slow };
+            self.lines[line].down_free += slow;
+            let tells = Event::Tells { line, sub: id, made: now, message, looks };
+            self.schedule(at + slow, tells);
         }
     }
 

@@ -25,8 +25,9 @@ use crate::plc::wire::{Ask, News, Terms};
 pub(super) type Ms = u64;
 /// From here on nothing goes wrong any more.
 pub(super) const QUIET: Ms = 20_000;
-/// End of a run.
-pub(super) const END: Ms = 36_000;
+/// By then the link is live again and every tag fresh: registers that were not as expected are
+/// looked at every 10 s.
+pub(super) const END: Ms = 34_000;
 /// When the run begins.
 pub(super) const UTC: Utc = Utc::from_millis(1_700_000_000_000);
 
@@ -105,6 +106,7 @@ pub(super) enum Event {
     Tells {
         line: usize,
         sub: u32,
+        made: Ms,
         message: NotificationMessage,
         looks: Vec<Look>,
     },
@@ -314,7 +316,7 @@ impl World {
                 }
             }
             Event::Publishes(sub) => self.publish(sub),
-            Event::Tells { line, sub, message, looks } => {
+            Event::Tells { line, sub, made, message, looks } => {
                 let at = self.lines[line];
                 let conn = &self.conns[at.conn];
                 if !at.broken
@@ -323,7 +325,7 @@ impl World {
                 {
                     feed.notify(message);
                     let now = self.now();
-                    self.oracle.told(now, at.conn, &looks);
+                    self.oracle.told(now, at.conn, made, &looks);
                 }
             }
             Event::Applies { wrote, setpoint, value } => self.apply(wrote, setpoint, value),
@@ -366,6 +368,7 @@ impl World {
     fn ends(&mut self, fault: Fault) {
         match fault {
             Fault::EnableOff => self.server.enable = true,
+            Fault::ClockJump => self.server.set_clock(),
             Fault::Operator => self.turn_setpoint(),
             Fault::HalfOpen => {
                 // The peer's retransmissions meet a closed port, or they pass again.
@@ -407,6 +410,32 @@ impl World {
 
     pub(super) const fn unreachable(&self) -> bool {
         self.active(Fault::Partition) || !self.server.up
+    }
+
+    /// The newest session, while nothing stands in the way of closing it.
+    pub(super) fn clean_session(&self) -> Option<u32> {
+        let conn = self.conns.last().filter(|conn| conn.phase == Phase::Up)?;
+        let line = self.lines[conn.line?];
+        conn.session.filter(|_| self.calls_pass() && !line.broken && !line.half_open)
+    }
+
+    /// Whether that session is still there, and still nothing stood in the way.
+    pub(super) fn clean_server(&self, session: Option<u32>) -> bool {
+        let there = session.is_some_and(|id| self.server.sessions.contains_key(&id));
+        there && self.calls_pass()
+    }
+
+    fn calls_pass(&self) -> bool {
+        let hinder = [
+            Fault::SlowCall,
+            Fault::Swallowed,
+            Fault::AnswerLost,
+            Fault::SlowPublish,
+            Fault::Drop,
+            Fault::HalfOpen,
+            Fault::Partition,
+        ];
+        self.server.up && !hinder.into_iter().any(|fault| self.active(fault))
     }
 
     // The client's side.
