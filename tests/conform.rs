@@ -125,3 +125,37 @@ async fn a_plc_in_production_is_left_alone() {
     assert!(matches!(none, Err(ConformError::Blocks(_))), "{none:?}");
     simulator.shutdown().await;
 }
+
+/// Runs the verb; its exit code and its JSON.
+fn verb(url: &str) -> (Option<i32>, serde_json::Value) {
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_trimloop"))
+        .args(["plc", "conform", url, "--only", "Press4.CoolTimeGuard", "--format", "json"])
+        .output()
+        .expect("a program that starts");
+    (out.status.code(), serde_json::from_slice(&out.stdout).expect("one JSON object"))
+}
+
+/// The verb prints the report for machines and tells by its exit code what came of it.
+#[test]
+fn the_verb_reports() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let simulator = runtime.block_on(press(in_test(Some(Defect::NanAccepted))));
+    let (exit, report) = verb(&simulator.url());
+    assert_eq!(exit, Some(1), "{report}");
+    assert_eq!(report["schema"], "trimloop.conform/1");
+    assert_eq!(report["guards"], serde_json::json!(["Press4.CoolTimeGuard"]));
+    assert_eq!(report["server"]["uri"], "urn:trimloop:simulator:server");
+    assert!(report["safety"].as_str().is_some_and(|text| text.contains("no safety certificate")));
+    let checks = report["checks"].as_array().expect("checks");
+    let failed = checks.iter().filter(|check| check["passed"] == false).count();
+    assert_eq!(report["failed"], failed);
+    assert!(failed > 0 && checks.len() > 35, "{failed} of {}", checks.len());
+    let url = simulator.url();
+    runtime.block_on(simulator.shutdown());
+    let (exit, error) = verb(&url);
+    assert_eq!((exit, &error["error"]["code"]), (Some(4), &serde_json::json!("TL0611")));
+    let simulator = runtime.block_on(press(Some(HandshakeSettings::default())));
+    let (exit, error) = verb(&simulator.url());
+    assert_eq!((exit, &error["error"]["code"]), (Some(5), &serde_json::json!("TL0612")));
+    runtime.block_on(simulator.shutdown());
+}

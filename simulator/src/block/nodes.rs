@@ -227,7 +227,8 @@ mod tests {
                 Variant::Double(_) => Variant::Double(7.0),
                 Variant::UInt32(_) => Variant::UInt32(7),
                 Variant::UInt16(_) => Variant::UInt16(7),
-                _ => Variant::Boolean(true),
+                Variant::Boolean(on) => Variant::Boolean(!on),
+                _ => panic!("{value:?}"),
             };
             assert_eq!(write(&mut cell, position, &other).is_some(), node.writable);
             let now = values(&cell, [0.0; 2]);
