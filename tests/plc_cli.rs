@@ -1,7 +1,7 @@
 //! `trimloop plc` as people and scripts use it, against our simulator and against servers that this
 //! project did not write.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its assumptions do")]
+#![expect(clippy::unwrap_used, reason = "a test ends where its assumptions do")]
 
 #[path = "support/foreign.rs"]
 mod foreign;
