@@ -439,6 +439,14 @@ fn handshake_nodes(bound: &Bound) -> Vec<NodeConfig> {
     blocks.into_iter().flat_map(members).collect()
 }
 
+/// Starts the tasks of a link that no cell belongs to: somebody looks at a PLC.
+pub(crate) fn spawn_link(tasks: Vec<(&'static str, plc::Task)>, runtime: &Handle) -> Vec<Joined> {
+    tasks.into_iter().map(|(_, task)| runtime.spawn(task)).collect()
+}
+
+/// A task that was started.
+pub(crate) type Joined = tokio::task::JoinHandle<()>;
+
 /// A node of a PLC config as the link takes it.
 pub(crate) fn node_config(
     node: &trimloop_recipe::NodeConfig,

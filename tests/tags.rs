@@ -8,17 +8,20 @@ mod foreign;
 #[path = "support/link.rs"]
 mod link;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use foreign::{ForeignServer, Kind, or_skip};
-use link::{Client, grid};
+use link::{Client, TTL, approved, grid};
 use serde_json::json;
 use trimloop::plc::{LinkConfig, LinkState, NodeConfig, Purpose};
+use trimloop_core::scan::AckResult;
 use trimloop_core::tag::{Status, TagId};
 use trimloop_core::unit::Ticks;
 use trimloop_recipe::plc_config::{
     Address, Identifier, OPC_UA, Part, Security, Segment, User, parse_field, parse_index,
 };
+use trimloop_recipe::unit::Unit;
 
 const URI: &str = "urn:trimloop:foreign";
 
@@ -193,4 +196,167 @@ fn pain_15_addresses_move_with_asyncua() {
 #[test]
 fn pain_15_addresses_move_with_node_opcua() {
     addresses_move("pain_15_addresses_move_with_node_opcua", Kind::NodeOpcua);
+}
+
+/// Pain 3: a setpoint is written in the type that the register has, whatever that is, and one that
+/// would lose by it, or may not be written, stops all writes before the first.
+fn wrong_types(name: &str, kind: Kind) {
+    let Some(server) = or_skip(name, ForeignServer::start(kind, 0)) else { return };
+    let tag = |id: &str, kind: &str, writable: bool| json!({"id": id, "type": kind, "value": 100, "writable": writable});
+    server.ask(json!({"cmd": "add", "tags": [
+        tag("Float", "Float", true), tag("Double", "Double", true), tag("Int16", "Int16", true),
+        tag("ReadOnly", "Double", false),
+    ]}));
+    server.ask(json!({"cmd": "parts"}));
+    for (register, expect) in [
+        ("Int16", "does not fit a Int16 without loss"),
+        ("ReadOnly", "we may not write it"),
+        ("Temps", "the node is an array"),
+        ("Press", "no tag can hold it"),
+    ] {
+        let nodes = vec![setpoint("Double", 0, id("Double")), setpoint("bad", 1, id(register))];
+        let client = Client::start(config(server.url(), nodes));
+        let status = client.status("live", |status| status.state == LinkState::Live);
+        let [problem] = status.problems.as_slice() else { panic!("{register}: {status:?}") };
+        assert!(problem.stops_writes && problem.what.contains(expect), "{problem:?}");
+        assert!(!client.intake.link().up, "{register}");
+    }
+    let nodes = vec![setpoint("Float", 0, id("Float")), setpoint("Double", 1, id("Double"))];
+    let mut client = Client::start(config(server.url(), nodes));
+    client.until("writes are open", |client| client.link.up);
+    let epoch = client.link.epoch;
+    for (register, tag) in [("Float", 0_u16), ("Double", 1)] {
+        let seq = u64::from(tag) + 1;
+        let now = client.clock.mono();
+        client.port.write(approved(tag, 110.5, seq, epoch, now, TTL)).unwrap();
+        let seen = server.wait_event("write", Duration::from_secs(20));
+        assert_eq!((&seen["id"], &seen["value"]), (&json!(register), &json!(110.5)));
+        assert_eq!(seen["bare"], true, "only the value is sent");
+        client.until("the answer", |client| client.acks.contains_key(&seq));
+        assert_eq!(client.acks.get(&seq), Some(&AckResult::Good));
+    }
+}
+
+#[test]
+fn pain_03_wrong_types_with_asyncua() {
+    wrong_types("pain_03_wrong_types_with_asyncua", Kind::Asyncua);
+}
+
+#[test]
+fn pain_03_wrong_types_with_node_opcua() {
+    wrong_types("pain_03_wrong_types_with_node_opcua", Kind::NodeOpcua);
+}
+
+/// A unit that contradicts the recipe stops writes of a setpoint and keeps a tag from being read;
+/// the same unit by another word, and one that nobody knows, do neither.
+fn units(name: &str, kind: Kind) {
+    let Some(server) = or_skip(name, ForeignServer::start(kind, 0)) else { return };
+    let tag = |id: &str, unit: &str, code: i32| {
+        json!({"id": id, "type": "Double", "value": 1.0, "writable": true, "low": 0, "high": 300,
+               "unit": unit, "unit_id": code})
+    };
+    server.ask(json!({"cmd": "add", "tags": [
+        tag("Hold", "bar", -1), tag("HoldKpa", "kPa", -1), tag("Temp", "\u{b0}C", 4_408_652),
+        tag("TempF", "\u{b0}F", -1), tag("Odd", "furlong", -1), tag("Speed", "mm/s", -1),
+    ]}));
+    let unit = |text: &str| Unit::parse(text).unwrap();
+    let mut config = config(
+        server.url(),
+        vec![
+            setpoint("hold", 0, id("Hold")),
+            node("temp", 1, id("Temp")),
+            node("temp_f", 2, id("TempF")),
+            node("odd", 3, id("Odd")),
+            node("speed", 4, id("Speed")),
+        ],
+    );
+    config.units = [(0, "bar"), (1, "degC"), (2, "degC"), (3, "mm"), (4, "bar")]
+        .map(|(tag, text)| (TagId(tag), unit(text)))
+        .into();
+    let mut client = Client::start(config.clone());
+    let status = client.status("live", |status| status.state == LinkState::Live);
+    let told: Vec<_> = status.problems.iter().map(|p| (p.node.as_str(), p.stops_writes)).collect();
+    assert_eq!(told, [("temp_f", false), ("speed", false)], "{status:?}");
+    assert!(status.problems.iter().all(|problem| problem.what.contains("the recipe says")));
+    client.until("writes are open", |client| client.link.up && client.holds(3, 1.0));
+    config.nodes = vec![setpoint("hold", 0, id("HoldKpa"))];
+    let client = Client::start(config);
+    let status = client.status("live", |status| status.state == LinkState::Live);
+    let [problem] = status.problems.as_slice() else { panic!("{status:?}") };
+    assert!(problem.stops_writes, "{problem:?}");
+    assert!(problem.what.contains("kPa") && problem.what.contains("bar"), "{problem:?}");
+}
+
+#[test]
+fn units_are_compared_with_asyncua() {
+    units("units_are_compared_with_asyncua", Kind::Asyncua);
+}
+
+#[test]
+fn units_are_compared_with_node_opcua() {
+    units("units_are_compared_with_node_opcua", Kind::NodeOpcua);
+}
+
+/// Pain 15: the address is the same after a download, what is behind it is not: nothing is written,
+/// a problem is told, and it ends when the old thing is back.
+fn another_thing(name: &str, kind: Kind) {
+    let start = |port| ForeignServer::start(kind, port);
+    let Some(mut server) = or_skip(name, start(0)) else { return };
+    let tags = |hold: &str, temp: &str| {
+        json!({"cmd": "add", "tags": [
+            {"id": "Hold", "number": 17, "browse_name": hold, "type": "Double", "value": 100,
+             "writable": true},
+            {"id": "Temp", "number": 18, "type": temp, "value": 200},
+        ]})
+    };
+    server.ask(tags("Hold", "Double"));
+    let number =
+        |number| Address::Id { namespace: URI.to_owned(), identifier: Identifier::Numeric(number) };
+    let nodes = vec![setpoint("hold", 0, number(17)), node("temp", 1, number(18))];
+    let mut client = Client::start(config(server.url(), nodes));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    client.runtime.spawn(client.view.tell_problems(move |problem, is_here| {
+        tell.lock().unwrap().push((problem.node.clone(), is_here));
+    }));
+    client.until("writes are open", |client| client.link.up && client.holds(1, 200.0));
+    let port = server.port();
+    for (hold, temp, expect) in [
+        ("Speed", "Double", vec![("hold", "now it is \"Speed\"")]),
+        (
+            "Hold",
+            "Float",
+            vec![("temp", "it was Double when the service started and is Float now")],
+        ),
+        ("Hold", "Double", vec![]),
+    ] {
+        server.kill();
+        let Some(next) = or_skip(name, start(port)) else { return };
+        server = next;
+        server.ask(tags(hold, temp));
+        let status = client.status("live again", |status| {
+            status.state == LinkState::Live
+                && status.problems.len() == expect.len()
+                && status.problems.iter().zip(&expect).all(|(p, (node, _))| p.node == *node)
+        });
+        for (problem, (_, what)) in status.problems.iter().zip(&expect) {
+            assert!(problem.stops_writes && problem.what.contains(what), "{problem:?}");
+        }
+        assert_eq!(client.intake.link().up, expect.is_empty());
+    }
+    client.until("all was told", |_| {
+        let told = told.lock().unwrap();
+        let has = |node: &str, is_here| told.contains(&(node.to_owned(), is_here));
+        has("hold", true) && has("hold", false) && has("temp", true) && has("temp", false)
+    });
+}
+
+#[test]
+fn pain_15_another_thing_with_asyncua() {
+    another_thing("pain_15_another_thing_with_asyncua", Kind::Asyncua);
+}
+
+#[test]
+fn pain_15_another_thing_with_node_opcua() {
+    another_thing("pain_15_another_thing_with_node_opcua", Kind::NodeOpcua);
 }

@@ -556,13 +556,16 @@ fn page_of_commands() {
          json` stdout holds exactly one JSON object, errors included. Every option has an \
          environment twin: `--deny-warnings` is `TRIMLOOP_DENY_WARNINGS`.\n",
     );
-    let verbs = "demo simulate init run check status loop explain schema completions";
+    let verbs = "demo simulate init run check status loop plc plc/discover plc/browse plc/read \
+                 plc/watch plc/import explain schema completions";
     let top = help(&["-h"]);
     writeln!(text, "\n```text\n{}\n```", top.trim_end()).unwrap();
     for verb in verbs.split(' ') {
-        assert!(top.contains(verb), "{verb} is no command");
-        let short = help(&[verb, "-h"]);
-        let long = help(&[verb, "--help"]);
+        let words: Vec<&str> = verb.split('/').collect();
+        let verb = words.join(" ");
+        assert!(top.contains(words[0]), "{verb} is no command");
+        let with = |option| help(&[words.as_slice(), &[option]].concat());
+        let (short, long) = (with("-h"), with("--help"));
         let examples = long.find("Examples:").map_or("", |at| &long[at..]);
         // Of the options only its own: those of every command stand above.
         let shared = ["--config <FILE>", "--format <FORMAT>", "--color <WHEN>", "-q, --quiet"];

@@ -28,6 +28,7 @@ pub(super) struct DiscoverArgs {
 pub(super) fn run(ui: &Ui, global: &Global, args: &DiscoverArgs) -> Result<Exit, Failure> {
     ui.start_logs("error");
     let target = match &args.target {
+        Some(file) if file.ends_with(".toml") => Target::find(global, Some(file)),
         // What is no PLC config is a host.
         Some(text) => Target::find(global, Some(text)).or_else(|_| Target::address(global, text)),
         None => Target::find(global, None),

@@ -22,7 +22,7 @@ use crate::output::utc_text;
 use crate::plc::{
     self, ExploreError, LinkState, LinkStatus, NodeConfig, Purpose, Sought, explore, show_tag,
 };
-use crate::service::node_config;
+use crate::service::{node_config, spawn_link};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -94,7 +94,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &WatchArgs) -> Result<Exit, Fa
     let (intake, mut batch) = Intake::new(names.len(), clock);
     let link = plc::link(target.link.clone(), intake.clone(), Notices::new(intake.clock(), None))
         .map_err(|error| Failure::new(&REQUEST, chain(&error), Exit::Usage))?;
-    let session = link.tasks.into_iter().map(|(_, task)| runtime.spawn(task)).collect::<Vec<_>>();
+    let session = spawn_link(link.tasks, runtime.handle());
     let end = args.within.map(|within| clock.mono() + span_of(within));
     let (mut told, mut before) = (0_u64, LinkStatus::default());
     let mut last = clock.mono();
