@@ -342,7 +342,7 @@ async fn live(seed: u64, mask: u64, loud: bool) -> Played {
                 service = Service::start(&hub);
             }
             Some(Fault::StopStart) => {
-                service.stop(&hub).await;
+                Box::pin(service.stop(&hub)).await;
                 service = Service::start(&hub);
             }
             Some(_) => scan_after = now + hub.lock().rng.range(100, 1500),
@@ -355,18 +355,20 @@ async fn live(seed: u64, mask: u64, loud: bool) -> Played {
             people.act(&mut service, &hub);
             service.dispatch(&hub);
         }
-        let mut world = hub.lock();
-        let healed = now >= QUIET + CALM && service.healed(&world).is_ok();
-        if now >= END
-            && let Err(why) = service.healed(&world)
-        {
-            world.oracle.fail(format!("L2: {} ms after the last fault, {why}", now - QUIET));
-        }
-        if world.oracle.broken.is_some() {
-            broken_at = Some(now);
-            break;
-        }
-        drop(world);
+        let healed = {
+            let mut world = hub.lock();
+            let healed = now >= QUIET + CALM && service.healed(&world).is_ok();
+            if now >= END
+                && let Err(why) = service.healed(&world)
+            {
+                world.oracle.fail(format!("L2: {} ms after the last fault, {why}", now - QUIET));
+            }
+            if world.oracle.broken.is_some() {
+                broken_at = Some(now);
+                break;
+            }
+            healed
+        };
         if now >= END || healed {
             break;
         }
