@@ -366,7 +366,13 @@ impl State {
     }
 
     /// How long until a scan is due; `None`: it is now.
-    fn until_due(&self, batch: &Batch, last: Option<Mono>, period: Span, now: Mono) -> Option<Span> {
+    fn until_due(
+        &self,
+        batch: &Batch,
+        last: Option<Mono>,
+        period: Span,
+        now: Mono,
+    ) -> Option<Span> {
         let last = last?;
         let work = self.has_work() || batch.at < batch.slots.len();
         let due = last + if work { SCAN_MIN.min(period) } else { period };

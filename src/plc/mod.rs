@@ -5,6 +5,7 @@
 //! - [`session`]: the one owner of connecting, reconnecting and tearing down.
 //! - [`resolve`], [`check`]: addresses to node ids, and what they must be, on every connect.
 //! - [`subscribe`]: monitored items, and the callback that feeds the intake.
+//! - `fault_sim`: the other side of the seam for tests, in virtual time.
 //! - [`decode`], [`write`], [`heartbeat`]: values in, setpoints out, life signs out.
 //!
 //! Link states:

@@ -108,6 +108,9 @@ struct Issued {
     read: bool,
     /// The ledger has settled it.
     closed: bool,
+    /// By a look that showed its value. Known limit: that look may be older than the write when
+    /// the register held the same value before.
+    confirmed: bool,
 }
 
 /// A write on the wire.
@@ -258,7 +261,8 @@ impl Oracle {
             return None;
         };
         self.tally.handed += 1;
-        let open = |i: &&mut Issued| i.setpoint == setpoint && i.handed.is_none() && i.ack.is_none();
+        let open =
+            |i: &&mut Issued| i.setpoint == setpoint && i.handed.is_none() && i.ack.is_none();
         let losses = self.losses[conn];
         let grid = self.plan.setpoints[setpoint].grid;
         let ttl = self.plan.setpoints[setpoint].ttl.as_millis().unsigned_abs();
@@ -474,6 +478,7 @@ impl Oracle {
             && let Some(issued) = self.issued.iter_mut().find(|i| i.seq == row.write)
         {
             issued.closed = true;
+            issued.confirmed = row.fate == Fate::Confirmed;
         }
         match row.fate {
             Fate::Sent => self.decided(now, row, approved),
@@ -531,7 +536,7 @@ impl Oracle {
             // Held back before the link for so long that it can no longer be sent.
             let dead = handed.is_none() && now - before.at > ttl;
             let settled = before.closed || before.epoch != link.epoch;
-            let known = no || (settled && (read || dead));
+            let known = no || (settled && (read || dead || before.confirmed));
             self.must(known, || format!("D6: {before:?} {handed:?}, then: {what}, {book:?}"));
         }
         let session = (self.current, self.losses.get(self.current).copied().unwrap_or(0));
@@ -548,6 +553,7 @@ impl Oracle {
             passed: None,
             read: false,
             closed: false,
+            confirmed: false,
         });
     }
 

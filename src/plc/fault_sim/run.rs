@@ -15,7 +15,7 @@ use trimloop_core::scan::{Ack, AckResult, Command, Order, Proposal};
 use trimloop_core::tag::{TagId, Value};
 use trimloop_core::time::Span;
 
-use super::faults::Fault;
+use super::faults::{Fault, Faults};
 use super::kit::{ENABLE, INPUT, PART};
 use super::oracle::Tally;
 use super::wire::SimDial;
@@ -139,7 +139,7 @@ impl Service {
 
     async fn ended(&mut self, hub: &Hub) {
         while self.tasks.join_next().await.is_some() {}
-        let trash = std::mem::take(&mut hub.lock().trash);
+        let trash = hub.lock().hang_up_all();
         drop(trash);
     }
 
@@ -162,7 +162,10 @@ impl Service {
         note!(world, "scan", link.up, link.epoch, samples, acks, seen.len());
         if world.trace.loud {
             let told = seen.iter().filter(|s| {
-                matches!(s, Seen::Event(_) | Seen::Record(_, trimloop_core::record::Record::Ledger(_)))
+                matches!(
+                    s,
+                    Seen::Event(_) | Seen::Record(_, trimloop_core::record::Record::Ledger(_))
+                )
             });
             let lines: Vec<String> = self
                 .scanner
@@ -307,18 +310,18 @@ impl People {
     }
 }
 
-/// Plays a run on a runtime of its own. `mask`: faults that may strike; `loud`: with a trace.
-pub(super) fn play(seed: u64, mask: u64, loud: bool) -> Played {
+/// Plays a run on a runtime of its own; `loud`: with a trace.
+pub(super) fn play(seed: u64, faults: Faults, loud: bool) -> Played {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
-    runtime.block_on(live(seed, mask, loud))
+    runtime.block_on(live(seed, faults, loud))
 }
 
-async fn live(seed: u64, mask: u64, loud: bool) -> Played {
-    let hub = Hub::new(World::new(seed, mask, loud));
+async fn live(seed: u64, faults: Faults, loud: bool) -> Played {
+    let hub = Hub::new(World::new(seed, faults, loud));
     let mut service = Service::start(&hub);
     let mut people = People { next: 500, orders: 0 };
     let mut scan_after: Ms = 0;

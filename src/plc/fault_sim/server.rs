@@ -458,7 +458,11 @@ impl World {
         };
         self.server.subs.insert(id, sub);
         self.after(ms, Event::Publishes(id));
-        Reply::Terms(Terms { id, publishing, keep_alive: publishing.saturating_mul(ask.keep_alive) })
+        Reply::Terms(Terms {
+            id,
+            publishing,
+            keep_alive: publishing.saturating_mul(ask.keep_alive),
+        })
     }
 
     fn monitor(

@@ -12,7 +12,7 @@ use opcua::types::{
 use tokio::sync::oneshot;
 use trimloop_core::time::Utc;
 
-use super::faults::{Fault, Window};
+use super::faults::{Fault, Faults, Window};
 use super::kit::Kit;
 use super::oracle::Oracle;
 use super::rng::Rng;
@@ -85,7 +85,10 @@ pub(super) enum Reply {
 
 pub(super) enum Event {
     /// An attempt to connect has its outcome.
-    Attempt { conn: usize, number: u32 },
+    Attempt {
+        conn: usize,
+        number: u32,
+    },
     /// A call reaches the server.
     Arrives(u64),
     /// The server does it.
@@ -93,13 +96,26 @@ pub(super) enum Event {
     /// Its answer reaches the client.
     Answers(u64, Result<Reply, StatusCode>, Vec<Look>),
     /// The client notices that its line is gone.
-    Notices { conn: usize, line: usize },
+    Notices {
+        conn: usize,
+        line: usize,
+    },
     /// A subscription's publishing interval is over.
     Publishes(u32),
     /// A notification reaches the client.
-    Tells { line: usize, sub: u32, made: Ms, message: NotificationMessage, looks: Vec<Look> },
+    Tells {
+        line: usize,
+        sub: u32,
+        made: Ms,
+        message: NotificationMessage,
+        looks: Vec<Look>,
+    },
     /// A write is applied late.
-    Applies { wrote: usize, setpoint: usize, value: f64 },
+    Applies {
+        wrote: usize,
+        setpoint: usize,
+        value: f64,
+    },
     /// A part is made.
     Part,
     Begins(Fault),
@@ -214,10 +230,10 @@ impl Hub {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, mask: u64, loud: bool) -> Self {
+    pub(super) fn new(seed: u64, faults: Faults, loud: bool) -> Self {
         let mut rng = Rng::new(seed);
         let kit = Kit::draw(&mut rng);
-        let windows = super::faults::windows(&mut rng, mask);
+        let windows = super::faults::windows(&mut rng, faults);
         let mut world = Self {
             server: Server::new(&kit),
             oracle: Oracle::new(&kit),
@@ -565,6 +581,16 @@ impl World {
         self.oracle.lost(conn);
     }
 
+    /// The process has ended: the system closes its sockets. Its feeds, to be dropped.
+    pub(super) fn hang_up_all(&mut self) -> Vec<Arc<Feed>> {
+        for conn in 0..self.conns.len() {
+            if self.conns[conn].phase != Phase::Over {
+                self.hang_up(conn);
+            }
+        }
+        std::mem::take(&mut self.trash)
+    }
+
     /// Hands a call to the transport.
     pub(super) fn call(
         &mut self,
@@ -577,7 +603,14 @@ impl World {
         match &request {
             Request::Write(values) => {
                 let told = self.read_write(values);
-                note!(self, "write", conn, values.len(), told.map_or(99, |t| t.0), told.map_or(0.0, |t| t.1));
+                note!(
+                    self,
+                    "write",
+                    conn,
+                    values.len(),
+                    told.map_or(99, |t| t.0),
+                    told.map_or(0.0, |t| t.1)
+                );
                 wrote = self.oracle.hand_over(now, conn, values, told, line.is_some());
             }
             Request::Read(nodes) => {
@@ -615,8 +648,7 @@ impl World {
             return;
         }
         let slow = self.rng.range(100, 2500);
-        let pause =
-            if self.strikes(Fault::SlowCall, 400) { slow } else { self.rng.range(0, 4) };
+        let pause = if self.strikes(Fault::SlowCall, 400) { slow } else { self.rng.range(0, 4) };
         self.after(pause, Event::Does(id));
     }
 
