@@ -134,7 +134,7 @@ impl Service {
         if left_open(&hub.lock()) {
             hub.lock().oracle.fail("L1: the session was left open".to_owned());
         }
-        self.kill(hub).await;
+        Box::pin(self.kill(hub)).await;
     }
 
     async fn ended(&mut self, hub: &Hub) {
@@ -317,7 +317,31 @@ pub(super) fn play(seed: u64, faults: Faults, loud: bool) -> Played {
         .start_paused(true)
         .build()
         .unwrap();
-    runtime.block_on(live(seed, faults, loud))
+    runtime.block_on(Box::pin(live(seed, faults, loud)))
+}
+
+enum Verdict {
+    Goes,
+    Over,
+    Broken,
+}
+
+/// Whether the run is over, and how.
+fn verdict(service: &Service, hub: &Hub, now: Ms) -> Verdict {
+    let mut world = hub.lock();
+    let healed = now >= QUIET + CALM && service.healed(&world).is_ok();
+    if now >= END
+        && let Err(why) = service.healed(&world)
+    {
+        world.oracle.fail(format!("L2: {} ms after the last fault, {why}", now - QUIET));
+    }
+    if world.oracle.broken.is_some() {
+        Verdict::Broken
+    } else if now >= END || healed {
+        Verdict::Over
+    } else {
+        Verdict::Goes
+    }
 }
 
 async fn live(seed: u64, faults: Faults, loud: bool) -> Played {
@@ -336,11 +360,11 @@ async fn live(seed: u64, faults: Faults, loud: bool) -> Played {
         drop(trash);
         match strike {
             Some(Fault::Crash) => {
-                service.kill(&hub).await;
+                Box::pin(service.kill(&hub)).await;
                 service = Service::start(&hub);
             }
             Some(Fault::StopStart) => {
-                service.stop(&hub).await;
+                Box::pin(service.stop(&hub)).await;
                 service = Service::start(&hub);
             }
             Some(_) => scan_after = now + hub.lock().rng.range(100, 1500),
@@ -353,25 +377,18 @@ async fn live(seed: u64, faults: Faults, loud: bool) -> Played {
             people.act(&mut service, &hub);
             service.dispatch(&hub);
         }
-        let mut world = hub.lock();
-        let healed = now >= QUIET + CALM && service.healed(&world).is_ok();
-        if now >= END
-            && let Err(why) = service.healed(&world)
-        {
-            world.oracle.fail(format!("L2: {} ms after the last fault, {why}", now - QUIET));
-        }
-        if world.oracle.broken.is_some() {
-            broken_at = Some(now);
-            break;
-        }
-        drop(world);
-        if now >= END || healed {
-            break;
+        match verdict(&service, &hub, now) {
+            Verdict::Broken => {
+                broken_at = Some(now);
+                break;
+            }
+            Verdict::Over => break,
+            Verdict::Goes => {}
         }
         let wake = next.clamp(now + 1, now + LOOK);
         tokio::time::sleep(Duration::from_millis(wake - now)).await;
     }
-    service.kill(&hub).await;
+    Box::pin(service.kill(&hub)).await;
     let mut world = hub.lock();
     if broken_at.is_none() {
         let now = world.now();

@@ -490,7 +490,7 @@ impl World {
 
     fn read(&mut self, node: &ReadValueId) -> DataValue {
         let of = |value| DataValue { value: Some(value), ..DataValue::default() };
-        if node.node_id == NodeId::from(VariableId::Server_NamespaceArray) {
+        if node.node_id == VariableId::Server_NamespaceArray {
             return of(Variant::from(self.server.namespaces()));
         }
         let Some((at, _)) = self.server.find(&self.kit, &node.node_id) else {
