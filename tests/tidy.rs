@@ -116,6 +116,7 @@ fn is_test_file(file: &str) -> bool {
         || file.ends_with("/tests.rs")
         || file.ends_with("/fixture.rs")
         || file.contains("crates/core/src/properties")
+        || file.starts_with("src/plc/fault_sim/")
 }
 
 fn assert_none(what: &str, found: &[String]) {

@@ -10,6 +10,7 @@
 //! - [`security`]: who we are to the server, who it is to us, and why not.
 //! - [`conform`]: the test of a PLC's handshake blocks; not part of the link.
 //! - [`handshake`]: writing through guard blocks, where the PLC has them.
+//! - `fault_sim`: the other side of the seam for tests, in virtual time.
 //! - [`decode`], [`write`], [`heartbeat`]: values in, setpoints out, life signs out.
 //! - [`discover`], [`explore`], [`browse`], [`show`]: looking around on a server, for people.
 //!

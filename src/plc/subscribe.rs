@@ -60,8 +60,16 @@ struct FeedState {
     ended: Option<StatusCode>,
     /// Newest read-back by tag: source time, when it came.
     read_back: Vec<(TagId, Utc, Mono)>,
-    /// Registers that were written and not read since, with when the write was issued.
-    unread: Vec<(TagId, Mono)>,
+    /// Registers that were written and not read since.
+    unread: Vec<Unread>,
+}
+
+/// A register that was written and that we have not read since.
+struct Unread {
+    tag: TagId,
+    /// When the write was issued, and when it was handed to the transport.
+    issued: Mono,
+    sent: Mono,
 }
 
 impl Feed {
@@ -102,22 +110,22 @@ impl Feed {
     /// it may have been taken before the write, however late it comes: it counts as received when
     /// the write was issued, so that it can confirm the write but not say that it was not taken.
     pub(super) fn written(&self, tag: TagId, issued: Mono) {
+        let sent = self.shared.clock.mono();
         let mut state = lock(&self.state);
-        state.unread.retain(|(other, _)| *other != tag);
-        state.unread.push((tag, issued));
+        state.unread.retain(|unread| unread.tag != tag);
+        state.unread.push(Unread { tag, issued, sent });
     }
 
     /// The write was not made.
     pub(super) fn not_written(&self, tag: TagId) {
-        lock(&self.state).unread.retain(|(other, _)| *other != tag);
+        lock(&self.state).unread.retain(|unread| unread.tag != tag);
     }
 
-    /// Takes what we read ourselves after a write.
-    pub(super) fn read_back(&self, tag: TagId, data: &DataValue) {
-        let received = self.shared.clock.mono();
+    /// Takes what we read ourselves after a write. It is no newer than when it was asked for.
+    pub(super) fn read_back(&self, tag: TagId, data: &DataValue, received: Mono) {
         let sample = decode::decode(tag, data, received).sample;
         let mut state = lock(&self.state);
-        state.unread.retain(|(other, _)| *other != tag);
+        state.unread.retain(|unread| unread.tag != tag || unread.sent > received);
         if let Some(source) = sample.source_time {
             state.read_back.retain(|(other, _, _)| *other != tag);
             state.read_back.push((tag, source, received));
@@ -137,8 +145,8 @@ impl Feed {
 
     fn take_one(&self, state: &mut FeedState, route: &Route, data: &DataValue, received: Mono) {
         let tag = route.tag;
-        let unread = state.unread.iter().find(|(other, _)| *other == tag);
-        let received = unread.map_or(received, |(_, issued)| received.min(*issued));
+        let unread = state.unread.iter().find(|unread| unread.tag == tag);
+        let received = unread.map_or(received, |unread| received.min(unread.issued));
         let decoded = decode::decode_part(tag, data, route.taker.as_ref(), received);
         let counters = &self.shared.counters;
         count(&counters.overflows, u64::from(decoded.overflow));

@@ -281,19 +281,19 @@ async fn read_back(shared: &Shared, live: &Live, register: &Register, to: Ticks)
         if lock(&shared.gate).as_ref().is_none_or(|open| open.epoch != live.epoch) {
             return;
         }
+        let asked = shared.clock.mono();
         let read = live.wire.read(&request, TimestampsToReturn::Both);
-        if let Ok(Ok(values)) = timeout(ANSWER_MAX, read).await
-            && let Some(data) = values.into_iter().next()
-        {
-            let done = holds(&data, register, to);
-            last = Some(data);
-            if done {
-                break;
-            }
+        // An attempt without an answer takes the one before it back: it may be seconds old.
+        last = match timeout(ANSWER_MAX, read).await {
+            Ok(Ok(values)) => values.into_iter().next().map(|data| (data, asked)),
+            _ => None,
+        };
+        if last.as_ref().is_some_and(|(data, _)| holds(data, register, to)) {
+            break;
         }
     }
-    if let Some(data) = last {
-        live.feed.read_back(register.tag, &data);
+    if let Some((data, asked)) = last {
+        live.feed.read_back(register.tag, &data, asked);
     }
 }
 

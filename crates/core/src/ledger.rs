@@ -274,8 +274,11 @@ impl Register {
             return None;
         }
         let unanswered = matches!(pending.fate, Fate::Sent | Fate::Unknown);
-        if unanswered && read.received <= pending.issued {
-            // No answer and no newer look at the register: it stays unknown, and nothing moves.
+        let told = self.row.and_then(|row| row.acknowledged);
+        let old = read.received <= pending.issued || told.is_some_and(|told| read.received < told);
+        if unanswered && old {
+            // No answer, and no look at the register since we know that: it stays unknown, and
+            // nothing moves. What came while the call was under way may be from before the write.
             return None;
         }
         // A PLC may clamp or ramp: part of the way is adopted, but not for ever.

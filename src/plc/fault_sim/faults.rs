@@ -95,8 +95,25 @@ pub(super) struct Window {
     pub(super) to: Ms,
 }
 
-/// The windows of a run. `mask`: bits of the faults that may strike.
-pub(super) fn windows(rng: &mut Rng, mask: u64) -> Vec<Window> {
+/// Which faults may strike in a run, and which must, as bits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Faults {
+    pub(super) may: u64,
+    pub(super) must: u64,
+}
+
+impl Faults {
+    /// Any.
+    pub(super) const ANY: Self = Self { may: u64::MAX, must: 0 };
+
+    /// Any, and these for sure.
+    pub(super) fn with(must: &[Fault]) -> Self {
+        Self { must: must.iter().fold(0, |bits, fault| bits | 1 << *fault as u64), ..Self::ANY }
+    }
+}
+
+/// The windows of a run.
+pub(super) fn windows(rng: &mut Rng, faults: Faults) -> Vec<Window> {
     let mut windows = Vec::new();
     for fault in Fault::ALL {
         let chosen = rng.chance(220);
@@ -106,7 +123,8 @@ pub(super) fn windows(rng: &mut Rng, mask: u64) -> Vec<Window> {
             let from = 2000 + i * part + rng.range(0, part * 2 / 3);
             let longest = if *fault == Fault::Blocked { 1500 } else { part / 3 };
             let to = from + rng.range(100, longest.min(5000));
-            if chosen && mask & (1 << *fault as u64) != 0 {
+            let bit = 1 << *fault as u64;
+            if (chosen || faults.must & bit != 0) && faults.may & bit != 0 {
                 windows.push(Window { fault: *fault, from, to });
             }
         }

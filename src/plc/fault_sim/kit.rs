@@ -81,7 +81,8 @@ fn setpoint(rng: &mut Rng, index: u16) -> SetpointPlan {
         plc_low: None,
         plc_high: None,
         confirm: Span::from_millis(rng.pick(&[1500, 3000])),
-        ttl: Span::from_millis(rng.pick(&[300, 1000, 2000])),
+        // Below `confirm`, so that nothing is sent that the ledger has given up.
+        ttl: Span::from_millis(rng.pick(&[300, 700, 1400])),
     }
 }
 

@@ -24,7 +24,7 @@ mod world;
 
 use std::env;
 
-use faults::Fault;
+use faults::{Fault, Faults};
 use oracle::Tally;
 use run::play;
 
@@ -34,9 +34,6 @@ use super::mutant::{Mutant, with_mutant};
 const SEEDS: u64 = 10_000;
 /// Tests that share them, so that they run side by side.
 const PARTS: u64 = 8;
-/// All faults.
-const ALL: u64 = u64::MAX;
-
 fn setting(name: &str) -> Option<u64> {
     env::var(name).ok().and_then(|text| text.parse().ok())
 }
@@ -47,7 +44,7 @@ fn shrink(seed: u64, says: &str) -> u64 {
     let mut mask = (1 << Fault::ALL.len()) - 1;
     for fault in Fault::ALL {
         let fewer = mask & !(1 << *fault as u64);
-        let still = play(seed, fewer, false).broken;
+        let still = play(seed, Faults { may: fewer, must: 0 }, false).broken;
         if still.is_some_and(|(_, why)| why.get(..2) == kind) {
             mask = fewer;
         }
@@ -60,7 +57,7 @@ fn report(seed: u64, says: &str) -> String {
     let mask = shrink(seed, says);
     let names: Vec<&Fault> =
         Fault::ALL.iter().filter(|fault| mask & (1 << **fault as u64) != 0).collect();
-    let least = play(seed, mask, false).broken;
+    let least = play(seed, Faults { may: mask, must: 0 }, false).broken;
     format!(
         "seed {seed}: {says}\nfaults needed: {names:?}, then {least:?}\nTRIMLOOP_SEED={seed} \
          TRIMLOOP_FAULTS={mask} cargo test -p trimloop --lib fault_sim::replay -- --nocapture"
@@ -72,7 +69,7 @@ fn part(number: u64) {
     let seeds = setting("TRIMLOOP_SEEDS").unwrap_or(SEEDS);
     let mut tally = Tally::default();
     for seed in (number..seeds).step_by(usize::try_from(PARTS).unwrap()) {
-        let played = play(seed, ALL, false);
+        let played = play(seed, Faults::ANY, false);
         if let Some((at, why)) = played.broken {
             panic!("after {at} ms, {}", report(seed, &why));
         }
@@ -122,36 +119,12 @@ parts!(
 #[test]
 fn replay() {
     let seed = setting("TRIMLOOP_SEED");
-    let mask = setting("TRIMLOOP_FAULTS").unwrap_or(ALL);
-    let played = play(seed.unwrap_or(0), mask, seed.is_some());
+    let may = setting("TRIMLOOP_FAULTS").unwrap_or(u64::MAX);
+    let played = play(seed.unwrap_or(0), Faults { may, must: 0 }, seed.is_some());
     for line in &played.lines {
         say(line);
     }
     assert!(played.broken.is_none(), "{:?}", played.broken);
-}
-
-#[test]
-fn survey() {
-    let begin = setting("TRIMLOOP_SEED").unwrap_or(0);
-    let mut tally = Tally::default();
-    let mut fails: std::collections::BTreeMap<String, Vec<u64>> = Default::default();
-    for seed in begin..begin + setting("TRIMLOOP_SEEDS").unwrap_or(1) {
-        let played = play(seed, ALL, false);
-        tally.add(&played.tally);
-        if let Some((_, why)) = played.broken {
-            let key: String = why.chars().filter(|c| !c.is_ascii_digit()).take(60).collect();
-            fails.entry(key).or_default().push(seed);
-        }
-    }
-    say(&format!("{tally:?}"));
-    for (key, seeds) in fails {
-        let seed = seeds[0];
-        say(&format!(
-            "{} x {key}: {}",
-            seeds.len(),
-            report(seed, &play(seed, ALL, false).broken.unwrap().1)
-        ));
-    }
 }
 
 /// The same seed is the same run, event by event; another seed is another.
@@ -159,7 +132,7 @@ fn survey() {
 fn a_run_is_its_seed() {
     let mut hashes = Vec::new();
     for seed in 0..40 {
-        let (first, second) = (play(seed, ALL, false), play(seed, ALL, true));
+        let (first, second) = (play(seed, Faults::ANY, false), play(seed, Faults::ANY, true));
         assert_eq!(first.hash, second.hash, "seed {seed}");
         assert_eq!(first.tally, second.tally, "seed {seed}");
         hashes.push(first.hash);
@@ -169,28 +142,32 @@ fn a_run_is_its_seed() {
     assert_eq!(hashes.len(), 40);
 }
 
-/// Each seeded fault of the link, the invariant that it breaks, and the seeds in which it must.
-const MUTANTS: [(Mutant, &[&str], u64); 11] = [
-    (Mutant::GateLeftOpen, &["W3", "W4"], 200),
-    (Mutant::TtlUnchecked, &["W2"], 200),
-    (Mutant::EpochUnchecked, &["W3"], 200),
-    (Mutant::NoReadBack, &["F2"], 20),
-    (Mutant::BlindRetry, &["W1"], 200),
-    (Mutant::AmbiguousRefused, &["F1"], 200),
-    (Mutant::ReadsAreLife, &["D2"], 400),
-    (Mutant::SilenceUnseen, &["L3", "L2"], 200),
-    (Mutant::NoGoodbye, &["L1"], 400),
-    (Mutant::NoBackoff, &["L1"], 200),
-    (Mutant::FateForgotten, &["F1"], 200),
+/// A seeded fault of the link, the invariants that it may break first, the faults of network and
+/// PLC that bring it out, and the seeds in which they must.
+type Killed = (Mutant, &'static [&'static str], &'static [Fault], u64);
+
+const MUTANTS: [Killed; 11] = [
+    (Mutant::GateLeftOpen, &["W3", "W4"], &[Fault::Drop], 100),
+    (Mutant::TtlUnchecked, &["W2"], &[Fault::SlowDispatch], 100),
+    (Mutant::EpochUnchecked, &["W3"], &[Fault::SlowDispatch, Fault::Drop], 600),
+    (Mutant::NoReadBack, &["F2"], &[], 20),
+    (Mutant::BlindRetry, &["W1"], &[Fault::Swallowed], 100),
+    (Mutant::AmbiguousRefused, &["F1"], &[Fault::Ambiguous], 100),
+    (Mutant::ReadsAreLife, &["D2"], &[Fault::Stall, Fault::Ignored, Fault::SlowCall], 1000),
+    (Mutant::SilenceUnseen, &["L3"], &[Fault::Stall], 100),
+    (Mutant::NoGoodbye, &["L1"], &[Fault::StopStart], 100),
+    (Mutant::NoBackoff, &["L1"], &[Fault::Restart], 100),
+    (Mutant::FateForgotten, &["F1"], &[Fault::SlowDispatch], 100),
 ];
 
 /// The simulation finds each seeded fault of the link, and names the invariant.
 #[test]
 fn each_mutant_is_found() {
     let mut wrong = false;
-    for (mutant, says, seeds) in MUTANTS {
+    for (mutant, says, faults, seeds) in MUTANTS {
+        let faults = Faults::with(faults);
         let found = with_mutant(mutant, || {
-            (0..seeds).find_map(|seed| Some((seed, play(seed, ALL, false).broken?.1)))
+            (0..seeds).find_map(|seed| Some((seed, play(seed, faults, false).broken?.1)))
         });
         let (seed, why) = found.unwrap_or_default();
         let named = says.iter().any(|word| why.starts_with(word));

@@ -108,6 +108,9 @@ struct Issued {
     read: bool,
     /// The ledger has settled it.
     closed: bool,
+    /// By a look that showed its value. Known limit: that look may be older than the write when
+    /// the register held the same value before.
+    confirmed: bool,
 }
 
 /// A write on the wire.
@@ -475,6 +478,7 @@ impl Oracle {
             && let Some(issued) = self.issued.iter_mut().find(|i| i.seq == row.write)
         {
             issued.closed = true;
+            issued.confirmed = row.fate == Fate::Confirmed;
         }
         match row.fate {
             Fate::Sent => self.decided(now, row, approved),
@@ -532,7 +536,7 @@ impl Oracle {
             // Held back before the link for so long that it can no longer be sent.
             let dead = handed.is_none() && now - before.at > ttl;
             let settled = before.closed || before.epoch != link.epoch;
-            let known = no || (settled && (read || dead));
+            let known = no || (settled && (read || dead || before.confirmed));
             self.must(known, || format!("D6: {before:?} {handed:?}, then: {what}, {book:?}"));
         }
         let session = (self.current, self.losses.get(self.current).copied().unwrap_or(0));
@@ -549,6 +553,7 @@ impl Oracle {
             passed: None,
             read: false,
             closed: false,
+            confirmed: false,
         });
     }
 

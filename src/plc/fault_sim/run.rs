@@ -15,7 +15,7 @@ use trimloop_core::scan::{Ack, AckResult, Command, Order, Proposal};
 use trimloop_core::tag::{TagId, Value};
 use trimloop_core::time::Span;
 
-use super::faults::Fault;
+use super::faults::{Fault, Faults};
 use super::kit::{ENABLE, INPUT, PART};
 use super::oracle::Tally;
 use super::wire::SimDial;
@@ -136,12 +136,12 @@ impl Service {
         if left_open(&hub.lock()) {
             hub.lock().oracle.fail("L1: the session was left open".to_owned());
         }
-        self.kill(hub).await;
+        Box::pin(self.kill(hub)).await;
     }
 
     async fn ended(&mut self, hub: &Hub) {
         while self.tasks.join_next().await.is_some() {}
-        let trash = std::mem::take(&mut hub.lock().trash);
+        let trash = hub.lock().hang_up_all();
         drop(trash);
     }
 
@@ -312,18 +312,42 @@ impl People {
     }
 }
 
-/// Plays a run on a runtime of its own. `mask`: faults that may strike; `loud`: with a trace.
-pub(super) fn play(seed: u64, mask: u64, loud: bool) -> Played {
+/// Plays a run on a runtime of its own; `loud`: with a trace.
+pub(super) fn play(seed: u64, faults: Faults, loud: bool) -> Played {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
-    runtime.block_on(live(seed, mask, loud))
+    runtime.block_on(Box::pin(live(seed, faults, loud)))
 }
 
-async fn live(seed: u64, mask: u64, loud: bool) -> Played {
-    let hub = Hub::new(World::new(seed, mask, loud));
+enum Verdict {
+    Goes,
+    Over,
+    Broken,
+}
+
+/// Whether the run is over, and how.
+fn verdict(service: &Service, hub: &Hub, now: Ms) -> Verdict {
+    let mut world = hub.lock();
+    let healed = now >= QUIET + CALM && service.healed(&world).is_ok();
+    if now >= END
+        && let Err(why) = service.healed(&world)
+    {
+        world.oracle.fail(format!("L2: {} ms after the last fault, {why}", now - QUIET));
+    }
+    if world.oracle.broken.is_some() {
+        Verdict::Broken
+    } else if now >= END || healed {
+        Verdict::Over
+    } else {
+        Verdict::Goes
+    }
+}
+
+async fn live(seed: u64, faults: Faults, loud: bool) -> Played {
+    let hub = Hub::new(World::new(seed, faults, loud));
     let mut service = Service::start(&hub);
     let mut people = People { next: 500, orders: 0 };
     let mut scan_after: Ms = 0;
@@ -338,7 +362,7 @@ async fn live(seed: u64, mask: u64, loud: bool) -> Played {
         drop(trash);
         match strike {
             Some(Fault::Crash) => {
-                service.kill(&hub).await;
+                Box::pin(service.kill(&hub)).await;
                 service = Service::start(&hub);
             }
             Some(Fault::StopStart) => {
@@ -355,27 +379,18 @@ async fn live(seed: u64, mask: u64, loud: bool) -> Played {
             people.act(&mut service, &hub);
             service.dispatch(&hub);
         }
-        let healed = {
-            let mut world = hub.lock();
-            let healed = now >= QUIET + CALM && service.healed(&world).is_ok();
-            if now >= END
-                && let Err(why) = service.healed(&world)
-            {
-                world.oracle.fail(format!("L2: {} ms after the last fault, {why}", now - QUIET));
-            }
-            if world.oracle.broken.is_some() {
+        match verdict(&service, &hub, now) {
+            Verdict::Broken => {
                 broken_at = Some(now);
                 break;
             }
-            healed
-        };
-        if now >= END || healed {
-            break;
+            Verdict::Over => break,
+            Verdict::Goes => {}
         }
         let wake = next.clamp(now + 1, now + LOOK);
         tokio::time::sleep(Duration::from_millis(wake - now)).await;
     }
-    service.kill(&hub).await;
+    Box::pin(service.kill(&hub)).await;
     let mut world = hub.lock();
     if broken_at.is_none() {
         let now = world.now();

@@ -12,7 +12,7 @@ use opcua::types::{
 use tokio::sync::oneshot;
 use trimloop_core::time::Utc;
 
-use super::faults::{Fault, Window};
+use super::faults::{Fault, Faults, Window};
 use super::kit::Kit;
 use super::oracle::Oracle;
 use super::rng::Rng;
@@ -230,10 +230,10 @@ impl Hub {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, mask: u64, loud: bool) -> Self {
+    pub(super) fn new(seed: u64, faults: Faults, loud: bool) -> Self {
         let mut rng = Rng::new(seed);
         let kit = Kit::draw(&mut rng);
-        let windows = super::faults::windows(&mut rng, mask);
+        let windows = super::faults::windows(&mut rng, faults);
         let mut world = Self {
             server: Server::new(&kit),
             oracle: Oracle::new(&kit),
@@ -579,6 +579,16 @@ impl World {
         }
         note!(self, "hung up", conn);
         self.oracle.lost(conn);
+    }
+
+    /// The process has ended: the system closes its sockets. Its feeds, to be dropped.
+    pub(super) fn hang_up_all(&mut self) -> Vec<Arc<Feed>> {
+        for conn in 0..self.conns.len() {
+            if self.conns[conn].phase != Phase::Over {
+                self.hang_up(conn);
+            }
+        }
+        std::mem::take(&mut self.trash)
     }
 
     /// Hands a call to the transport.

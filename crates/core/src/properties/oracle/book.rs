@@ -40,6 +40,8 @@ pub(super) struct Open {
     issued: Mono,
     /// The server answered Good.
     answered: bool,
+    /// When the answer came, whatever it was.
+    told: Option<Mono>,
 }
 
 #[derive(Clone, Debug)]
@@ -98,6 +100,7 @@ impl SetpointBook {
     ) {
         for ack in acks {
             let Some(open) = self.open.as_mut().filter(|o| o.seq == ack.write) else { continue };
+            open.told = Some(ack.at);
             match ack.result {
                 AckResult::Good => open.answered = true,
                 AckResult::Unknown => open.answered = false,
@@ -141,7 +144,8 @@ impl SetpointBook {
         self.open = Some(open);
         let part_way = open.answered && between && read.exact != open.from;
         let over = now - open.issued >= confirm || (part_way && now - since >= STANDS);
-        if !over || (!open.answered && read.received <= open.issued) {
+        let old = read.received <= open.issued || open.told.is_some_and(|at| read.received < at);
+        if !over || (!open.answered && old) {
             return;
         }
         self.open = None;
@@ -170,6 +174,7 @@ impl SetpointBook {
             stands: None,
             issued: write.issued(),
             answered: false,
+            told: None,
         });
         self.moves.push((process, libm::fabs(write.to().count() as f64 - from)));
     }
