@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use trimloop::clock::{Clock, span_of};
 use trimloop::dispatch::OrderResult;
+use trimloop::output::Names;
 use trimloop::service::{CellHandle, CellSettings, CellStatus};
+use trimloop::store::{Store, StoreOptions};
 use trimloop_core::mode::Mode;
 use trimloop_core::plan::LoopId;
 use trimloop_core::scan::Command;
 use trimloop_core::time::Span;
 use trimloop_recipe::Project;
+use trimloop_recipe::plc_config::NodeType;
 use trimloop_simulator::{Scenario, SimCommand, Simulator, SimulatorSettings};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -167,4 +170,52 @@ fn a_cell_runs_behind_guard_blocks() {
     cell.clone().stop();
     cell.stop();
     runtime.block_on(simulator.shutdown());
+}
+
+/// A register that is not as configured stands in the audit trail, with what is wrong.
+#[test]
+fn a_refused_register_is_in_the_audit_trail() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let settings = SimulatorSettings::new(Scenario::all().swap_remove(0), 7);
+    let simulator = runtime.block_on(Simulator::start(settings)).unwrap();
+    let project = Project::read(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let mut bound = project.bind(project.recipe("housing-lid").unwrap()).unwrap();
+    bound.plc.url = simulator.url();
+    let hold = bound.plc.node("hold_pressure_sp").unwrap();
+    bound.plc.nodes[hold].kind = Some(NodeType::Float);
+    let dir = std::env::temp_dir().join(format!("trimloop-live-audit-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let store = Store::open(&StoreOptions {
+        dir: dir.clone(),
+        names: Names::of(&bound.plan),
+        clock: Clock::start(),
+        node: "live_cell".to_owned(),
+        recipe: bound.plan.name.clone(),
+        revision: bound.plan.revision,
+        plan_hash: bound.plan.hash,
+    })
+    .unwrap();
+    let settings = CellSettings {
+        bound,
+        journal: None,
+        store: Some(store.sender()),
+        client_name: "live_cell".to_owned(),
+        pki_dir: std::env::temp_dir().join("trimloop-test-client-pki"),
+        secrets_dir: std::path::PathBuf::new(),
+    };
+    let cell = CellHandle::start(settings, runtime.handle()).unwrap();
+    let watch = Watch(cell.clone(), cell.clock());
+    let sender = store.sender();
+    let state = rusqlite::Connection::open(dir.join("state.db")).unwrap();
+    watch.until("the audit", |_| {
+        sender.barrier().unwrap();
+        let query = "SELECT reason FROM audit WHERE actor = 'plc' AND what = 'register refused'";
+        let reason = state.query_row(query, [], |row| row.get::<_, String>(0));
+        reason.is_ok_and(|reason| reason.starts_with("hold_pressure_sp: it is Double"))
+    });
+    assert!(!cell.status().link.up, "nothing may be written");
+    cell.stop();
+    runtime.block_on(simulator.shutdown());
+    drop(store);
+    std::fs::remove_dir_all(dir).unwrap();
 }

@@ -272,7 +272,13 @@ mod tests {
     fn options_have_twins_and_commands_examples() {
         let mut command = command();
         command.build();
-        for sub in command.get_subcommands_mut().filter(|sub| sub.get_name() != "help") {
+        // The help command holds a bare copy of every other.
+        let subs = command.get_subcommands().filter(|sub| sub.get_name() != "help");
+        let subs = subs.flat_map(|sub| {
+            let nested: Vec<_> = sub.get_subcommands().cloned().collect();
+            nested.into_iter().chain([sub.clone()])
+        });
+        for mut sub in subs.filter(|sub| sub.get_name() != "help") {
             for option in sub.get_arguments().filter(|a| a.get_long().is_some()) {
                 let long = option.get_long().unwrap_or_default();
                 if ["help", "version"].contains(&long) {

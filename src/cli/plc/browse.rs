@@ -57,6 +57,7 @@ pub(super) struct BrowseArgs {
 pub(super) fn run(ui: &Ui, global: &Global, args: &BrowseArgs) -> Result<Exit, Failure> {
     ui.start_logs("error");
     let target = Target::find(global, args.target.as_deref())?;
+    target.warn_if_open(ui);
     // Before the walk: it may take minutes.
     let file = file_of(args.write_tags.as_ref());
     if let Some(file) = file {

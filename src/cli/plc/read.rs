@@ -33,6 +33,7 @@ type Row<'a> = (&'a str, Result<ReadRow, String>);
 pub(super) fn run(ui: &Ui, global: &Global, args: &ReadArgs) -> Result<Exit, Failure> {
     ui.start_logs("error");
     let (target, nodes) = Target::first_of(global, &args.words)?;
+    target.warn_if_open(ui);
     // A mistake in a node is told with the aliases that the server has, hence inside.
     let mut wrong = None;
     let rows = block_on(explore(&target.link, async |explorer| {

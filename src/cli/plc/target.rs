@@ -11,7 +11,7 @@ use trimloop_recipe::plc_config::{
 };
 use trimloop_recipe::{PlcConfig, check_plc_config};
 
-use super::super::{Exit, Failure, Global, load};
+use super::super::{Exit, Failure, Global, Ui, load};
 use crate::error::{FILE_READ, NODE_NOT_FOUND, PLC_BLOCKED, PLC_REFUSED, PLC_UNREACHABLE, REQUEST};
 use crate::plc::{ExploreError, LinkConfig, Sought};
 use crate::service::plc_link;
@@ -92,6 +92,22 @@ impl Target {
         let pki = settings.data.join("pki");
         let link = plc_link(&plc, Vec::new(), &settings.name, &pki, &settings.plc_configs);
         Ok(Self { link, plc: Some(plc) })
+    }
+
+    /// Says so when an address alone leads over a network without protection.
+    pub(super) fn warn_if_open(&self, ui: &Ui) {
+        let host = self.link.url.split("://").nth(1).unwrap_or_default();
+        let host = host.split('/').next().unwrap_or_default();
+        let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+        let host = host.trim_matches(['[', ']']);
+        let here = host == "localhost"
+            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        if self.plc.is_none() && !here {
+            ui.note(
+                "note: an address alone is asked without protection; anyone on that network could \
+                 read along, or answer in the PLC's place",
+            );
+        }
     }
 
     /// Aliases of the PLC config, then those made from the server's own namespaces.

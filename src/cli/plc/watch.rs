@@ -80,6 +80,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &WatchArgs) -> Result<Exit, Fa
     let signals = Signals::block().map_err(|error| internal(&error))?;
     ui.start_logs("error");
     let (mut target, words) = Target::first_of(global, &args.words)?;
+    target.warn_if_open(ui);
     let nodes = nodes(&target, words)?;
     let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
     target.link.nodes = nodes;
