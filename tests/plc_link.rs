@@ -510,12 +510,12 @@ fn a_refused_user_is_not_tried_again() {
         config.user = User::Password { name: "operator".to_owned(), secret: Secret::File(file) };
         config
     };
-    let client = Client::start(with("secret"));
+    let client = Client::start(with("hush-7"));
     let status = client.status("refused", |status| status.state == LinkState::Refused);
     assert!(
         status
             .trouble
-            .is_some_and(|why| !why.contains("secret") && why.contains("password is wrong"))
+            .is_some_and(|why| !why.contains("hush-7") && why.contains("password is wrong"))
     );
     let mut client = Client::start(with("right"));
     client.until("the link", |client| client.link.up);

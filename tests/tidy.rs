@@ -558,7 +558,7 @@ fn page_of_commands() {
          environment twin: `--deny-warnings` is `TRIMLOOP_DENY_WARNINGS`.\n",
     );
     let verbs = "demo simulate init run check status loop plc plc/discover plc/browse plc/read \
-                 plc/watch plc/import explain schema completions";
+                 plc/watch plc/import plc/cert plc/conform explain schema completions";
     let top = help(&["-h"]);
     writeln!(text, "\n```text\n{}\n```", top.trim_end()).unwrap();
     for verb in verbs.split(' ') {

@@ -260,8 +260,8 @@ pub(super) fn explain(status: StatusCode) -> Option<&'static str> {
              and its secret"
         }
         StatusCode::BadIdentityTokenInvalid => {
-            "the server does not take this kind of user; `trimloop plc discover` lists what it \
-             takes"
+            "the server does not take this user, or not this kind of user; correct [plc.user] \
+             (`trimloop plc discover` lists what it takes)"
         }
         StatusCode::BadUserSignatureInvalid => {
             "the private key does not belong to the user's certificate; correct [plc.user]"

@@ -11,8 +11,8 @@
 //! - D3 The register was read in this epoch, Good, and stands where we left or adopted it.
 //! - D4 The PLC's enable is Good and true, as last told.
 //! - D5 Inside limits, trim and step, from the last read-back.
-//! - D6 The write before was refused, or its register was read since it was handed over and the
-//!   ledger settled it by that.
+//! - D6 The write before was answered Good or refused, or its register was read since it was handed
+//!   over; the ledger has settled it. Known limits: where `confirmed` and Good are looked at.
 //! - F1 Each write gets one answer, in time, and the answer is true.
 //! - F2 After Good or Unknown the register is read at once, while the session stands.
 //! - L1 Attempts to connect and sessions on the server are bounded; a stop closes the session.
@@ -158,8 +158,6 @@ pub(super) struct Oracle {
     current: usize,
     losses: Vec<u32>,
     told: Option<Ms>,
-    /// When the newest notification that came was made.
-    said: Ms,
     attempts: VecDeque<Ms>,
 }
 
@@ -179,7 +177,6 @@ impl Oracle {
             current: 0,
             losses: Vec::new(),
             told: None,
-            said: 0,
             attempts: VecDeque::new(),
         }
     }
@@ -222,9 +219,8 @@ impl Oracle {
         }
     }
 
-    pub(super) fn told(&mut self, now: Ms, conn: usize, made: Ms, looks: &[Look]) {
+    pub(super) fn told(&mut self, now: Ms, conn: usize, looks: &[Look]) {
         if conn == self.current {
-            self.said = self.said.max(made);
             self.told = Some(now);
         }
         self.looked(looks);
@@ -267,12 +263,16 @@ impl Oracle {
         let grid = self.plan.setpoints[setpoint].grid;
         let ttl = self.plan.setpoints[setpoint].ttl.as_millis().unsigned_abs();
         let number = self.handed.len();
-        let Some(issued) = self.issued.iter_mut().rev().find(open) else {
+        // A write that was held back may come after the one that followed it.
+        let same = |i: &Issued| grid.nearest(value) == Some(i.to);
+        let mut newest = self.issued.iter_mut().rev().filter(|i| open(i)).collect::<Vec<_>>();
+        let exact = newest.iter().position(|i| same(i)).unwrap_or(0);
+        let Some(issued) = newest.get_mut(exact) else {
             self.fail(format!("W1: {value} to setpoint {setpoint} was not decided, or sent twice"));
             return None;
         };
         issued.handed = Some(number);
-        let issued = *issued;
+        let issued = **issued;
         let dead = !up;
         self.handed.push(Handed {
             at: now,
@@ -282,8 +282,7 @@ impl Oracle {
             orphan: false,
             seq: issued.seq,
         });
-        let same = grid.nearest(value) == Some(issued.to);
-        self.must(same, || format!("W1: {value} instead of {issued:?}"));
+        self.must(same(&issued), || format!("W1: {value} instead of {issued:?}"));
         let age = now - issued.at;
         self.must(age <= ttl, || format!("W2: {age} ms old, TTL {ttl} ms: {issued:?}"));
         let here = issued.session == (conn, losses);
@@ -530,11 +529,13 @@ impl Oracle {
         if let Some(before) = before {
             let handed = before.handed.map(|at| self.handed[at]);
             let no = matches!(before.ack, Some(AckResult::Refused(_) | AckResult::NotSent));
-            // After Good, a subscription that speaks and tells no change says: unchanged.
-            let heard = before.ack == Some(AckResult::Good);
-            let read = handed.is_some_and(|h| book.seen >= h.at || (heard && self.said >= h.at));
+            // After Good the fate is known. Known limit: the ledger may then call it not taken by
+            // a look from before, when no read is answered until `confirm` is over.
+            let good = before.ack == Some(AckResult::Good);
+            let read = good || handed.is_some_and(|h| book.seen >= h.at);
             // Held back before the link for so long that it can no longer be sent.
-            let dead = handed.is_none() && now - before.at > ttl;
+            let old = now - before.at > ttl || before.epoch != link.epoch;
+            let dead = handed.is_none() && old;
             let settled = before.closed || before.epoch != link.epoch;
             let known = no || (settled && (read || dead || before.confirmed));
             self.must(known, || format!("D6: {before:?} {handed:?}, then: {what}, {book:?}"));

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -18,7 +17,7 @@ use trimloop_core::time::Span;
 use super::faults::{Fault, Faults};
 use super::kit::{ENABLE, INPUT, PART};
 use super::oracle::Tally;
-use super::wire::SimDial;
+use super::wire::{SimDial, pass};
 use super::world::{END, Hub, Ms, QUIET, UTC, World, note};
 use crate::clock::Clock;
 use crate::dispatch::{Dispatch, DispatchCounts, OrderBook, Seen, Watchers};
@@ -120,11 +119,11 @@ impl Service {
 
     /// Ends as it should.
     async fn stop(mut self, hub: &Hub) {
-        let open = hub.lock().clean_session();
+        let (open, since) = (hub.lock().clean_session(), hub.lock().now());
         self.stop.send_replace(true);
         let limit = hub.lock().now() + 3000;
         while !self.tasks.is_empty() && hub.lock().now() < limit {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            pass(5).await;
             hub.lock().run();
             while self.tasks.try_join_next().is_some() {}
         }
@@ -132,7 +131,7 @@ impl Service {
         if left > 0 {
             hub.lock().oracle.fail(format!("L1: {left} tasks do not end"));
         }
-        let left_open = |world: &World| open.is_some() && world.clean_server(open);
+        let left_open = |world: &World| open.is_some() && world.clean_server(open, since);
         if left_open(&hub.lock()) {
             hub.lock().oracle.fail("L1: the session was left open".to_owned());
         }
@@ -388,7 +387,7 @@ async fn live(seed: u64, faults: Faults, loud: bool) -> Played {
             Verdict::Goes => {}
         }
         let wake = next.clamp(now + 1, now + LOOK);
-        tokio::time::sleep(Duration::from_millis(wake - now)).await;
+        pass(wake - now).await;
     }
     Box::pin(service.kill(&hub)).await;
     let mut world = hub.lock();

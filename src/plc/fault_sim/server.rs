@@ -343,7 +343,7 @@ impl World {
             // The lag does not pile up beyond what a socket's buffers hold.
             let slow = if at > now + 3000 { 0 } else { slow };
             self.lines[line].down_free += slow;
-            let tells = Event::Tells { line, sub: id, made: now, message, looks };
+            let tells = Event::Tells { line, sub: id, message, looks };
             self.schedule(at + slow, tells);
         }
     }

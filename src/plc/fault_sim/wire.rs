@@ -22,6 +22,11 @@ use crate::plc::wire::{Answer, Ask, Dial, Ended, News, Opened, Terms, Wire};
 /// As the library behind the real seam.
 const REQUEST_MAX: Duration = Duration::from_secs(3);
 
+/// Lets virtual time pass [ms]; nobody waits for it.
+pub(super) async fn pass(ms: u64) {
+    sleep(Duration::from_millis(ms)).await;
+}
+
 /// Opens sessions for one life of the service.
 pub(super) struct SimDial(pub(super) Hub);
 

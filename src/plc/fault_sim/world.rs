@@ -106,7 +106,6 @@ pub(super) enum Event {
     Tells {
         line: usize,
         sub: u32,
-        made: Ms,
         message: NotificationMessage,
         looks: Vec<Look>,
     },
@@ -194,6 +193,17 @@ impl Ord for Due {
     }
 }
 
+/// Faults that may keep a call from its answer.
+const HINDERING: [Fault; 7] = [
+    Fault::SlowCall,
+    Fault::Swallowed,
+    Fault::AnswerLost,
+    Fault::SlowPublish,
+    Fault::Drop,
+    Fault::HalfOpen,
+    Fault::Partition,
+];
+
 pub(super) struct World {
     pub(super) kit: Kit,
     pub(super) rng: Rng,
@@ -201,6 +211,8 @@ pub(super) struct World {
     events: BinaryHeap<Reverse<Due>>,
     numbers: u64,
     active: u64,
+    /// When one of [`HINDERING`] last ended.
+    hindered: Ms,
     pub(super) conns: Vec<Conn>,
     pub(super) lines: Vec<Line>,
     pub(super) calls: BTreeMap<u64, Call>,
@@ -247,6 +259,7 @@ impl World {
             calls: BTreeMap::new(),
             trace: Trace { hash: seed, loud, lines: Vec::new() },
             trash: Vec::new(),
+            hindered: 0,
             strikes: VecDeque::new(),
             kit,
         };
@@ -316,7 +329,7 @@ impl World {
                 }
             }
             Event::Publishes(sub) => self.publish(sub),
-            Event::Tells { line, sub, made, message, looks } => {
+            Event::Tells { line, sub, message, looks } => {
                 let at = self.lines[line];
                 let conn = &self.conns[at.conn];
                 if !at.broken
@@ -325,7 +338,7 @@ impl World {
                 {
                     feed.notify(message);
                     let now = self.now();
-                    self.oracle.told(now, at.conn, made, &looks);
+                    self.oracle.told(now, at.conn, &looks);
                 }
             }
             Event::Applies { wrote, setpoint, value } => self.apply(wrote, setpoint, value),
@@ -338,6 +351,9 @@ impl World {
             Event::Ends(fault) => {
                 note!(self, "fault ends", fault);
                 self.active &= !(1 << fault as u64);
+                if HINDERING.contains(&fault) {
+                    self.hindered = self.now();
+                }
                 self.ends(fault);
             }
         }
@@ -414,28 +430,19 @@ impl World {
 
     /// The newest session, while nothing stands in the way of closing it.
     pub(super) fn clean_session(&self) -> Option<u32> {
-        let conn = self.conns.last().filter(|conn| conn.phase == Phase::Up)?;
+        let conn = self.conns.last().filter(|conn| conn.phase == Phase::Up && !conn.gave_up)?;
         let line = self.lines[conn.line?];
         conn.session.filter(|_| self.calls_pass() && !line.broken && !line.half_open)
     }
 
-    /// Whether that session is still there, and still nothing stood in the way.
-    pub(super) fn clean_server(&self, session: Option<u32>) -> bool {
+    /// Whether that session is still there, and nothing stood in the way since `since`.
+    pub(super) fn clean_server(&self, session: Option<u32>, since: Ms) -> bool {
         let there = session.is_some_and(|id| self.server.sessions.contains_key(&id));
-        there && self.calls_pass()
+        there && self.calls_pass() && self.hindered < since
     }
 
     fn calls_pass(&self) -> bool {
-        let hinder = [
-            Fault::SlowCall,
-            Fault::Swallowed,
-            Fault::AnswerLost,
-            Fault::SlowPublish,
-            Fault::Drop,
-            Fault::HalfOpen,
-            Fault::Partition,
-        ];
-        self.server.up && !hinder.into_iter().any(|fault| self.active(fault))
+        self.server.up && !HINDERING.into_iter().any(|fault| self.active(fault))
     }
 
     // The client's side.
