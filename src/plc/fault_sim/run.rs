@@ -119,7 +119,8 @@ impl Service {
 
     /// Ends as it should.
     async fn stop(mut self, hub: &Hub) {
-        let (open, since) = (hub.lock().clean_session(), hub.lock().now());
+        let open = hub.lock().clean_session();
+        let since = hub.lock().now();
         self.stop.send_replace(true);
         let limit = hub.lock().now() + 3000;
         while !self.tasks.is_empty() && hub.lock().now() < limit {
