@@ -416,7 +416,7 @@ impl Stage {
                     tell(Progress::Seen(&news, &self.names));
                     tally.take(&news);
                     // A lost session leaves the loops in SHADOW: people raise them again.
-                    if let Seen::Event(event) = &news
+                    if let Seen::Event(_, event) = &news
                         && matches!(event.what, What::LinkUp(_))
                     {
                         self.raise()?;
@@ -469,7 +469,7 @@ impl Tally {
                     *self.holds.entry(reason.word()).or_default() += 1;
                 }
             }
-            Seen::Event(event) => {
+            Seen::Event(_, event) => {
                 if let What::Tripped(_, reason) = event.what {
                     *self.trips.entry(reason.word()).or_default() += 1;
                 }

@@ -37,8 +37,8 @@ pub const SEEN_MAX: usize = 4096;
 /// What a watcher sees.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Seen {
-    /// An event.
-    Event(Event),
+    /// An event, with its number in this start.
+    Event(u64, Event),
     /// A part, a score, a label, a decision or a ledger row, with the scan's UTC.
     Record(Utc, Record),
     /// A proposal for a person to decide.
@@ -145,6 +145,8 @@ pub struct DispatchCounts {
     pub confirmed: u64,
     /// Decisions to hold.
     pub holds: u64,
+    /// Events told; the number of the newest.
+    pub events: u64,
 }
 
 /// Carries out actions.
@@ -237,7 +239,7 @@ impl Dispatch {
                 self.watchers.tell(Seen::Record(now.utc, record));
             }
             // Too many for watchers; the store has them.
-            Record::Feature(_) => {}
+            Record::Feature(_) | Record::Check(_) | Record::Input(_) | Record::Wish(_) => {}
         }
         if let Some(store) = &self.store {
             store.record(now.utc, record);
@@ -253,9 +255,11 @@ impl Dispatch {
             }
             _ => {}
         }
-        self.watchers.tell(Seen::Event(event));
+        self.counts.events += 1;
+        let number = self.counts.events;
+        self.watchers.tell(Seen::Event(number, event));
         if let Some(store) = &self.store {
-            store.event(event);
+            store.event(number, event);
         }
     }
 }

@@ -9,14 +9,14 @@ use trimloop_core::mode::{Owner, Trip};
 use trimloop_core::plan::LoopId;
 use trimloop_core::record::{Outcome, Record};
 use trimloop_core::scan::Command;
-use trimloop_core::time::{Mono, Span, Utc};
+use trimloop_core::time::{Mono, Span};
 
 use super::server::{OrderOutcome, Port};
 use crate::dispatch::{OrderResult, Seen};
 use crate::output::dto::{
     EventLine, Latency, LinkStatus, LoopStatus, NoticeLine, ProposalStatus, Status, TagStatus,
 };
-use crate::output::{Names, event_text, utc_text};
+use crate::output::{Names, RecordId, event_text, utc_text};
 use crate::service::{CellHandle, CellStatus, LoopState};
 use crate::store::StoreSender;
 
@@ -68,6 +68,8 @@ impl CellPort {
         out.authority_used_percent = status.authority_used;
         out.authority_percent = status.authority_permille as f64 / 10.0;
         out.writes = status.writes;
+        out.last_write =
+            status.last_write.map(|n| RecordId::write(self.store.boot(), n).to_string());
         set_trip(&mut out, status);
         out.proposal = status.open_proposal.map(|proposal| ProposalStatus {
             id: proposal.id,
@@ -116,9 +118,10 @@ impl CellPort {
     /// A line for people and machines; parts, features and waiting ledger rows say nothing here.
     fn line(&self, seen: Seen) -> Option<EventLine> {
         match seen {
-            Seen::Event(event) => {
+            Seen::Event(number, event) => {
                 let text = event_text(&event.what, &self.names);
                 Some(EventLine {
+                    id: RecordId::event(self.store.boot(), number).to_string(),
                     utc: utc_text(event.at.utc),
                     part: event.part,
                     code: text.code.to_owned(),
@@ -134,31 +137,36 @@ impl CellPort {
                     .limited
                     .zip(setpoint)
                     .map_or(String::new(), |(ticks, place)| self.names.setpoint_text(place, ticks));
-                let (code, sentence) = match row.outcome {
-                    Outcome::Write(_) => ("write", format!("{name} writes {to}.")),
-                    Outcome::Return(_) => ("return", format!("{name} returns to {to}.")),
-                    Outcome::WouldWrite => ("would_write", format!("{name} would write {to}.")),
+                let boot = self.store.boot();
+                let decision = RecordId::decision(boot, row.number);
+                let (code, id, sentence) = match row.outcome {
+                    Outcome::Write(n) => {
+                        ("write", RecordId::write(boot, n), format!("{name} writes {to}."))
+                    }
+                    Outcome::Return(n) => {
+                        ("return", RecordId::write(boot, n), format!("{name} returns to {to}."))
+                    }
+                    Outcome::WouldWrite => {
+                        ("would_write", decision, format!("{name} would write {to}."))
+                    }
                     Outcome::Asked(id) => {
-                        ("asked", format!("{name} proposes {to} (proposal {id})."))
+                        ("asked", decision, format!("{name} proposes {to} (proposal {id})."))
                     }
                     Outcome::Hold(_) | Outcome::Trip(_) => return None,
                 };
-                Some(line(utc, row.part, code, name, to, sentence))
+                Some(EventLine {
+                    id: id.to_string(),
+                    utc: utc_text(utc),
+                    part: row.part,
+                    code: code.to_owned(),
+                    subject: name,
+                    detail: to,
+                    sentence,
+                })
             }
             Seen::Record(..) | Seen::Ask(..) => None,
         }
     }
-}
-
-fn line(
-    utc: Utc,
-    part: i64,
-    code: &str,
-    subject: String,
-    detail: String,
-    sentence: String,
-) -> EventLine {
-    EventLine { utc: utc_text(utc), part, code: code.to_owned(), subject, detail, sentence }
 }
 
 fn owner_word(owner: Owner) -> &'static str {

@@ -4,6 +4,8 @@
 //! An approved write cannot be made again from bytes (only the guard makes one); it comes back as
 //! a [`WriteNote`], which nothing can send.
 
+mod evidence;
+
 use trimloop_core::event::{Event, OrderRefusal, What};
 use trimloop_core::guard::{Cut, FailedChecks, Reason};
 use trimloop_core::ledger::Fate;
@@ -271,6 +273,18 @@ fn put_record(out: &mut Vec<u8>, record: &Record) {
             put_u8(out, 6);
             put_ledger(out, row);
         }
+        Record::Check(row) => {
+            put_u8(out, 7);
+            evidence::put_check(out, row);
+        }
+        Record::Input(row) => {
+            put_u8(out, 8);
+            evidence::put_input(out, row);
+        }
+        Record::Wish(row) => {
+            put_u8(out, 9);
+            evidence::put_wish(out, row);
+        }
     }
 }
 
@@ -319,6 +333,9 @@ fn get_record(get: &mut Get<'_>) -> Result<Record, Malformed> {
         }),
         5 => Record::Decision(get_decision(get)?),
         6 => Record::Ledger(get_ledger(get)?),
+        7 => Record::Check(evidence::get_check(get)?),
+        8 => Record::Input(evidence::get_input(get)?),
+        9 => Record::Wish(evidence::get_wish(get)?),
         _ => return Err(Malformed("record")),
     })
 }

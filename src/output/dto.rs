@@ -112,6 +112,9 @@ pub struct LoopStatus {
     pub authority_percent: f64,
     /// Writes confirmed since the start.
     pub writes: u64,
+    /// Id of the newest write, for `trimloop why`.
+    #[serde(default)]
+    pub last_write: Option<String>,
     /// A proposal that waits for a person.
     pub proposal: Option<ProposalStatus>,
 }
@@ -158,6 +161,9 @@ pub struct Latency {
 /// One line of `trimloop.events/1`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EventLine {
+    /// For `trimloop why`.
+    #[serde(default)]
+    pub id: String,
     /// UTC.
     pub utc: String,
     /// Part being made.

@@ -16,8 +16,8 @@ pub fn status_table(status: &Status) -> String {
         "{} {}  recipe {} r{}  {link}  part {}  writes {}{latency}\n",
         status.cell, status.plc, status.recipe, status.revision, status.part, status.writes
     ));
-    let rows: Vec<[String; 6]> = status.loops.iter().map(row).collect();
-    let header = ["LOOP", "MODE", "SETPOINT", "SP->NEW", "TRIM", "WHY"].map(str::to_owned);
+    let rows: Vec<[String; 7]> = status.loops.iter().map(row).collect();
+    let header = ["LOOP", "MODE", "SETPOINT", "SP->NEW", "TRIM", "WRITE", "WHY"].map(str::to_owned);
     let mut widths = header.each_ref().map(|cell| cell.chars().count());
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -53,7 +53,7 @@ pub fn status_table(status: &Status) -> String {
     out
 }
 
-fn row(status: &LoopStatus) -> [String; 6] {
+fn row(status: &LoopStatus) -> [String; 7] {
     let decimals = usize::from(status.decimals);
     let number = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{x:.decimals$}"));
     let mode = match status.trip.as_str() {
@@ -84,6 +84,7 @@ fn row(status: &LoopStatus) -> [String; 6] {
         format!("{}{unit}{}", status.setpoint, status.unit),
         moves,
         format!("{:.0} %", status.authority_used_percent),
+        status.last_write.clone().unwrap_or_else(|| "-".to_owned()),
         why,
     ]
 }
@@ -106,6 +107,7 @@ mod tests {
             read_back: Some(360.0),
             limited: Some(362.5),
             authority_used_percent: 12.4,
+            last_write: Some("7-12".into()),
             ..LoopStatus::default()
         };
         let held = LoopStatus {
@@ -134,6 +136,7 @@ mod tests {
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines[0], "cell-1 press-4  recipe lid r3  PLC DOWN  part 0  writes 0");
         assert!(lines[2].contains("AUTO") && lines[2].contains("360.0->362.5"), "{table}");
+        assert!(lines[2].contains(" 7-12 "), "{table}");
         assert!(lines[3].contains("SHADOW") && lines[3].ends_with("held: warm up"), "{table}");
         assert!(lines[4].contains("TRIPPED") && lines[4].ends_with("no effect"), "{table}");
     }

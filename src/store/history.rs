@@ -9,6 +9,7 @@ use trimloop_core::tag::Value;
 use trimloop_core::time::Utc;
 
 use super::StoreError;
+use super::evidence;
 use super::queue::{FLUSH_ROWS, SampleRow};
 use super::state::{Ids, State, open_checked};
 use crate::output::{Names, day_text};
@@ -166,6 +167,7 @@ impl History {
         let sql = |source| StoreError::Open { path: path.clone(), source };
         db.pragma_update(None, "synchronous", "NORMAL").map_err(sql)?;
         db.execute_batch(SCHEMA).map_err(sql)?;
+        db.execute_batch(evidence::SCHEMA).map_err(sql)?;
         self.copy_names(&db).map_err(sql)?;
         // A power cut may take the last flushes with it, but not what a sink has sent of them.
         let flushed: i64 = db
@@ -368,6 +370,9 @@ fn put_record(
                 row.used
             ])?;
         }
+        Record::Check(row) => evidence::put_check(tx, boot, row)?,
+        Record::Input(row) => evidence::put_input(tx, boot, row, ids)?,
+        Record::Wish(row) => evidence::put_wish(tx, boot, row)?,
         // These live in state.db.
         Record::Decision(_) | Record::Ledger(_) => {}
     }

@@ -3,8 +3,8 @@
 //!
 //! | file | synchronous | content |
 //! |---|---|---|
-//! | `state.db` | FULL | boots, events, audit (hash-chained), decisions, ledger, names, cursors |
-//! | `history-YYYYMMDD.db` | NORMAL | samples, parts, features, scores, labels of one UTC day |
+//! | `state.db` | FULL | boots, events, audit and ledger (hash-chained), decisions, names, cursors |
+//! | `history-YYYYMMDD.db` | NORMAL | samples, parts, features, scores, labels, evidence of a UTC day |
 //!
 //! One writer thread takes rows from one bounded queue and commits every second or 2000 rows.
 //!
@@ -15,13 +15,16 @@
 //!
 //! Layout for readers: `docs/src/reference/store.md`.
 
+mod chain;
+mod evidence;
 mod history;
 mod queue;
 mod state;
 mod writer;
 
+pub use chain::{ChainBreak, Tip, Tips, verify_audit, verify_audit_with, verify_ledger_with};
 pub use queue::{Counts, ROWS_MAX, StoreSender};
-pub use state::{AuditBreak, AuditEntry, STATE_VERSION, verify_audit};
+pub use state::{AuditEntry, STATE_VERSION};
 pub use writer::Store;
 
 use std::path::PathBuf;

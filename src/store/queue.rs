@@ -11,6 +11,7 @@ use trimloop_core::tag::{Sample, Status, Value};
 use trimloop_core::time::{Span, Utc};
 
 use super::StoreError;
+use super::chain::Tips;
 use crate::clock::Clock;
 use crate::notice::Notice;
 
@@ -41,7 +42,8 @@ pub(super) struct SampleRow {
 #[derive(Debug)]
 pub(super) enum Row {
     Record(Utc, Record),
-    Event(Event),
+    /// With its number in this start.
+    Event(u64, Event),
     Notice(Notice),
     Audit(super::AuditEntry),
 }
@@ -73,6 +75,8 @@ pub(super) struct Queue {
     lost: AtomicU64,
     pub(super) doubled: AtomicU64,
     pub(super) unsound: AtomicBool,
+    /// Ends of the chains as committed.
+    pub(super) tips: Mutex<Tips>,
 }
 
 /// What happened to rows on their way.
@@ -106,6 +110,7 @@ impl Queue {
             lost: AtomicU64::new(0),
             doubled: AtomicU64::new(0),
             unsound: AtomicBool::new(false),
+            tips: Mutex::default(),
         }
     }
 
@@ -192,9 +197,22 @@ impl Queue {
 pub struct StoreSender {
     pub(super) queue: Arc<Queue>,
     pub(super) clock: Clock,
+    pub(super) boot: u64,
 }
 
 impl StoreSender {
+    /// Number of this start; grows by one.
+    #[must_use]
+    pub fn boot(&self) -> u64 {
+        self.boot
+    }
+
+    /// Ends of the audit and ledger chains that are on disk.
+    #[must_use]
+    pub fn tips(&self) -> Tips {
+        *self.queue.tips.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Samples as they were handed to a scan; `utc` is the scan's.
     pub fn samples(&self, utc: Utc, samples: &[Sample]) {
         let mut inner = self.queue.lock();
@@ -232,9 +250,9 @@ impl StoreSender {
         self.queue.push_row(Row::Record(utc, record));
     }
 
-    /// An event.
-    pub fn event(&self, event: Event) {
-        self.queue.push_row(Row::Event(event));
+    /// An event, and its number in this start.
+    pub fn event(&self, number: u64, event: Event) {
+        self.queue.push_row(Row::Event(number, event));
     }
 
     /// What a shell has to tell.

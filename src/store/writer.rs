@@ -2,8 +2,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 use trimloop_core::record::Record;
@@ -42,11 +42,12 @@ impl Store {
         let boot = state.boot.unsigned_abs();
         let queue = Arc::new(Queue::new());
         let writer = Writer::new(Arc::clone(&queue), state, history);
+        writer.tell_tips();
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(|source| StoreError::Thread { source })?;
-        let sender = StoreSender { queue, clock: options.clock };
+        let sender = StoreSender { queue, clock: options.clock, boot };
         Ok(Self { sender, boot, notices, thread: Some(thread), _lock: lock })
     }
 
@@ -148,7 +149,7 @@ impl Writer {
         self.samples.extend(self.buffer.samples.drain(..));
         for row in self.buffer.rows.drain(..) {
             match row {
-                Row::Event(event) => self.state_rows.events.push(event),
+                Row::Event(number, event) => self.state_rows.events.push((number, event)),
                 Row::Notice(notice) => self.state_rows.notices.push(notice),
                 Row::Audit(entry) => self.state_rows.audit.push(entry),
                 Row::Record(utc, Record::Decision(row)) => {
@@ -183,6 +184,10 @@ impl Writer {
         self.history_rows.clear();
     }
 
+    fn tell_tips(&self) {
+        *self.queue.tips.lock().unwrap_or_else(PoisonError::into_inner) = self.state.tips();
+    }
+
     /// Whether everything is on disk; what is not stays for the next time.
     fn write_state(&mut self) -> bool {
         if self.state_rows.len() == 0 {
@@ -191,6 +196,7 @@ impl Writer {
         match self.state.write(&self.state_rows) {
             Ok(()) => {
                 self.state_rows.clear();
+                self.tell_tips();
                 self.queue.sound_again();
                 true
             }

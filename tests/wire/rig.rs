@@ -495,7 +495,7 @@ impl Log {
 
     /// Waits for an event.
     pub fn wait_event(&self, what: &str, mark: usize, wanted: impl Fn(&What) -> bool) -> usize {
-        self.wait(what, mark, |seen| matches!(seen, Seen::Event(event) if wanted(&event.what)))
+        self.wait(what, mark, |seen| matches!(seen, Seen::Event(_, event) if wanted(&event.what)))
     }
 
     /// Waits for `count` writes that are read back.
@@ -525,7 +525,7 @@ impl Log {
         let alarming: Vec<String> = log
             .iter()
             .filter_map(|seen| match seen {
-                Seen::Event(event) => Some((event.part, event.what)),
+                Seen::Event(_, event) => Some((event.part, event.what)),
                 _ => None,
             })
             .filter(|(_, what)| {
@@ -534,7 +534,7 @@ impl Log {
             .map(|(part, what)| format!("{part}: {what:?}"))
             .collect();
         let lines = log.iter().rev().take(60).rev().map(|seen| match seen {
-            Seen::Event(event) => {
+            Seen::Event(_, event) => {
                 format!("{:?} part {}: {:?}", event.at.mono, event.part, event.what)
             }
             other => format!("{other:?}"),
@@ -546,7 +546,7 @@ impl Log {
 /// Events among what was told.
 pub fn events(seen: &[Seen]) -> impl Iterator<Item = &What> {
     seen.iter().filter_map(|seen| match seen {
-        Seen::Event(event) => Some(&event.what),
+        Seen::Event(_, event) => Some(&event.what),
         _ => None,
     })
 }

@@ -5,6 +5,7 @@
 //! proposal, permit. Analyse first, act after.
 
 mod drive;
+mod explain;
 mod intake;
 mod orders;
 mod outbox;
@@ -60,6 +61,8 @@ pub struct Cell {
     now: Now,
     process: Process,
     on_time: bool,
+    /// Time since the scan before.
+    pause: Span,
     clock_backwards: bool,
     started: bool,
     link: Link,
@@ -86,6 +89,8 @@ pub struct Cell {
     /// `[tags]` quality as last reported.
     quality: Vec<Quality>,
     swept: usize,
+    /// `[features]` scratch of an explanation.
+    explained: Vec<bool>,
     /// `[models]` domain and alarm as last reported.
     in_domain: Vec<bool>,
     alarm: Vec<bool>,
@@ -115,10 +120,11 @@ impl Cell {
             watchdog: Watchdog::new(plan.link.heartbeat),
             registers: vec![Register::new(Process::default()); setpoints],
             loops: plan.loops.iter().map(LoopState::new).collect(),
-            out: Outbox::new(room, 16 * plan.loops.len() + 4),
+            out: Outbox::new(room, (16 + explain::ROWS_MAX) * plan.loops.len() + 4),
             now: Now::default(),
             process: Process::default(),
             on_time: false,
+            pause: Span::ZERO,
             clock_backwards: false,
             started: false,
             link: Link::default(),
@@ -135,6 +141,7 @@ impl Cell {
             may_hold: vec![None; setpoints],
             quality: vec![Quality::Missing; plan.tags.len()],
             swept: 0,
+            explained: vec![false; plan.features.len()],
             in_domain: vec![true; plan.models.len()],
             alarm: vec![false; plan.models.len()],
             next_write: 1,
@@ -170,6 +177,7 @@ impl Cell {
         let before = self.now.mono;
         self.clock_backwards = self.started && scan.now.mono < before;
         let late = self.plan.period.times(LATE_PERIODS);
+        self.pause = if self.started { scan.now.mono - before } else { Span::ZERO };
         self.on_time = self.started && !self.clock_backwards && scan.now.mono - before <= late;
         if self.clock_backwards {
             // Ages are judged against the newest time seen, so that nothing grows younger.
@@ -408,6 +416,11 @@ impl Cell {
             authority_permille: state.authority,
             open_proposal: state.proposal,
             writes: state.writes,
+            last_write: self
+                .registers
+                .get(limits.setpoint.index())
+                .and_then(Register::newest)
+                .map(|row| row.write),
         })
     }
 

@@ -306,6 +306,11 @@ impl Cycles {
         mixed
     }
 
+    /// Parts that will still be flagged as warm-up.
+    pub fn warm_up_left(&self) -> u32 {
+        self.warm_up_left
+    }
+
     /// The newest part with this id; `None` when it is not, or no longer, known. Looks at no more
     /// than [`PARTS_MAX`] ids, the newest first.
     pub fn find(&self, id: i64) -> Option<Part<'_>> {

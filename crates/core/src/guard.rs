@@ -28,11 +28,15 @@
 //! }
 //! ```
 
+mod rows;
+
 use crate::mode::{Mode, Trip, TripReason};
 use crate::plan::{Plan, Rate, SetpointId, SetpointPlan};
 use crate::tag::TagId;
 use crate::time::{Mono, Span};
 use crate::unit::{Stand, Ticks};
+
+pub(crate) use rows::room as row_room;
 
 /// One permitted move of one setpoint. Made here and nowhere else, carried out once.
 #[derive(Debug, PartialEq)]
@@ -452,7 +456,7 @@ pub fn permit(
                     let why = if by == Cut::Rate { Reason::Rate } else { Reason::Deadband };
                     failed.insert(why);
                 }
-                let rows = rows_hold(plan, setpoint, intent, from, to, registers);
+                let rows = rows::hold(plan, setpoint, intent, from, to, registers);
                 if !rows && !broken(Mutant::Rows) {
                     failed.insert(Reason::JointLimit);
                 }
@@ -684,39 +688,6 @@ fn recipe_cut(limits: &SetpointPlan, wanted: Ticks) -> Cut {
     let trim_inside_low = (limits.baseline - limits.trim_max) > limits.low;
     let binding_trim = if wanted > limits.baseline { trim_inside } else { trim_inside_low };
     if absolute && !binding_trim { Cut::Absolute } else { Cut::Trim }
-}
-
-/// Check 15: `sum(weight * ticks) <= max` for every row this setpoint is in, whatever the other
-/// setpoints' pending writes come to. A return move may pass when it lowers the sum.
-fn rows_hold(
-    plan: &Plan,
-    setpoint: SetpointId,
-    intent: Intent,
-    from: Stand,
-    to: Ticks,
-    registers: &[Option<(Ticks, Ticks)>],
-) -> bool {
-    plan.rows.iter().all(|row| {
-        let Some(&(_, own)) = row.weights.iter().find(|(s, _)| *s == setpoint) else {
-            return true;
-        };
-        let worst = if own < 0 { from.high() } else { from.low() };
-        let change = i128::from(own) * i128::from((to - worst).count());
-        if intent == Intent::Return && change <= 0 {
-            return true;
-        }
-        let mut sum = i128::from(own) * i128::from(to.count());
-        for &(other, weight) in &row.weights {
-            if other == setpoint {
-                continue;
-            }
-            let Some(Some((a, b))) = registers.get(other.index()) else { return false };
-            let worst =
-                [a, b].into_iter().map(|t| i128::from(weight) * i128::from(t.count())).max();
-            sum += worst.unwrap_or(0);
-        }
-        sum <= i128::from(row.max)
-    })
 }
 
 /// Seeded faults that show that the properties can fail; they exist in this crate's own tests

@@ -4,7 +4,7 @@
 //! was *sent*, so a PLC that answers late is as dead as one that does not answer.
 
 use crate::plan::HeartbeatPlan;
-use crate::time::Mono;
+use crate::time::{Mono, Span};
 
 /// Beats whose sending time is remembered; older echoes count as no echo.
 const REMEMBERED: usize = 64;
@@ -70,6 +70,11 @@ impl Watchdog {
         }
     }
 
+    /// Age of the newest echoed beat, counted from its sending; `None` before the first.
+    pub fn echo_age(&self, now: Mono) -> Option<Span> {
+        self.echoed.map(|at| now - at)
+    }
+
     /// A new session starts: echoes of the old one prove nothing.
     pub fn forget(&mut self) {
         self.sent = [None; REMEMBERED];
@@ -82,7 +87,6 @@ impl Watchdog {
 mod tests {
     use super::*;
     use crate::tag::TagId;
-    use crate::time::Span;
 
     fn at(ms: i64) -> Mono {
         Mono::from_millis(ms)

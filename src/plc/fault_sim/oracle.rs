@@ -373,12 +373,12 @@ impl Oracle {
         }
         // An approval is reported after the row of the write that it allows.
         let approved = seen.iter().any(|seen| match seen {
-            Seen::Event(event) => self.is_approval(event.what),
+            Seen::Event(_, event) => self.is_approval(event.what),
             _ => false,
         });
         for seen in seen {
             match seen {
-                Seen::Event(event) => self.follow(event.what),
+                Seen::Event(_, event) => self.follow(event.what),
                 Seen::Record(_, Record::Ledger(row)) => self.ledger(now, row, approved),
                 _ => {}
             }

@@ -166,7 +166,7 @@ impl Service {
             let told = seen.iter().filter(|s| {
                 matches!(
                     s,
-                    Seen::Event(_) | Seen::Record(_, trimloop_core::record::Record::Ledger(_))
+                    Seen::Event(..) | Seen::Record(_, trimloop_core::record::Record::Ledger(_))
                 )
             });
             let lines: Vec<String> = self
@@ -176,7 +176,7 @@ impl Service {
                 .iter()
                 .map(|ack| format!("         {ack:?}"))
                 .chain(told.map(|seen| match seen {
-                    Seen::Event(event) => format!("         {:?}", event.what),
+                    Seen::Event(_, event) => format!("         {:?}", event.what),
                     other => format!("         {other:?}"),
                 }))
                 .collect();

@@ -260,7 +260,7 @@ impl Cell {
     }
 
     /// Critical tags Good now, and every feature of rung 0 known for the newest part.
-    fn inputs_good(&self, plan: &LoopPlan) -> bool {
+    pub(super) fn inputs_good(&self, plan: &LoopPlan) -> bool {
         let good = |tag: TagId| self.image.quality(&self.plan, tag).is_good();
         if !plan.inputs.iter().all(|tag| good(*tag)) {
             return false;
@@ -275,7 +275,7 @@ impl Cell {
     }
 
     /// Calls `f` with the index of every feature that rung 0 of the loop rests on.
-    fn for_each_feature(&self, plan: &LoopPlan, mut f: impl FnMut(usize)) {
+    pub(super) fn for_each_feature(&self, plan: &LoopPlan, mut f: impl FnMut(usize)) {
         match &plan.controller {
             Controller::RunToRun(c1) => {
                 if let Some(model) = c1.feed_forward {
@@ -356,6 +356,7 @@ impl Cell {
         if let Some(model) = fed {
             self.record_contributions(self.part, model);
         }
+        self.explain(index, intent, &evidence, &permit);
         self.carry_out(index, setpoint, desired, permit, None);
     }
 
@@ -372,6 +373,7 @@ impl Cell {
         failed.insert(reason);
         let permit =
             Permit { decision: Decision::Hold(reason), limited: None, cut: Cut::Nothing, failed };
+        self.explain_silence(index, reason);
         self.record_decision(index, None, &permit, Outcome::Hold(reason));
         if let Some(state) = self.loops.get_mut(index) {
             state.held = Some(reason);
@@ -398,6 +400,7 @@ impl Cell {
             permit.decision = Decision::Hold(Reason::Approval);
             permit.failed.insert(Reason::Approval);
         }
+        self.explain(index, intent, &evidence, &permit);
         self.carry_out(index, setpoint, desired, permit, Some(order));
     }
 
@@ -432,14 +435,22 @@ impl Cell {
             state.ramp_held = Some(reason);
             state.held = Some(reason);
             if news && !matches!(reason, Reason::Dwell | Reason::Rate | Reason::Pending) {
+                self.explain(index, Intent::Return, &evidence, &permit);
                 self.record_decision(index, Some(base), &permit, Outcome::Hold(reason));
             }
             return;
         }
+        self.explain(index, Intent::Return, &evidence, &permit);
         self.carry_out(index, setpoint, base, permit, None);
     }
 
-    fn ask_guard(&self, setpoint: usize, intent: Intent, desired: f64, e: &Evidence) -> Permit {
+    pub(super) fn ask_guard(
+        &self,
+        setpoint: usize,
+        intent: Intent,
+        desired: f64,
+        e: &Evidence,
+    ) -> Permit {
         let id = crate::plan::SetpointId(u16::try_from(setpoint).unwrap_or(u16::MAX));
         permit(&self.plan, id, intent, desired, e, &self.may_hold)
     }
@@ -574,7 +585,13 @@ impl Cell {
     }
 
     /// What holds in this scan, for one loop.
-    fn evidence(&self, index: usize, setpoint: usize, intent: Intent, approved: bool) -> Evidence {
+    pub(super) fn evidence(
+        &self,
+        index: usize,
+        setpoint: usize,
+        intent: Intent,
+        approved: bool,
+    ) -> Evidence {
         let mut e = self.common_evidence(approved);
         let Some((plan, state, limits)) = self.parts_of(index, setpoint) else { return e };
         e.trip = state.trip;

@@ -40,6 +40,8 @@ pub struct LoopStatus {
     pub open_proposal: Option<Proposal>,
     /// Writes confirmed since the start.
     pub writes: u64,
+    /// Number of the newest write of its setpoint; `None` before the first.
+    pub last_write: Option<u64>,
 }
 
 /// Labels still to come before a confirmed move is called proven or not.
@@ -49,6 +51,16 @@ pub(super) struct Watch {
     pub(super) from_part: u64,
     /// Labels (or parts, for a loop without labels) still to come.
     pub(super) left: u32,
+}
+
+/// What a decision came to, as far as a new explanation depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Move,
+    Would(Option<Ticks>),
+    Ask(Option<Ticks>),
+    Hold(Reason),
+    Trip,
 }
 
 #[derive(Debug)]
@@ -84,6 +96,8 @@ pub(super) struct LoopState {
     /// Audit id of an order that approves the open proposal in this scan.
     pub(super) approval: Option<u64>,
     pub(super) writes: u64,
+    /// What the last explained decision came to.
+    pub(super) told: Option<Told>,
     /// A finding of effect verification that trips at the end of this scan.
     pub(super) pending_trip: Option<TripReason>,
     /// Parts after a confirmed move that it needs to settle.
@@ -122,6 +136,7 @@ impl LoopState {
             asking_intent: Intent::Score,
             approval: None,
             writes: 0,
+            told: None,
             pending_trip: None,
             settle: u64::from(of.settle),
             judged_by: u32::from(of.effect.labels),

@@ -35,6 +35,8 @@ pub(super) struct Tally {
     pub(super) foreign: u64,
     pub(super) latched_home: u64,
     pub(super) rows_judged: u64,
+    /// Explained checks.
+    pub(super) checks: u64,
     pub(super) holds: [u64; Reason::ALL.len()],
     pub(super) failed: [u64; Reason::ALL.len()],
     pub(super) trips: [u64; TRIPS.len()],
@@ -80,6 +82,7 @@ impl Tally {
             ("external change", self.foreign),
             ("ramp that latched at the baseline", self.latched_home),
             ("write under a joint limit", self.rows_judged),
+            ("explained check", self.checks),
             ("replay", self.replayed),
         ];
         for (name, _) in counted.iter().filter(|(_, count)| *count == 0) {

@@ -6,7 +6,7 @@ use crate::event::{OrderRefusal, What};
 use crate::guard::{Cut, Reason};
 use crate::mode::{Mode, Rung};
 use crate::plan::{Controller, LoopId, Model};
-use crate::record::{DecisionRow, Outcome, Record};
+use crate::record::{Answer, DecisionRow, Outcome, Record};
 use crate::scan::{Action, Command, Order, Proposal, Scan};
 use crate::unit::Ticks;
 
@@ -179,6 +179,13 @@ impl Oracle<'_> {
                 self.follow_domain();
             }
             Record::Decision(row) => return self.judge_decision(row, tally),
+            Record::Check(row) => {
+                // A model may stay in its domain for two parts beyond it.
+                let counts = row.check != Reason::Domain && row.answer == Answer::Passed;
+                let room = row.margin.is_none_or(|margin| margin >= -1e-9);
+                ensure!(!counts || room, "{row:?} passed without room");
+                tally.checks += 1;
+            }
             _ => {}
         }
         Ok(())
