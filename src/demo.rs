@@ -29,7 +29,7 @@ use trimloop_simulator::{
 
 use crate::clock::Clock;
 use crate::dispatch::{OrderResult, Seen};
-use crate::journal::{JournalError, JournalHead, JournalWriter};
+use crate::journal::{JournalError, JournalHead, JournalWriter, keep_plan};
 use crate::output::Names;
 use crate::service::{CellHandle, CellSettings, ServiceError};
 use crate::store::{Store, StoreError, StoreOptions};
@@ -290,6 +290,7 @@ impl Stage {
                 utc: clock.utc(),
             },
         )?;
+        keep_plan(&settings.data.join("journal"), &on)?;
         let cell = |bound, arm: &str, journal, store| CellSettings {
             bound,
             journal,

@@ -11,6 +11,7 @@ mod init;
 mod load;
 mod loops;
 mod plc;
+mod replay;
 mod run;
 mod schema;
 mod simulate;
@@ -84,6 +85,8 @@ Run it:
   check        Settings, PLC configs, recipes, models; changes nothing
   status       What each loop is doing, and why
   loop         manual | hold | shadow | advisory | auto | off | approve | deny | reset
+Look back:
+  replay       A journal again, bit for bit
 Your PLC:
   plc          discover | browse | read | watch | import | cert | conform
 More:
@@ -188,6 +191,8 @@ enum Verb {
     Status(status::StatusArgs),
     /// Tell a loop what to do
     Loop(loops::LoopArgs),
+    /// A journal again, bit for bit
+    Replay(replay::ReplayArgs),
     /// The PLC from outside; there is no `plc write`
     Plc(plc::PlcArgs),
     /// What a TL code means
@@ -226,6 +231,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(&ui, &cli.global, &args),
         Verb::Status(args) => status::run(&ui, &cli.global, &args),
         Verb::Loop(args) => loops::run(&ui, &cli.global, &args),
+        Verb::Replay(args) => replay::run(&ui, &cli.global, &args),
         Verb::Plc(args) => plc::run(&ui, &cli.global, &args),
         Verb::Explain(args) => explain::run(&ui, &args),
         Verb::Schema(args) => schema::run(&ui, &args),

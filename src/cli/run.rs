@@ -11,7 +11,7 @@ use trimloop_recipe::Bound;
 use super::{Exit, Failure, Global, Ui, load};
 use crate::control::{CellPort, ControlServer, ServerOptions, own_user};
 use crate::error::{START_PLC, STORE_OPEN, chain};
-use crate::journal::{JournalHead, JournalWriter};
+use crate::journal::{JournalHead, JournalWriter, keep_plan};
 use crate::output::Names;
 use crate::service::{CellHandle, CellSettings};
 use crate::settings::Settings;
@@ -178,7 +178,10 @@ fn open_journal(
         boot: store.boot(),
         utc: ui.clock().utc(),
     };
-    let journal = JournalWriter::open(&settings.data.join("journal"), &head)
+    let folder = settings.data.join("journal");
+    let journal = JournalWriter::open(&folder, &head)
+        .map_err(|error| Failure::new(&STORE_OPEN, chain(&error), Exit::Unreachable))?;
+    keep_plan(&folder, bound)
         .map_err(|error| Failure::new(&STORE_OPEN, chain(&error), Exit::Unreachable))?;
     if let Some(aside) = journal.set_aside() {
         store.sender().audit(0, "service", "journal tail set aside", &aside.to_string());

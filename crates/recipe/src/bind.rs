@@ -71,6 +71,17 @@ pub struct Bound {
     pub heartbeat_write: Option<usize>,
     /// What a person should look at.
     pub warnings: Vec<Diagnostic>,
+    /// The files that the plan was made of, to make it again.
+    pub files: Vec<PlanFile>,
+}
+
+/// One file that a plan was made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanFile {
+    /// Its place in a project folder, with `/`.
+    pub path: String,
+    /// What it holds.
+    pub bytes: Vec<u8>,
 }
 
 /// Binds a recipe.
@@ -104,7 +115,23 @@ pub fn bind(recipe: &Recipe, plc: &PlcConfig, models: &Models) -> Result<Bound, 
         tag_nodes: binder.tag_nodes,
         heartbeat_write: plc.heartbeat.map(|heartbeat| heartbeat.write),
         warnings: found,
+        files: files(recipe, plc, models),
     })
+}
+
+/// Recipe, PLC config and models as a project folder of their own.
+fn files(recipe: &Recipe, plc: &PlcConfig, models: &Models) -> Vec<PlanFile> {
+    let text = |path: String, text: &str| PlanFile { path, bytes: text.as_bytes().to_vec() };
+    let mut files = vec![
+        text(format!("recipes/{}.toml", recipe.name()), &recipe.source.text),
+        text(format!("plc-configs/{}.toml", plc.name), &plc.source.text),
+    ];
+    let named: BTreeSet<&str> = recipe.model_files().collect();
+    files.extend(named.into_iter().filter_map(|name| {
+        let bytes = models.files.get(name)?.clone();
+        Some(PlanFile { path: format!("models/{name}/model.tlm"), bytes })
+    }));
+    files
 }
 
 struct Binder<'a> {
