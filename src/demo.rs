@@ -31,6 +31,7 @@ use crate::clock::Clock;
 use crate::dispatch::{OrderResult, Seen};
 use crate::journal::{JournalError, JournalHead, JournalWriter, keep_plan};
 use crate::output::Names;
+use crate::seal::{SealError, SealSettings, Sealer};
 use crate::service::{CellHandle, CellSettings, ServiceError};
 use crate::store::{Store, StoreError, StoreOptions};
 
@@ -79,6 +80,9 @@ pub enum DemoError {
     /// The journal failed.
     #[error("the demo's journal could not be opened")]
     Journal(#[from] JournalError),
+    /// The records could not be signed.
+    #[error("the demo's records cannot be signed")]
+    Seal(#[from] SealError),
     /// Something that takes a moment never came.
     #[error("{0} in {1} s")]
     Late(&'static str, i64),
@@ -259,6 +263,7 @@ struct Stage {
     on: CellHandle,
     names: Names,
     store: Store,
+    sealer: Sealer,
 }
 
 impl Stage {
@@ -291,6 +296,12 @@ impl Stage {
             },
         )?;
         keep_plan(&settings.data.join("journal"), &on)?;
+        let sealer = Sealer::start(SealSettings {
+            data: settings.data.clone(),
+            store: store.sender(),
+            journal: journal.tips(),
+            clock,
+        })?;
         let cell = |bound, arm: &str, journal, store| CellSettings {
             bound,
             journal,
@@ -302,7 +313,7 @@ impl Stage {
         let handle = runtime.handle();
         let off = CellHandle::start(cell(bound(&urls[0])?, "off", None, None), handle)?;
         let on = CellHandle::start(cell(on, "on", Some(journal), Some(store.sender())), handle)?;
-        Ok(Self { clock, off, on, names, store })
+        Ok(Self { clock, off, on, names, store, sealer })
     }
 
     fn perform(
@@ -391,6 +402,10 @@ impl Stage {
             loop {
                 let order = self.on.order(Command::SetMode(id, Mode::Auto))?;
                 if self.on.wait_order(order, PROGRESS) == OrderResult::Done {
+                    let of_loop = self.on.plan().loops.get(index);
+                    let what =
+                        format!("loop auto {}: done", of_loop.map_or("?", |l| l.name.as_str()));
+                    self.store.sender().audit(order, "demo", &what, "the demo raises every loop");
                     break;
                 }
                 if self.clock.mono() > deadline {
@@ -441,6 +456,11 @@ impl Stage {
     fn close(self) {
         self.off.stop();
         self.on.stop();
+        if self.store.sender().barrier().is_err() {
+            tracing::warn!("The demo's last rows could not be written.");
+        }
+        // Signs everything up to here.
+        drop(self.sealer);
         drop(self.store);
     }
 }

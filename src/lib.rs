@@ -22,7 +22,9 @@ pub mod notice;
 
 pub mod journal;
 pub mod replay;
+pub mod seal;
 pub mod store;
+pub mod why;
 
 pub mod control;
 pub mod output;

@@ -3,6 +3,7 @@
 //! stdout carries the result, stderr progress and logs. With `--format json` stdout holds exactly
 //! one JSON object, errors included. Exit codes: [`Exit`].
 
+mod audit;
 mod check;
 mod completions;
 pub mod demo;
@@ -17,6 +18,7 @@ mod schema;
 mod simulate;
 mod status;
 mod ui;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -86,7 +88,9 @@ Run it:
   status       What each loop is doing, and why
   loop         manual | hold | shadow | advisory | auto | off | approve | deny | reset
 Look back:
+  why          Why a setpoint was written, or was not
   replay       A journal again, bit for bit
+  audit        verify | list | show | key
 Your PLC:
   plc          discover | browse | read | watch | import | cert | conform
 More:
@@ -191,8 +195,12 @@ enum Verb {
     Status(status::StatusArgs),
     /// Tell a loop what to do
     Loop(loops::LoopArgs),
+    /// Why a setpoint was written, or was not
+    Why(why::WhyArgs),
     /// A journal again, bit for bit
     Replay(replay::ReplayArgs),
+    /// Who asked for what, and whether the records are whole
+    Audit(audit::AuditArgs),
     /// The PLC from outside; there is no `plc write`
     Plc(plc::PlcArgs),
     /// What a TL code means
@@ -231,7 +239,9 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(&ui, &cli.global, &args),
         Verb::Status(args) => status::run(&ui, &cli.global, &args),
         Verb::Loop(args) => loops::run(&ui, &cli.global, &args),
+        Verb::Why(args) => why::run(&ui, &cli.global, &args),
         Verb::Replay(args) => replay::run(&ui, &cli.global, &args),
+        Verb::Audit(args) => audit::run(&ui, &cli.global, &args),
         Verb::Plc(args) => plc::run(&ui, &cli.global, &args),
         Verb::Explain(args) => explain::run(&ui, &args),
         Verb::Schema(args) => schema::run(&ui, &args),

@@ -10,9 +10,10 @@ use trimloop_recipe::Bound;
 
 use super::{Exit, Failure, Global, Ui, load};
 use crate::control::{CellPort, ControlServer, ServerOptions, own_user};
-use crate::error::{START_PLC, STORE_OPEN, chain};
+use crate::error::{AUDIT_KEY, CHAIN_BROKEN, START_PLC, STORE_OPEN, chain};
 use crate::journal::{JournalHead, JournalWriter, keep_plan};
 use crate::output::Names;
+use crate::seal::{SealError, SealSettings, Sealer, fingerprint};
 use crate::service::{CellHandle, CellSettings};
 use crate::settings::Settings;
 use crate::store::{Store, StoreOptions};
@@ -103,6 +104,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
         .enable_all()
         .build()
         .map_err(|error| internal(&error))?;
+    let sealer = start_sealer(ui, &settings, &store, journal.tips())?;
     let plc = bound.plc.name.clone();
     let url = bound.plc.url.clone();
     let cell_settings = CellSettings {
@@ -135,8 +137,11 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     tracing::info!("The service was asked to end.");
     drop(control);
     cell.stop();
-    store.sender().audit(0, "service", "stop", "signal");
-    // Commits what waits.
+    if store.sender().audit_committed(0, "service", "stop", "signal").is_err() {
+        tracing::error!("The stop could not be written to the audit trail.");
+    }
+    // Signs everything up to the stop; then the store commits what waits.
+    drop(sealer);
     drop(store);
     runtime.shutdown_timeout(Duration::from_secs(2));
     Ok(if from_keyboard { Exit::Interrupted } else { Exit::Ok })
@@ -162,6 +167,35 @@ fn open_store(ui: &Ui, settings: &Settings, bound: &Bound) -> Result<Store, Fail
         store.sender().audit(0, "service", "history set aside", notice);
     }
     Ok(store)
+}
+
+fn start_sealer(
+    ui: &Ui,
+    settings: &Settings,
+    store: &Store,
+    journal: crate::journal::Tips,
+) -> Result<Sealer, Failure> {
+    let sealer = Sealer::start(SealSettings {
+        data: settings.data.clone(),
+        store: store.sender(),
+        journal,
+        clock: ui.clock(),
+    });
+    let sealer = sealer.map_err(|error| {
+        let code = match error {
+            SealError::Damaged { .. } => &CHAIN_BROKEN,
+            _ => &AUDIT_KEY,
+        };
+        Failure::new(code, chain(&error), Exit::Unreachable)
+    })?;
+    if sealer.is_new_key() {
+        let print = fingerprint(sealer.key());
+        store.sender().audit(0, "service", "audit key made", &print);
+        ui.note(&format!(
+            "a key was made that signs the records, {print}; keep `trimloop audit key` elsewhere"
+        ));
+    }
+    Ok(sealer)
 }
 
 fn open_journal(
