@@ -36,7 +36,7 @@ const SAMPLES_PER_SCAN: u64 = 20;
 /// Scans between two barriers of the store.
 const BARRIER: u64 = 16;
 /// 2026-11-22T10:00:00Z; the load stays within that day.
-const T0_MILLIS: i64 = 1_795_341_60_000;
+const T0_MILLIS: i64 = 1_795_341_600_000;
 
 fn options(dir: &Path) -> StoreOptions {
     let tags = (0..SAMPLES_PER_SCAN)

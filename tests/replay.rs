@@ -23,14 +23,30 @@ use world::{World, shipped};
 /// Scenario, part of its first fault, parts made.
 const INCIDENTS: [(&str, u64, u64); 4] = [
     ("link-loss", 60, 90),
-    ("wrong-sign", 60, 130),
+    ("wrong-sign", 60, 150),
     ("operator-override", 60, 80),
     ("plc-rejects", 60, 90),
 ];
 const SEED: u64 = 3;
 
+/// Whether the incidents are recorded anew.
+fn is_update() -> bool {
+    std::env::var_os("UPDATE").is_some()
+}
+
+/// The folder of an incident; records all of them anew first, once, when asked to.
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/journals").join(name)
+    static RECORDED: std::sync::Once = std::sync::Once::new();
+    let journals = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/journals");
+    RECORDED.call_once(|| {
+        for (name, at, parts) in INCIDENTS.into_iter().filter(|_| is_update()) {
+            let dir = journals.join(name);
+            drop(std::fs::remove_dir_all(&dir));
+            record(&dir, &shipped(), incident(name, at), parts, 1, u64::MAX);
+            std::fs::remove_file(dir.join("lock")).unwrap();
+        }
+    });
+    journals.join(name)
 }
 
 /// A folder of its own, removed at the end.
@@ -90,19 +106,13 @@ fn played(dir: &Path, settings: &ReplaySettings) -> Report {
 /// Every incident is decided again as it was, and its report is the expected one.
 #[test]
 fn incidents_are_decided_again_as_they_were() {
-    let update = std::env::var_os("UPDATE").is_some();
-    for (name, at, parts) in INCIDENTS {
+    for (name, _, _) in INCIDENTS {
         let dir = folder(name);
-        if update {
-            drop(std::fs::remove_dir_all(&dir));
-            record(&dir, &shipped(), incident(name, at), parts, 1, u64::MAX);
-            std::fs::remove_file(dir.join("lock")).unwrap();
-        }
         let report = played(&dir, &ReplaySettings::default());
         assert!(report.is_equal(), "{name}: {}", report_text(&report, false));
         let text = report_text(&report, true);
         let expected = dir.join("expected.txt");
-        if update {
+        if is_update() {
             std::fs::write(&expected, &text).unwrap();
         }
         let there = std::fs::read_to_string(&expected).unwrap_or_default();
@@ -136,7 +146,7 @@ fn starts_are_cells_of_their_own() {
     let scratch = Scratch::new("starts");
     let bound = shipped();
     for boot in 1..=3 {
-        record(&scratch.0, &bound, incident("link-loss", 20), 30, boot, 100_000);
+        record(&scratch.0, &bound, incident("link-loss", 20), 30, boot, 8_000);
     }
     let whole = played(&scratch.0, &ReplaySettings::default());
     assert!(whole.is_equal() && whole.files > 6, "{whole:?}");
@@ -212,7 +222,7 @@ fn changed() -> Bound {
     let project = Project::read(root).unwrap();
     let text = std::fs::read_to_string(root.join("recipes/housing-lid.toml")).unwrap();
     let step = text.lines().find(|line| line.starts_with("step")).unwrap();
-    let text = text.replacen(step, "step     = \"0.5 bar\"", 1);
+    let text = text.replacen(step, "step     = \"2 bar\"", 1);
     let (recipe, found) = trimloop_recipe::check("recipes/housing-lid.toml", &text);
     let recipe = recipe.unwrap_or_else(|| panic!("{found:?}"));
     let models = Models::read(&root.join("models"), recipe.model_files());
@@ -247,10 +257,50 @@ fn a_plan_is_what_its_name_says() {
     let recipe = plans.join("recipes/housing-lid.toml");
     let text = std::fs::read_to_string(&recipe).unwrap();
     let step = text.lines().find(|line| line.starts_with("step")).unwrap();
-    std::fs::write(&recipe, text.replacen(step, "step     = \"0.5 bar\"", 1)).unwrap();
+    std::fs::write(&recipe, text.replacen(step, "step     = \"2 bar\"", 1)).unwrap();
     let error = trimloop::error::chain(&failed());
     assert!(error.contains("they were changed after they were written"), "{error}");
     // A project with just that plan helps out.
     let settings = ReplaySettings { project: Some(bound), ..ReplaySettings::default() };
     assert!(played(&scratch.0, &settings).is_equal());
+}
+
+fn command(args: &[&str]) -> (Option<i32>, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_trimloop"))
+        .args(args)
+        .env("NO_COLOR", "1")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// The command says the same, with its exit codes and as one JSON object.
+#[test]
+fn the_command_replays() {
+    let dir = folder("plc-rejects");
+    let dir = dir.to_str().unwrap();
+    let (code, text) = command(&["replay", dir, "--events"]);
+    let expected = std::fs::read_to_string(folder("plc-rejects").join("expected.txt")).unwrap();
+    assert_eq!((code, text), (Some(0), expected));
+    let args = ["replay", dir, "--break-on", "event=write_refused", "--format", "json"];
+    let (code, text) = command(&args);
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((code, json["schema"].as_str()), (Some(0), Some("trimloop.replay/1")));
+    assert_eq!(json["outcome"], "stopped");
+    assert!(json["scan"]["out"].to_string().contains("refused"), "{json}");
+    let (code, text) = command(&["replay", dir, "--other-plan"]);
+    // The project's plan is the recorded one: nothing differs.
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(command(&["replay", "recipes"]).0, Some(4));
+    assert_eq!(command(&["replay", dir, "--from", "yesterday"]).0, Some(2));
+    let scratch = Scratch::new("command");
+    keep_plan(&scratch.0, &shipped()).unwrap();
+    let mut bytes = std::fs::read(folder("plc-rejects").join("journal-00000001.tlj")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(scratch.0.join("journal-00000001.tlj"), bytes).unwrap();
+    let (code, text) = command(&["replay", scratch.0.to_str().unwrap()]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("DAMAGED") && text.contains(" at byte "), "{text}");
 }

@@ -42,6 +42,7 @@ impl Data {
         std::fs::create_dir_all(path.join("journal")).unwrap();
         keep_plan(&path.join("journal"), &bound).unwrap();
         let mut scenario = Scenario::named(scenario).unwrap();
+        scenario.faults.truncate(1);
         for fault in &mut scenario.faults {
             fault.from_part = fault.from_part.min(60);
         }
@@ -144,21 +145,24 @@ fn a_trip_is_explained_from_its_event() {
 /// Who raised the loop stands in the chain; an unchanged hold is told by its begin.
 #[test]
 fn people_and_unchanged_holds() {
-    let data = Data::of("interlock", 90);
+    let data = Data::of("nominal", 90);
     let store = data.state();
+    // Two decisions running of one loop that were held by the same check.
     let held = data.numbers(
-        "SELECT number FROM decision WHERE reason = 'interlock' AND loop = 'weight' ORDER BY number",
+        "SELECT later.number FROM decision AS later
+         WHERE later.reason = 'deadband' AND later.loop = 'weight' AND (
+           SELECT earlier.reason FROM decision AS earlier
+           WHERE earlier.loop = 'weight' AND earlier.number < later.number
+           ORDER BY earlier.number DESC LIMIT 1) = 'deadband'",
     );
-    let (first, last) = (held[0], held[held.len() - 1]);
-    assert!(held.len() > 3, "{held:?}");
-    let begin = data.ask(&format!("d1-{first}"));
-    assert_eq!(begin.evidence_of, None);
-    let failed = begin.checks.iter().find(|check| check.check == "interlock").unwrap();
-    assert_eq!(failed.answer, "failed");
-    assert!(failed.subject.is_some(), "{failed:?}");
-    let later = data.ask(&format!("d1-{last}"));
-    assert!(later.evidence_of.is_some(), "{later:?}");
+    let later = data.ask(&format!("d1-{}", held[0]));
+    let of = later.evidence_of.clone().unwrap();
     assert!(why_text(&later).contains("the outcome has not changed since"));
+    let begin = data.ask(&of);
+    assert_eq!((begin.evidence_of, begin.reason.as_deref()), (None, Some("deadband")));
+    let failed = begin.checks.iter().find(|check| check.check == "deadband").unwrap();
+    assert_eq!((failed.answer.as_str(), failed.number), ("failed", 12));
+    assert!(failed.margin.is_some_and(|margin| margin < 0.0), "{failed:?}");
     // The audit of this run is written by hand: nobody sat at the control socket.
     store
         .execute(
@@ -192,7 +196,7 @@ fn a_failed_look_up_says_what_there_is() {
         "{text}"
     );
     let text = failed(Question::Id(RecordId::event(9, 1)));
-    assert!(text.contains("there are e1-1 to e1-"), "{text}");
+    assert!(text.contains("there is no event e9-1; there are e1-"), "{text}");
     let early = Utc::from_millis(EPOCH_MS - 1000);
     let text = failed(Question::At(early, Some("weight".into())));
     assert!(text.contains("there is no decision of loop \"weight\" at or before"), "{text}");
@@ -204,4 +208,35 @@ fn a_failed_look_up_says_what_there_is() {
         why(Path::new("/nowhere"), &Question::At(late, None)),
         Err(WhyError::NoStore(_))
     ));
+}
+
+/// The commands answer from a folder, with their exit codes.
+#[test]
+fn the_commands_answer_from_a_folder() {
+    let data = Data::of("plc-rejects", 60);
+    let folder = data.0.to_str().unwrap();
+    let run = |args: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_trimloop"))
+            .args(args)
+            .args(["--data", folder, "--format", "json"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let json = serde_json::from_str::<serde_json::Value>(&text);
+        (output.status.code(), json.unwrap_or_else(|error| panic!("{error}: {text}")))
+    };
+    let (code, json) = run(&["why", "1-1"]);
+    assert_eq!((code, json["schema"].as_str()), (Some(0), Some("trimloop.why/1")));
+    assert_eq!(json["write"], "1-1");
+    assert_eq!(json["checks"].as_array().map(Vec::len), Some(23));
+    let (code, json) = run(&["why", "1-99999"]);
+    assert_eq!((code, json["error"]["code"].as_str()), (Some(2), Some("TL0735")));
+    let (code, json) = run(&["audit", "verify"]);
+    assert_eq!((code, json["ok"].as_bool()), (Some(0), Some(true)), "{json}");
+    data.state().execute("UPDATE ledger SET sent = 1 WHERE id = 3", []).unwrap();
+    let (code, json) = run(&["audit", "verify"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(json["findings"][0]["place"], "entry 3");
+    let (code, json) = run(&["audit", "show", "1"]);
+    assert_eq!((code, json["error"]["code"].as_str()), (Some(2), Some("TL0735")));
 }

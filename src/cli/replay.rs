@@ -24,8 +24,9 @@ Examples:
   trimloop replay --break-on bad=melt_temp           Where that tag is no longer good
   trimloop replay --config next --other-plan         What another recipe would have decided
 
-The plan is the one kept beside the journal (plans/HASH); --config NAMES a project for journals
-without. Exit: 0 equal, 1 decided otherwise or damaged, 4 the journal or its plan cannot be read.";
+The plan is the one kept beside the journal (plans/HASH); where it is missing, --config may name a
+project with just that plan. Exit: 0 equal, 1 decided otherwise or damaged, 4 the journal or its
+plan cannot be read.";
 
 /// What to replay, and how far.
 #[derive(Debug, Args)]

@@ -17,8 +17,9 @@ Examples:
   trimloop why --at 2026-11-22T21:09:52 --loop weight    What it decided last, at that time
   trimloop why 7-12 --format json
 
-Ids stand in `trimloop status` and in its events. Works on the data folder alone, whether the service
-runs or not. Exit: 0 answered, 2 no such record (the answer says which there are), 4 not readable.";
+Ids stand in `trimloop status` and in its events. Works on the data folder alone, whether the
+service runs or not. Exit: 0 answered, 2 no such record (the answer says which there are), 4 not
+readable.";
 
 /// What is asked about.
 #[derive(Debug, Args)]

@@ -376,6 +376,11 @@ impl Run<'_> {
 
     fn compare(&mut self, seq: u64, recorded: &[u8], file: &Path, offset: u64) -> Step {
         let Some(start) = &mut self.now else { return Step::Malformed("stands before any head") };
+        if start.last_seq == 0 {
+            // Its scan is in a file that is not here.
+            start.cell = None;
+            start.last_seq = seq;
+        }
         let Some(cell) = &start.cell else { return Step::On };
         let Some(scan) = start.scan.take() else {
             return Step::Malformed("holds actions without their scan");

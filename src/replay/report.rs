@@ -221,7 +221,7 @@ impl Report {
 pub fn report_text(report: &Report, with_events: bool) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = write_report(&mut out, report, with_events);
+    write_report(&mut out, report, with_events).unwrap_or_default();
     out
 }
 
@@ -519,7 +519,7 @@ mod tests {
     fn sides_are_readable() {
         let old: Vec<String> = (0..9).map(|n| format!("line {n}")).collect();
         let mut new = old.clone();
-        new[8] = "line 8 ".to_owned() + &"word ".repeat(20).trim_end();
+        new[8] = "line 8 ".to_owned() + "word ".repeat(20).trim_end();
         let mut out = String::new();
         write_sides(&mut out, &old, &new).unwrap();
         assert!(out.starts_with("     ... 6 equal\n"), "{out}");

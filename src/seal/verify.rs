@@ -278,10 +278,12 @@ fn journal(
     }
     let last_signed = expected.keys().next_back().copied();
     let (mut contradicted, mut unsigned, mut bytes, mut told) = (None, 0_u64, 0_u64, 0_u64);
+    let (mut records, mut first) = (0_u64, 0_u64);
     let mut before = JournalTip::default();
     let walked = verify_with(&dir, &mut |tip| {
         let step = if tip.file == before.file { tip.bytes - before.bytes } else { tip.bytes };
-        (bytes, before) = (bytes + step, tip);
+        (bytes, before, records) = (bytes + step, tip, records + 1);
+        first = if first == 0 { tip.file } else { first };
         if bytes > told + (1 << 20) {
             told = bytes;
             progress(bytes);
@@ -296,37 +298,27 @@ fn journal(
             contradicted = Some((head, tip.file, tip.bytes));
         }
     })?;
-    let seen = match walked {
-        Ok(seen) => seen,
-        Err(damage) if damage.what == "is cut off" && is_written(&dir) => {
-            report.notes.push(
-                "the service is writing the journal; its last record counts next time".into(),
-            );
-            crate::journal::Verified { bytes, ..crate::journal::Verified::default() }
-        }
-        Err(damage) => {
-            let place = format!(
-                "{}, record {}, byte {}",
-                damage.file.display(),
-                damage.record,
-                damage.offset
-            );
+    report.journal = ChainReport { entries: records, unsigned, bytes };
+    if let Err(damage) = walked {
+        if damage.what != "is cut off" || !is_written(&dir) {
+            let file = damage.file.display();
+            let place = format!("{file}, record {}, byte {}", damage.record, damage.offset);
             report.find("journal", place, damage.what);
-            report.journal = ChainReport { entries: 0, unsigned, bytes };
             return Ok(());
         }
-    };
+        let note = "the service is writing the journal; its last record counts next time";
+        report.notes.push(note.to_owned());
+    }
     if let Some((head, file, byte)) = contradicted {
         let what = format!("is not the chain that head {head} signed: it was made anew");
         report.find("journal", format!("file {file}, byte {byte}"), what);
     }
-    report.not_kept = expected.keys().filter(|(file, _)| *file < seen.first).count() as u64;
-    let lost = expected.iter().find(|((file, _), _)| *file >= seen.first.max(1));
+    report.not_kept = expected.keys().filter(|(file, _)| *file < first).count() as u64;
+    let lost = expected.iter().find(|((file, _), _)| *file >= first.max(1));
     if let Some(((file, byte), (head, _))) = lost {
         let what = format!("is missing: head {head} signed the journal up to there");
         report.find("journal", format!("file {file}, byte {byte}"), what);
     }
-    report.journal = ChainReport { entries: seen.records, unsigned, bytes };
     Ok(())
 }
 

@@ -523,16 +523,20 @@ fn evidence(
         "SELECT reason, answer, measured, bound, margin, measure, subject FROM permit_check
          WHERE boot = ? AND decision = ? ORDER BY place",
     )?;
-    let rows = statement.query_map((boot, number), |row| {
-        let (check, measure, subject) = (row.get(0)?, row.get(5)?, row.get(6)?);
-        Ok((check, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, measure, subject))
-    })?;
-    for row in rows {
-        let (check, answer, measured, limit, margin, measure, subject) = row?;
-        let (check, measure): (String, String) = (check, measure);
-        let (subject, unit) = about(&check, &measure, subject, plan, out);
-        let number = check_number(&check);
-        out.checks.push(Check { number, check, answer, measured, limit, margin, unit, subject });
+    let mut rows = statement.query((boot, number))?;
+    while let Some(row) = rows.next()? {
+        let (check, measure): (String, String) = (row.get(0)?, row.get(5)?);
+        let (subject, unit) = about(&check, &measure, row.get(6)?, plan, out);
+        out.checks.push(Check {
+            number: check_number(&check),
+            check,
+            answer: row.get(1)?,
+            measured: row.get(2)?,
+            limit: row.get(3)?,
+            margin: row.get(4)?,
+            unit,
+            subject,
+        });
     }
     let mut statement = db.prepare(
         "SELECT tag, feature, value, coverage, quality, age FROM permit_input
@@ -561,7 +565,7 @@ fn evidence(
              WHERE boot = ? AND decision = ?",
             (boot, number),
             |row| {
-                let signature: Option<usize> = row.get(5)?;
+                let signature: Option<u16> = row.get(5)?;
                 let name = |place: usize| {
                     let of = plan.and_then(|plan| plan.signatures.get(place));
                     of.map_or_else(|| format!("#{place}"), |of| of.name.clone())
@@ -572,7 +576,7 @@ fn evidence(
                     fed: row.get(2)?,
                     gain: row.get(3)?,
                     labels: row.get(4)?,
-                    signature: signature.map(name),
+                    signature: signature.map(|place| name(usize::from(place))),
                 })
             },
         )
@@ -584,7 +588,7 @@ fn evidence(
 fn about(
     check: &str,
     measure: &str,
-    subject: Option<usize>,
+    subject: Option<u16>,
     plan: Option<&Plan>,
     out: &Why,
 ) -> (Option<String>, String) {
@@ -593,6 +597,7 @@ fn about(
         let tag = plan.tags.get(lock.tag.index())?;
         Some((lock.name.clone(), tag.unit.clone()))
     };
+    let subject = subject.map(usize::from);
     let found = subject.zip(plan).and_then(|(place, plan)| match check {
         "input" => plan.tags.get(place).map(|tag| (tag.name.clone(), String::new())),
         "domain" => plan.models.get(place).map(|model| (model.name.clone(), String::new())),

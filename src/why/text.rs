@@ -9,7 +9,7 @@ use super::dto::{Check, Order, Why};
 pub fn why_text(why: &Why) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = write_why(&mut out, why);
+    write_why(&mut out, why).unwrap_or_default();
     out
 }
 

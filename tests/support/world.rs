@@ -4,6 +4,8 @@
 //! link (values that changed, acks, read-backs, echoes) and the person who raises the loops again
 //! after a lost session; all decisions are the core's.
 
+#![allow(dead_code, reason = "each test that has a world uses a part of it")]
+
 use std::collections::BTreeMap;
 
 use opcua::types::Variant;
@@ -123,7 +125,6 @@ impl World {
     }
 
     /// People raise the loops, now and after every lost session.
-    #[allow(dead_code, reason = "not every test that has a world does")]
     pub fn raise(&mut self) {
         self.raise = true;
         self.raise_loops();

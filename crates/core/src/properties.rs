@@ -82,6 +82,8 @@ fn closed_world() {
         panic!("{run:?}\n{why}");
     }
     println!("{tally:?}");
+    let roomless = tally.roomless;
+    assert!(roomless.is_none(), "told to have passed without room: {roomless:?}");
     let missing = tally.missing();
     assert!(missing.is_empty(), "never happened: {missing}");
     assert!(tally.steps >= 1_000_000 || tally.runs < u64::from(RUNS), "{} steps", tally.steps);

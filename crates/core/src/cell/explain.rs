@@ -15,7 +15,7 @@ use crate::plan::{Condition, Controller, LoopPlan, Model, ModelId, SetpointId, S
 use crate::record::{Answer, CheckRow, InputRow, Measure, Record, WishRow};
 use crate::tag::TagId;
 use crate::time::Span;
-use crate::unit::Ticks;
+use crate::unit::{Stand, Ticks};
 
 /// Checks that are told: all reasons but "no proposal", which is none.
 const CHECKS: usize = Reason::ALL.len() - 1;
@@ -410,6 +410,10 @@ impl Case<'_> {
         if self.permit.failed.contains(check) {
             return Answer::Failed;
         }
+        if check == Reason::Deadband && self.permit.failed.contains(Reason::Rate) {
+            // What the rate leaves is too small: that is the rate's failure.
+            return Answer::NotAsked;
+        }
         let is_return = self.intent == Intent::Return;
         let asked = match check {
             Reason::WarmUp | Reason::NotFinite => !is_return,
@@ -426,7 +430,7 @@ impl Case<'_> {
     /// Where the move ends, or the register stands, between its limits.
     fn range(&self) -> Found {
         let limits = self.limits;
-        let at = self.permit.limited.or(self.evidence.read_back.map(|stand| stand.nearest()));
+        let at = self.permit.limited.or(self.evidence.read_back.map(Stand::nearest));
         let Some(at) = at else { return Found::STATE };
         let low = limits.low.max(limits.baseline - limits.trim_max);
         let high = limits.high.min(limits.baseline + limits.trim_max);
@@ -444,7 +448,7 @@ impl Case<'_> {
 
     fn distance(&self) -> Option<(Ticks, bool)> {
         let (to, from) = (self.permit.limited?, self.evidence.read_back?);
-        Some((from.distance(to), to > from.nearest()))
+        Some((from.distance(to), to > from.low()))
     }
 
     /// The move against the tighter of step and rate.
@@ -452,6 +456,10 @@ impl Case<'_> {
         let Some((distance, up)) = self.distance() else { return Found::STATE };
         let step = if up { self.limits.step_up } else { self.limits.step_down };
         let limit = step.min(self.evidence.rate_left);
+        // Where the rate leaves less than is worth a write, that much was needed.
+        let failed = self.permit.failed.contains(Reason::Rate);
+        let needed = self.limits.deadband.max(Ticks::new(1));
+        let distance = if failed { needed } else { distance };
         let value = |ticks: Ticks| self.limits.grid.value(ticks);
         Found {
             margin: Some(value(limit - distance)),

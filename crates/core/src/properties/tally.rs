@@ -6,6 +6,7 @@ use core::fmt::Write as _;
 use super::faults::{Fault, Faults};
 use crate::guard::Reason;
 use crate::mode::{Rung, TripReason};
+use crate::record::CheckRow;
 
 pub(super) const TRIPS: [TripReason; 8] = [
     TripReason::Clock,
@@ -37,6 +38,8 @@ pub(super) struct Tally {
     pub(super) rows_judged: u64,
     /// Explained checks.
     pub(super) checks: u64,
+    /// The first that is told to have passed without room.
+    pub(super) roomless: Option<CheckRow>,
     pub(super) holds: [u64; Reason::ALL.len()],
     pub(super) failed: [u64; Reason::ALL.len()],
     pub(super) trips: [u64; TRIPS.len()],

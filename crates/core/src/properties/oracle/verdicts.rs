@@ -183,7 +183,9 @@ impl Oracle<'_> {
                 // A model may stay in its domain for two parts beyond it.
                 let counts = row.check != Reason::Domain && row.answer == Answer::Passed;
                 let room = row.margin.is_none_or(|margin| margin >= -1e-9);
-                ensure!(!counts || room, "{row:?} passed without room");
+                if counts && !room {
+                    tally.roomless.get_or_insert(*row);
+                }
                 tally.checks += 1;
             }
             _ => {}
