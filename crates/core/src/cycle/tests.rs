@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::image::fixture;
-use crate::plan::{FeaturePlan, SetpointPlan, Take};
+use crate::plan::{FeaturePlan, PlcId, SetpointPlan, Take};
 use crate::tag::{Doubt, Fault, Quality, TagId, Value};
 use crate::unit::Grid;
 
@@ -152,7 +152,7 @@ fn gaps_are_flagged() {
     assert_eq!(rig.flags(), GAP);
     rig.id(7);
     assert_eq!(rig.flags(), CLEAN);
-    rig.cycles.link_lost();
+    rig.cycles.link_lost(&rig.plan, PlcId::LEAD);
     assert_eq!(rig.id(12), None);
     let began = rig.ms;
     assert_eq!(rig.id(13), Some(13));
@@ -304,7 +304,7 @@ proptest! {
         let mut stored: Vec<i64> = Vec::new();
         for (id, what) in ids {
             match what {
-                0 => rig.cycles.link_lost(),
+                0 => rig.cycles.link_lost(&rig.plan, PlcId::LEAD),
                 1 => rig.cycles.disturb(),
                 _ => {}
             }

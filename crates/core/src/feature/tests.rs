@@ -34,7 +34,7 @@ impl Rig {
     fn new(features: Vec<FeaturePlan>) -> Self {
         let mut plan = fixture::plan();
         plan.features = features;
-        let (clock, image) = (ProcessClock::new(&plan), Image::new(&plan));
+        let (clock, image) = (ProcessClock::new(&plan.links[0]), Image::new(&plan));
         let mut rig = Self { clock, image, features: Features::new(&plan), plan };
         rig.scan(0, 0);
         rig
@@ -43,7 +43,7 @@ impl Rig {
     fn scan(&mut self, ms: i64, life_ms: i64) -> Process {
         let now = Now { mono: Mono::from_millis(ms), utc: Utc::from_millis(ms) };
         let process = self.clock.begin(now);
-        self.image.begin(now, &self.clock, Some(Mono::from_millis(life_ms)));
+        self.image.begin(now, [(&self.clock, Some(Mono::from_millis(life_ms)))]);
         process
     }
 
@@ -158,7 +158,7 @@ fn silent_death_is_seen_at_the_cut() {
     assert_eq!((row[0].value, row[0].coverage), (None, 0.0));
     assert_eq!(rig.close(40_000)[0], FeatureValue { value: Some(5.0), coverage: 1.0 });
     // A lost link: Missing.
-    rig.image.forget();
+    rig.image.forget(&rig.plan, PlcId::LEAD);
     assert!(values(&rig.close(50_000)).iter().all(Option::is_none));
 }
 
@@ -219,7 +219,7 @@ fn lag_gives_older_parts() {
             assert_eq!(got.value, want, "part {part} lag {lag}");
         }
     }
-    rig.features.reset();
+    rig.features.lose(&rig.plan, PlcId::LEAD);
     assert!(values(rig.features.values()).iter().all(Option::is_none));
     assert!(values(&rig.close(9_000))[1..].iter().all(Option::is_none));
 }
@@ -254,7 +254,7 @@ proptest! {
             match what {
                 0 => rig.sample(ms, None),
                 1 | 2 => rig.sample(ms, Some(f64::from_bits(bits))),
-                3 => rig.features.reset(),
+                3 => rig.features.lose(&rig.plan, PlcId::LEAD),
                 4 | 5 => {
                     for value in rig.close(ms) {
                         prop_assert!(value.value.is_none_or(f64::is_finite));
