@@ -210,7 +210,7 @@ fn a_refused_register_is_in_the_audit_trail() {
         sender.barrier().unwrap();
         let query = "SELECT reason FROM audit WHERE actor = 'plc' AND what = 'register refused'";
         let reason = state.query_row(query, [], |row| row.get::<_, String>(0));
-        reason.is_ok_and(|reason| reason.starts_with("hold_pressure_sp: it is Double"))
+        reason.is_ok_and(|reason| reason.starts_with("press-4: hold_pressure_sp: it is Double"))
     });
     assert!(!cell.status().plcs[0].link.up, "nothing may be written");
     cell.stop();

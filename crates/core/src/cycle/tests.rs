@@ -165,6 +165,35 @@ fn gaps_are_flagged() {
     assert_eq!(rig.cycles.newest().unwrap().setpoints, [Some(Ticks::new(700))]);
 }
 
+/// The loss of another PLC is a gap only where it gives something of the part; it never takes the
+/// reference id.
+#[test]
+fn another_plc_is_a_gap_where_it_has_a_part() {
+    const ELSEWHERE: PlcId = PlcId(1);
+    // Which tag lives on the other PLC, and the flags of the part in which it was lost.
+    let rows = [
+        (TagId(2), CLEAN),
+        (TagId(1), GAP),
+        // Its setpoint is not known for the whole part.
+        (REGISTER, [false, true, false, false]),
+    ];
+    for (tag, flags) in rows {
+        let mut plan = plan(Cut::Finished(PART), 0);
+        plan.links.push(plan.links[0].clone());
+        plan.tags[tag.index()].plc = ELSEWHERE;
+        let mut rig = Rig::new(plan);
+        for id in 1..=3 {
+            rig.id(id);
+        }
+        assert_eq!(rig.flags(), CLEAN);
+        rig.cycles.link_lost(&rig.plan, ELSEWHERE);
+        assert_eq!(rig.id(4), Some(4), "the reference stands");
+        assert_eq!(rig.flags(), flags, "{tag:?}");
+        rig.id(5);
+        assert_eq!(rig.flags(), CLEAN);
+    }
+}
+
 /// Mixed: begin and end differ, or the register was seen elsewhere in between; the part after is
 /// clean with the new tick.
 #[test]

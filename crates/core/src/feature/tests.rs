@@ -224,6 +224,53 @@ fn lag_gives_older_parts() {
     assert!(values(&rig.close(9_000))[1..].iter().all(Option::is_none));
 }
 
+/// A lost PLC takes what its own tags told. Where it cuts the parts, nobody knows how many have
+/// passed: the lags of all others are unknown, too, while what stands goes on standing.
+#[test]
+fn a_lost_plc_takes_its_own_features() {
+    let features = [0, 1].map(|lag| FeaturePlan { lag, ..feature(Take::Last, None) });
+    for (lost, cuts) in [(PlcId(1), false), (PlcId::LEAD, true)] {
+        let mut rig = Rig::new(features.to_vec());
+        rig.plan.links.push(rig.plan.links[0].clone());
+        // The tag lives on the PLC that is not lost; parts are cut by the leading one.
+        rig.plan.tags[A.index()].plc = PlcId(1 - lost.0);
+        rig.image = Image::new(&rig.plan);
+        rig.features = Features::new(&rig.plan);
+        let begin = |rig: &mut Rig, ms: i64| {
+            let now = Now { mono: Mono::from_millis(ms), utc: Utc::from_millis(ms) };
+            rig.clock.begin(now);
+            rig.image.begin(now, [(&rig.clock, Some(now.mono)); 2]);
+        };
+        for (ms, x) in [(100, 1.0), (1_100, 2.0)] {
+            begin(&mut rig, ms);
+            let sample = Sample {
+                tag: A,
+                value: Some(Value::Float(x)),
+                status: Status::Good,
+                source_time: None,
+                server_time: None,
+                received: Mono::from_millis(ms),
+            };
+            let accepted = rig.image.accept(&rig.plan, &sample, true);
+            rig.features.accept(&rig.plan, &accepted);
+            begin(&mut rig, ms + 800);
+            rig.features.close(&rig.plan, &rig.image, Process::from_millis(ms + 700));
+        }
+        rig.image.forget(&rig.plan, lost);
+        rig.features.lose(&rig.plan, lost);
+        begin(&mut rig, 3_000);
+        let got = values(rig.features.close(&rig.plan, &rig.image, Process::from_millis(2_900)));
+        let lagged = if cuts { None } else { Some(2.0) };
+        assert_eq!(got, [Some(2.0), lagged], "{lost:?}");
+        // The same loss on the tag's own PLC.
+        rig.image.forget(&rig.plan, PlcId(1 - lost.0));
+        rig.features.lose(&rig.plan, PlcId(1 - lost.0));
+        begin(&mut rig, 4_000);
+        let got = values(rig.features.close(&rig.plan, &rig.image, Process::from_millis(3_900)));
+        assert_eq!(got, [None, None], "{lost:?}");
+    }
+}
+
 /// The index finds the features of a tag whatever their order in the plan.
 #[test]
 fn tags_find_their_features() {

@@ -271,6 +271,33 @@ mod tests {
         assert_eq!(clock.now(), Process::from_millis(1_161));
     }
 
+    /// While the clock is not heard and others stand, time goes on with the monotonic clock, no
+    /// faster than the machine ran; the first value afterwards is an origin again.
+    #[test]
+    fn process_time_coasts_without_its_clock() {
+        for (per_scan_ms, passed_ms) in [(100, 1_000), (2_000, 1_000), (50, 500)] {
+            let mut clock = clock(Span::from_secs(3_600));
+            for scan in 0..200 {
+                clock.begin(at(scan * 100));
+                clock.on_clock(scan * per_scan_ms);
+            }
+            clock.forget();
+            clock.begin(at(30_000));
+            let stands = clock.now();
+            clock.begin(at(31_000));
+            assert_eq!(clock.now(), stands, "it stands unless it is told to go on");
+            clock.coast(true);
+            clock.begin(at(32_000));
+            let passed = (clock.now() - stands).as_millis();
+            assert!((passed - passed_ms).abs() <= passed_ms / 50, "{per_scan_ms}: {passed}");
+            let before = clock.now();
+            clock.on_clock(900_000);
+            clock.on_clock(900_040);
+            clock.begin(at(33_000));
+            assert_eq!(clock.now(), before + Span::from_millis(40));
+        }
+    }
+
     /// Without a clock tag process time is monotonic time since the first scan, and a monotonic
     /// clock that runs back is counted once.
     #[test]
