@@ -151,7 +151,7 @@ fn a_cell_runs_behind_guard_blocks() {
     let cell = CellHandle::start(settings, runtime.handle()).unwrap();
     let watch = Watch(cell.clone(), cell.clock());
     watch.until("the link", |status| status.plcs[0].link.up && status.part > 10);
-    let problems = cell.status().plcs[0].plc.problems;
+    let problems = cell.status().plcs[0].plc.problems.clone();
     assert!(problems.is_empty(), "{problems:?}");
     for (loop_id, _) in (0..).zip(&cell.status().loops) {
         let order = cell.order(Command::SetMode(LoopId(loop_id), Mode::Auto)).unwrap();

@@ -25,8 +25,10 @@ const RECIPE: &str = include_str!("../recipes/housing-lid.toml");
 /// The shipped recipe with some tags on the chiller, and a mould that always counts as warm, so
 /// that the loop `cooling` has something to do.
 fn bound(press: &str, chiller: &str, elsewhere: &[&str]) -> Bound {
-    let mut text = RECIPE
-        .replace("above = \"42 degC\", clear = \"41 degC\"", "above = \"20 degC\", clear = \"19 degC\"");
+    let mut text = RECIPE.replace(
+        "above = \"42 degC\", clear = \"41 degC\"",
+        "above = \"20 degC\", clear = \"19 degC\"",
+    );
     for tag in elsewhere {
         let table = format!("[tag.{tag}]\n");
         assert!(text.contains(&table), "{tag}");
@@ -72,8 +74,7 @@ impl Rig {
         let cell = CellHandle::start(settings, runtime.handle()).unwrap();
         let ports = (press.port(), chiller.port());
         let clock = cell.clock();
-        let rig =
-            Self { runtime, press: Some(press), chiller: Some(chiller), ports, cell, clock };
+        let rig = Self { runtime, press: Some(press), chiller: Some(chiller), ports, cell, clock };
         rig.until("both links", |status| status.all_up() && status.part > 10);
         let status = rig.cell.status();
         for plc in &status.plcs {
@@ -172,16 +173,14 @@ fn a_loop_outlives_the_plc_of_its_input() {
     let died = rig.kill(false);
     let held = rig.until("the hold", |status| {
         let of = of_loop(status, "cooling");
-        !plc(status, "chiller").link.up
-            && of.rung == Rung::Return
-            && of.held == Some(Reason::Input)
+        !plc(status, "chiller").link.up && of.rung == Rung::Return && of.held == Some(Reason::Input)
     });
     let of = of_loop(&held, "cooling");
     assert_eq!((of.in_force, of.owner), (Mode::Auto, Owner::Ours));
     assert!(!tag(&held, "mould_temp").reading.is_some_and(|r| r.quality.is_good()));
     let press = plc(&held, "press-4");
     assert_eq!((press.link.up, press.link.epoch, press.plc.counts.connects), (true, session, 1));
-    assert!(fresh(&held, "melt_temp", died), "{:?}", tag(&held, "melt_temp"));
+    rig.until("the press' data", |status| fresh(status, "melt_temp", died));
 
     let back = rig.clock.mono();
     rig.restart_chiller();

@@ -118,7 +118,7 @@ fn refused(test: &str, kind: Kind, setup: Setup, expect: &str) {
     let notices = rig.cell.status().notices;
     assert_eq!(notices.len(), 1, "told once: {notices:?}");
     assert_eq!((notices[0].code, notices[0].subject.as_str()), ("register_problem", "pressure_sp"));
-    let problems = rig.cell.status().plcs[0].plc.problems;
+    let problems = rig.cell.status().plcs[0].plc.problems.clone();
     println!("{test}: {problems:?}");
     assert_eq!(problems.len(), 1);
     assert_eq!((problems[0].node.as_str(), problems[0].stops_writes), ("pressure_sp", true));
