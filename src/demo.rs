@@ -361,7 +361,7 @@ impl Stage {
                 p99: latency.p99_ms,
                 max: latency.max_ms,
             },
-            resubscriptions: status.plcs.iter().map(|plc| plc.plc.counts.resubscriptions).sum(),
+            resubscriptions: status.of_links(|link| link.resubscriptions),
             loops: loops.collect(),
             missed: status.counts.watchers_lost,
         })

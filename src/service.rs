@@ -33,7 +33,9 @@ use crate::intake::{Intake, IntakeCounts, QueueFull, lock};
 use crate::journal::JournalWriter;
 use crate::latency::{Histogram, Stopwatch, Summary};
 use crate::notice::{Notice, Notices};
-use crate::plc::{self, LinkConfig, LinkStatus, NodeConfig, PlcError, Purpose, Scalar, handshake};
+use crate::plc::{
+    self, LinkConfig, LinkCounts, LinkStatus, NodeConfig, PlcError, Purpose, Scalar, handshake,
+};
 use crate::scan::{Board, ScanCounts, Scanner};
 use crate::store::StoreSender;
 
@@ -139,6 +141,11 @@ impl CellStatus {
     #[must_use]
     pub fn all_up(&self) -> bool {
         self.plcs.iter().all(|plc| plc.link.up)
+    }
+
+    /// A counter of all PLC links together.
+    pub fn of_links(&self, counter: impl Fn(&LinkCounts) -> u64) -> u64 {
+        self.plcs.iter().map(|plc| counter(&plc.plc.counts)).sum()
     }
 }
 

@@ -17,7 +17,6 @@ use crate::output::dto::{
     EventLine, Latency, LinkStatus, LoopStatus, NoticeLine, ProposalStatus, Status, TagStatus,
 };
 use crate::output::{Names, event_text, utc_text};
-use crate::plc::{LinkCounts, Problem};
 use crate::service::{CellHandle, CellStatus, LoopState, PlcStatus};
 use crate::store::StoreSender;
 
@@ -82,10 +81,6 @@ impl CellPort {
     fn counters(&self, status: &CellStatus) -> BTreeMap<String, u64> {
         let store = self.store.counts();
         let intake = status.counts.intake;
-        // Of all PLCs together.
-        let links = |count: fn(&LinkCounts) -> u64| {
-            status.plcs.iter().map(|plc| count(&plc.plc.counts)).sum::<u64>()
-        };
         [
             ("samples", intake.samples),
             ("samples_dropped", intake.dropped),
@@ -100,14 +95,14 @@ impl CellPort {
             ("writes_confirmed", status.counts.dispatch.confirmed),
             ("holds", status.counts.dispatch.holds),
             ("watchers_lost", status.counts.watchers_lost),
-            ("connects", links(|link| link.connects)),
-            ("resubscriptions", links(|link| link.resubscriptions)),
-            ("notifications", links(|link| link.notifications)),
-            ("overflows", links(|link| link.overflows)),
-            ("undecodable", links(|link| link.undecodable)),
-            ("writes_refused", links(|link| link.writes_refused)),
-            ("writes_unknown", links(|link| link.writes_unknown)),
-            ("heartbeats", links(|link| link.heartbeats)),
+            ("connects", status.of_links(|link| link.connects)),
+            ("resubscriptions", status.of_links(|link| link.resubscriptions)),
+            ("notifications", status.of_links(|link| link.notifications)),
+            ("overflows", status.of_links(|link| link.overflows)),
+            ("undecodable", status.of_links(|link| link.undecodable)),
+            ("writes_refused", status.of_links(|link| link.writes_refused)),
+            ("writes_unknown", status.of_links(|link| link.writes_unknown)),
+            ("heartbeats", status.of_links(|link| link.heartbeats)),
             ("history_samples_dropped", store.samples_dropped),
             ("history_samples_doubled", store.samples_doubled),
             ("records_lost", store.rows_lost),
@@ -166,7 +161,7 @@ fn line(
 }
 
 fn link_status(plc: &PlcStatus, now: Mono) -> LinkStatus {
-    let problem = |problem: &Problem| format!("{}: {}", problem.node, problem.what);
+    let problems = plc.plc.problems.iter();
     LinkStatus {
         plc: plc.name.clone(),
         up: plc.link.up,
@@ -174,7 +169,7 @@ fn link_status(plc: &PlcStatus, now: Mono) -> LinkStatus {
         age_ms: plc.link.life.map(|life| millis(now - life)),
         state: plc.plc.state.word().to_owned(),
         trouble: plc.plc.trouble.clone(),
-        problems: plc.plc.problems.iter().map(problem).collect(),
+        problems: problems.map(|p| format!("{}: {}", p.node, p.what)).collect(),
     }
 }
 

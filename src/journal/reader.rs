@@ -144,8 +144,9 @@ impl Reader {
             let mut magic = [0; MAGIC.len()];
             self.fill(&mut magic)?.ok_or("is missing: the file is empty")?;
             // Whole files of an older version stay where they are, and the chain goes on from them.
-            let known = magic.first_chunk::<15>() == MAGIC.first_chunk() && magic <= MAGIC;
-            if !known {
+            let [name @ .., version] = magic;
+            let [ours @ .., newest] = MAGIC;
+            if name != ours || !(1..=newest).contains(&version) {
                 return Err("is not a journal of this version (wrong first bytes)");
             }
             self.magic = magic;
