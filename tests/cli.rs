@@ -377,8 +377,8 @@ fn the_service_runs_the_starter_and_takes_orders() {
 
     let mut service = Running::start(dir, &["run"]);
     service.says("runs recipe starter");
-    let status = status_until(dir, |s| s["link"]["up"] == true && s["part"].as_i64() > Some(0));
-    assert_eq!(status["schema"], "trimloop.status/1");
+    let status = status_until(dir, |s| s["plcs"][0]["up"] == true && s["part"].as_i64() > Some(0));
+    assert_eq!(status["schema"], "trimloop.status/2");
     assert_eq!(status["loops"][0]["mode"], "shadow");
     assert_eq!(status["records_sound"], true);
     let table = out(&run(dir, &["status"]));

@@ -9,7 +9,7 @@ mod world;
 
 use trimloop_core::event::What;
 use trimloop_core::mode::{Mode, Rung, Trip, TripReason};
-use trimloop_core::plan::LoopId;
+use trimloop_core::plan::{LoopId, PlcId};
 use trimloop_recipe::Bound;
 use trimloop_simulator::{Scenario, scrap_floor};
 use world::{World, shipped};
@@ -207,7 +207,13 @@ fn operator_override() {
 fn link_loss() {
     play("link-loss", 0.5, |pair| {
         in_auto(pair);
-        let lost = pair.on.run.events.iter().filter(|(_, what)| *what == What::LinkDown).count();
+        let lost = pair
+            .on
+            .run
+            .events
+            .iter()
+            .filter(|(_, what)| *what == What::LinkDown(PlcId::LEAD))
+            .count();
         assert_eq!(lost, 2, "seed {}", pair.seed);
     });
 }
@@ -217,7 +223,8 @@ fn link_loss() {
 fn clock_jump() {
     play("clock-jump", 0.5, |pair| {
         in_auto(pair);
-        let told = pair.on.run.events.iter().filter(|(_, w)| *w == What::ProcessClockJump);
+        let told =
+            pair.on.run.events.iter().filter(|(_, w)| *w == What::ProcessClockJump(PlcId::LEAD));
         assert_eq!(told.count(), 2, "seed {}", pair.seed);
     });
 }

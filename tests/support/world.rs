@@ -67,7 +67,7 @@ pub struct World {
 impl World {
     /// A press at standstill with the link up; loops go to AUTO when `raise`.
     pub fn new(bound: &Bound, scenario: Scenario, seed: u64, raise: bool) -> Self {
-        let is = |tag: usize, id: &str| match &bound.plc.nodes[bound.tag_nodes[tag]].address {
+        let is = |tag: usize, id: &str| match &bound.plcs[0].nodes[bound.tag_nodes[tag]].address {
             Address::Id { identifier: Identifier::Text(text), .. } => text == id,
             _ => false,
         };
@@ -182,7 +182,7 @@ impl World {
             let scan = Scan {
                 seq: self.run.scans,
                 now: Now { mono: now, utc: Utc::from_millis(EPOCH_MS + self.ms) },
-                link: Link { up, epoch: self.epoch, life: Some(now) },
+                links: &[Link { up, epoch: self.epoch, life: Some(now) }],
                 changes: if up { &samples } else { &[] },
                 acks: &answers,
                 commands: &orders,
@@ -225,7 +225,7 @@ impl World {
                     samples.push(sample(write.tag(), Value::Float(value), Some(clock)));
                 }
             }
-            Action::Heartbeat(count) => {
+            Action::Heartbeat(_, count) => {
                 self.press.beat(count);
                 if let Some(tag) = self.tag_of[nodes::HEARTBEAT_OUT] {
                     samples.push(sample(tag, Value::Int(i64::from(count)), None));

@@ -31,7 +31,7 @@ fn housing_lid() {
     let tag = |name: &str| plan.tags.iter().position(|tag| tag.name == name).unwrap();
     assert_eq!(bound.tag_nodes.len(), plan.tags.len());
     for (tag, node) in plan.tags.iter().zip(&bound.tag_nodes) {
-        assert_eq!(tag.name, bound.plc.nodes[*node].name);
+        assert_eq!(tag.name, bound.plcs[0].nodes[*node].name);
     }
     let Cut::Finished(part) = plan.cycle.cut else { panic!("{:?}", plan.cycle) };
     assert_eq!(part.index(), tag("part_id"));
@@ -55,10 +55,10 @@ fn housing_lid() {
     assert_eq!(plan.cycle.latch, Span::from_secs(2));
     let coolant = plan.features.iter().find(|f| f.name == "coolant_temp").unwrap();
     assert_eq!((coolant.take, coolant.window), (Take::Mean, Some(Span::from_secs(60))));
-    let heartbeat = plan.link.heartbeat.unwrap();
+    let heartbeat = plan.links[0].heartbeat.unwrap();
     assert_eq!(heartbeat.echo.index(), tag("heartbeat_out"));
-    assert_eq!(plan.link.clock.unwrap().index(), tag("clock"));
-    assert!(bound.heartbeat_write.is_some());
+    assert_eq!(plan.links[0].clock.unwrap().index(), tag("clock"));
+    assert!(bound.plcs[0].heartbeat.is_some());
     assert_ne!(plan.hash, [0; 32]);
 }
 

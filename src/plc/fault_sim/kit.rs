@@ -6,8 +6,8 @@ use std::time::Duration;
 use trimloop_core::mode::Mode;
 use trimloop_core::plan::{
     Clause, Controller, Cut, CyclePlan, EffectPlan, FeatureId, FeaturePlan, HeartbeatPlan,
-    LinkPlan, LoopPlan, Plan, RulesPlan, SetpointId, SetpointPlan, SignatureId, SignaturePlan,
-    Source, TagPlan, Take,
+    LinkPlan, LoopPlan, Plan, PlcId, RulesPlan, SetpointId, SetpointPlan, SignatureId,
+    SignaturePlan, Source, TagPlan, Take,
 };
 use trimloop_core::tag::TagId;
 use trimloop_core::time::Span;
@@ -89,6 +89,7 @@ fn setpoint(rng: &mut Rng, index: u16) -> SetpointPlan {
 fn plan(rng: &mut Rng, tags: usize, setpoints: Vec<SetpointPlan>) -> Plan {
     let tag = |i: usize| TagPlan {
         name: format!("n{i}"),
+        plc: PlcId::LEAD,
         unit: String::new(),
         range: None,
         rate_max: None,
@@ -140,7 +141,8 @@ fn plan(rng: &mut Rng, tags: usize, setpoints: Vec<SetpointPlan>) -> Plan {
             latch: Span::ZERO,
             running: None,
         },
-        link: LinkPlan {
+        links: vec![LinkPlan {
+            name: "faulty".to_owned(),
             stale_after: Span::from_millis(rng.pick(&[1000, 2000])),
             heartbeat: rng.chance(700).then_some(HeartbeatPlan {
                 echo: TagId(2),
@@ -151,7 +153,7 @@ fn plan(rng: &mut Rng, tags: usize, setpoints: Vec<SetpointPlan>) -> Plan {
             clock: None,
             clock_step_max: Span::from_millis(2000),
             skew_max: Span::from_millis(5000),
-        },
+        }],
         bindings: Vec::new(),
         features: vec![FeaturePlan {
             name: "x".to_owned(),

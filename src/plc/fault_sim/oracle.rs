@@ -341,7 +341,7 @@ impl Oracle {
 
     /// One scan has been made.
     pub(super) fn scan(&mut self, now: Ms, batch: &Batch, seen: &[Seen]) {
-        let link = batch.link;
+        let link = batch.links[0];
         if link.up != self.link.up || link.epoch != self.link.epoch {
             self.tally.epochs += u64::from(link.up);
             self.enable = None;
@@ -508,7 +508,7 @@ impl Oracle {
         self.must(book.raised.is_some() && book.owned, || format!("D1: nobody raised it: {what}"));
         let asked = book.raised != Some(Mode::Advisory) || approved;
         self.must(asked, || format!("D1: nobody approved it: {what}"));
-        let stale = self.plan.link.stale_after.as_millis().unsigned_abs();
+        let stale = self.plan.links[0].stale_after.as_millis().unsigned_abs();
         let told = self.told;
         let heard = link.up && told.is_some_and(|at| now - at <= stale);
         self.must(heard, || format!("D2: {link:?}, told {told:?}: {what}"));
@@ -517,7 +517,7 @@ impl Oracle {
         };
         let stands = book.settled.is_some_and(|settled| same(settled, value));
         self.must(stands, || format!("D3: it was moved: {book:?}: {what}"));
-        let enabled = self.plan.link.enable.is_none() || self.enable == Some(true);
+        let enabled = self.plan.links[0].enable.is_none() || self.enable == Some(true);
         self.must(enabled, || format!("D4: not enabled: {what}"));
         let from = limits.grid.nearest(value).unwrap_or(Ticks::ZERO);
         let (to, trim) = (row.sent, (row.sent - limits.baseline).abs());

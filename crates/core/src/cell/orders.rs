@@ -38,7 +38,8 @@ impl Cell {
         let plan = self.plan.loops.get(index).ok_or(OrderRefusal::Unknown)?;
         let read = self.read.get(plan.setpoint.index()).copied().flatten();
         let idle = self.registers.get(plan.setpoint.index()).is_some_and(Register::idle);
-        let enabled = self.enabled();
+        let plc = self.plan.plc_of_setpoint(plan.setpoint);
+        let (enabled, live) = (self.enabled(plc), self.live(plc));
         let state = self.loops.get_mut(index).ok_or(OrderRefusal::Unknown)?;
         if mode >= Mode::Advisory {
             if state.trip != Trip::Clear {
@@ -48,7 +49,7 @@ impl Cell {
                 return Err(OrderRefusal::AboveRecipe);
             }
             // Without a live link and a readable register there is nothing to take over from.
-            let read = read.filter(|_| self.link_live).ok_or(OrderRefusal::Held)?;
+            let read = read.filter(|_| live).ok_or(OrderRefusal::Held)?;
             if state.owner != Owner::Ours {
                 if !idle {
                     return Err(OrderRefusal::Held);

@@ -40,7 +40,7 @@ const IDLE: bool = true;
 const UNDER_WAY: bool = false;
 
 fn plan() -> Plan {
-    let mut plan = plans::draw(&mut Rng::new(0));
+    let mut plan = plans::draw_one(&mut Rng::new(0));
     let limits = &mut plan.setpoints[0];
     limits.grid = Grid::new(1, 0).unwrap();
     limits.baseline = Ticks::new(10);
