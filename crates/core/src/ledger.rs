@@ -274,9 +274,10 @@ impl Register {
             return None;
         }
         let unanswered = matches!(pending.fate, Fate::Sent | Fate::Unknown);
+        // Without so much as "no answer" we know it at the deadline.
         let told = self.row.and_then(|row| row.acknowledged);
-        let old = read.received <= pending.issued || told.is_some_and(|told| read.received < told);
-        if unanswered && old {
+        let told = told.unwrap_or(pending.issued + limits.confirm);
+        if unanswered && (read.received <= pending.issued || read.received < told) {
             // No answer, and no look at the register since we know that: it stays unknown, and
             // nothing moves. What came while the call was under way may be from before the write.
             return None;
