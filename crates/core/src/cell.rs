@@ -23,7 +23,7 @@ use crate::mode::{Mode, Owner, Rung, TripReason};
 use crate::model::Models;
 use crate::plan::{CHANGES_MAX, LoopId, Plan, PlanError, SetpointId};
 use crate::record::Record;
-use crate::scan::{Ack, AckResult, Action, Actions, Link, Scan};
+use crate::scan::{Ack, AckResult, Action, Actions, Command, Link, Order, Scan};
 use crate::tag::{Quality, Reading, Sample, Status, TagId, Value};
 use crate::time::{Mono, Now, Process, Span};
 use crate::unit::Ticks;
@@ -156,7 +156,12 @@ impl Cell {
         self.sweep();
         self.observe_machine();
         self.observe_registers();
-        for order in scan.commands {
+        // A takeover comes last: it wins over whatever else is asked in this scan.
+        let takeover = |order: &&Order| matches!(order.command, Command::TakeManual(_));
+        for order in scan.commands.iter().filter(|order| !takeover(order)) {
+            self.take_order(order);
+        }
+        for order in scan.commands.iter().filter(takeover) {
             self.take_order(order);
         }
         for index in 0..self.loops.len() {
