@@ -4,6 +4,8 @@
 //! signatures, labels, then conditions and registers, and at last each loop: effect, rung,
 //! proposal, permit. Analyse first, act after.
 
+#[cfg(test)]
+mod digest;
 mod drive;
 mod intake;
 mod orders;
@@ -24,6 +26,7 @@ use crate::model::Models;
 use crate::plan::{CHANGES_MAX, LoopId, Plan, PlanError, SetpointId};
 use crate::record::Record;
 use crate::scan::{Ack, AckResult, Action, Actions, Command, Link, Order, Scan};
+use crate::slip::{Slip, slips};
 use crate::tag::{Quality, Reading, Sample, Status, TagId, Value};
 use crate::time::{Mono, Now, Process, Span};
 use crate::unit::Ticks;
@@ -362,7 +365,9 @@ impl Cell {
             Finding::Foreign(ticks) => {
                 let id = u16::try_from(setpoint).unwrap_or(u16::MAX);
                 self.out.must_tell(What::ExternalChange(SetpointId(id), ticks));
-                self.yield_to_operator(index);
+                if !slips(Slip::HandIgnored) {
+                    self.yield_to_operator(index);
+                }
             }
         }
     }
