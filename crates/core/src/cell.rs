@@ -4,6 +4,8 @@
 //! signatures, labels, then conditions and registers, and at last each loop: effect, rung,
 //! proposal, permit. Analyse first, act after.
 
+#[cfg(test)]
+mod digest;
 mod drive;
 mod intake;
 mod links;
@@ -24,7 +26,8 @@ use crate::mode::{Mode, Owner, Rung, TripReason};
 use crate::model::Models;
 use crate::plan::{LoopId, Plan, PlanError, SetpointId};
 use crate::record::Record;
-use crate::scan::{Ack, AckResult, Actions, Scan};
+use crate::scan::{Ack, AckResult, Actions, Command, Order, Scan};
+use crate::slip::{Slip, slips};
 use crate::tag::{Quality, Reading, TagId};
 use crate::time::{Mono, Now, Process, Span};
 use crate::unit::Ticks;
@@ -145,7 +148,12 @@ impl Cell {
         self.sweep();
         self.observe_machine();
         self.observe_registers();
-        for order in scan.commands {
+        // A takeover comes last: it wins over whatever else is asked in this scan.
+        let takeover = |order: &&Order| matches!(order.command, Command::TakeManual(_));
+        for order in scan.commands.iter().filter(|order| !takeover(order)) {
+            self.take_order(order);
+        }
+        for order in scan.commands.iter().filter(takeover) {
             self.take_order(order);
         }
         for index in 0..self.loops.len() {
@@ -285,7 +293,9 @@ impl Cell {
             Finding::Foreign(ticks) => {
                 let id = u16::try_from(setpoint).unwrap_or(u16::MAX);
                 self.out.must_tell(What::ExternalChange(SetpointId(id), ticks));
-                self.yield_to_operator(index);
+                if !slips(Slip::HandIgnored) {
+                    self.yield_to_operator(index);
+                }
             }
         }
     }

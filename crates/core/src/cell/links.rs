@@ -45,6 +45,27 @@ impl PlcLink {
             beating: false,
         }
     }
+
+    /// The newest beat.
+    #[cfg(test)]
+    pub(super) const fn newest_beat(&self) -> u32 {
+        self.watchdog.newest_beat()
+    }
+
+    /// What tells two links apart, see [`super::digest`].
+    #[cfg(test)]
+    pub(super) fn digest(&self, digest: &mut crate::properties::explore::digest::Digest) {
+        let Self {
+            link: Link { up, epoch: _, life },
+            live,
+            clock: _, // Follows the monotonic clock; the image keeps a copy.
+            watchdog,
+            heartbeat: _, // Made anew by each scan.
+            beating,
+        } = self;
+        watchdog.digest(digest);
+        digest.add(&(up, life, live, beating));
+    }
 }
 
 pub(super) fn of(plan: &Plan) -> Vec<PlcLink> {

@@ -6,6 +6,7 @@ use crate::ledger::Register;
 use crate::mode::{Mode, Owner, Trip, TripReason};
 use crate::plan::LoopId;
 use crate::scan::{Command, Order};
+use crate::slip::{Slip, slips};
 use crate::unit::Ticks;
 
 use super::state::FULL;
@@ -76,7 +77,9 @@ impl Cell {
     fn take_manual(&mut self, id: LoopId) -> Result<(), OrderRefusal> {
         self.loops.get(id.index()).ok_or(OrderRefusal::Unknown)?;
         self.yield_to_operator(id.index());
-        if let Some(state) = self.loops.get_mut(id.index()) {
+        if let Some(state) = self.loops.get_mut(id.index())
+            && !slips(Slip::ManualKeepsMode)
+        {
             state.asked = state.asked.min(Mode::Shadow);
         }
         Ok(())
@@ -125,7 +128,9 @@ impl Cell {
             return Err(OrderRefusal::NotLatched);
         }
         state.trip = Trip::Clear;
-        state.asked = state.asked.min(Mode::Shadow);
+        if !slips(Slip::ResetKeepsMode) {
+            state.asked = state.asked.min(Mode::Shadow);
+        }
         state.authority = FULL;
         state.effect.forget();
         if let Some(controller) = &mut state.controller {

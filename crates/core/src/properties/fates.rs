@@ -154,6 +154,14 @@ fn each_arrow_of_the_ledger() {
             &[unknown, (9000, Old(10, 900), waits(Fate::Unknown)), (9100, Read(10), given_up.2)],
         ),
         ("no answer stays open without a newer look", &[(9000, Old(10, 900), waits(Fate::Sent))]),
+        (
+            "no answer by the deadline: what came before it proves nothing",
+            &[
+                (1200, Read(10), waits(Fate::Sent)),
+                (1400, Old(10, 1200), waits(Fate::Sent)),
+                (1500, Read(10), given_up.2),
+            ],
+        ),
         ("not taken", &[acked, (1399, Read(10), waits(Fate::Acknowledged)), given_up]),
         (
             "not taken twice",
