@@ -179,12 +179,20 @@ fn write_clamped() {
 fn pain_03_wrong_type_accepted() {
     let mut bench = Bench::in_auto();
     let (_, hold) = bench.weight();
-    let refused = bench.runtime.block_on(other_client(&bench.press.url(), Variant::Int32(361)));
+    let refused = bench.runtime.block_on(other_client(
+        &bench.press.url(),
+        NAMESPACE_URI,
+        Variant::Int32(361),
+    ));
     assert_eq!(refused, StatusCode::BadTypeMismatch);
     let from = bench.switch(Fault::WrongTypeAccepted, true);
     bench.more_writes(5);
     assert_eq!(bench.counted().wrong_type, 1, "one was refused, none of ours is wrong");
-    let taken = bench.runtime.block_on(other_client(&bench.press.url(), Variant::Int32(351)));
+    let taken = bench.runtime.block_on(other_client(
+        &bench.press.url(),
+        NAMESPACE_URI,
+        Variant::Int32(351),
+    ));
     assert_eq!(taken, StatusCode::Good);
     bench.until("somebody else's change", |bench| {
         bench.event(from, |what| matches!(what, What::ExternalChange(of, _) if *of == hold))
@@ -194,8 +202,8 @@ fn pain_03_wrong_type_accepted() {
     bench.end();
 }
 
-/// Writes the hold pressure as another client would, in whatever type.
-async fn other_client(url: &str, value: Variant) -> StatusCode {
+/// Writes the hold pressure of a namespace as another client would, in whatever type.
+pub async fn other_client(url: &str, namespace: &str, value: Variant) -> StatusCode {
     let mut client = ClientBuilder::new()
         .application_name("other")
         .application_uri("urn:trimloop:other")
@@ -210,14 +218,14 @@ async fn other_client(url: &str, value: Variant) -> StatusCode {
         .unwrap();
     let events = event_loop.spawn();
     session.wait_for_connection().await;
-    let status = write(&session, value).await;
+    let status = write(&session, namespace, value).await;
     session.disconnect().await.unwrap();
     events.await.unwrap();
     status
 }
 
-async fn write(session: &Session, value: Variant) -> StatusCode {
-    let namespace = session.get_namespace_index(NAMESPACE_URI).await.unwrap();
+async fn write(session: &Session, namespace: &str, value: Variant) -> StatusCode {
+    let namespace = session.get_namespace_index(namespace).await.unwrap();
     let write = WriteValue {
         node_id: NodeId::new(namespace, "Press4.HoldPressureSP"),
         attribute_id: AttributeId::Value as u32,
