@@ -251,6 +251,7 @@ fn start_press(settings: &DemoSettings, runtime: &Runtime) -> Result<Simulator, 
     let mut press = SimulatorSettings::new(settings.scenario.clone(), settings.seed);
     press.parts = Some(settings.parts);
     press.speed = Speed::Pace(settings.pace);
+    press.relay = settings.scenario.needs_relay();
     Ok(runtime.block_on(Simulator::start(press))?)
 }
 

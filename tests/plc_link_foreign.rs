@@ -12,6 +12,10 @@ use std::time::Duration;
 
 use foreign::{ForeignServer, Kind, or_skip};
 use link::{Client, TTL, approved, grid};
+use opcua::client::{ClientBuilder, IdentityToken};
+use opcua::types::{
+    AttributeId, DataValue, DateTime, NodeId, NumericRange, StatusCode, Variant, WriteValue,
+};
 use serde_json::json;
 use trimloop::plc::{LinkConfig, LinkState, NodeConfig, Purpose, Scalar};
 use trimloop_core::scan::AckResult;
@@ -157,10 +161,67 @@ fn works_with(test: &str, kind: Kind) {
     assert!(back < Span::from_secs(5), "{back:?}");
 }
 
+/// Only the value is written: servers that refuse a status or timestamps with it, as many PLCs do,
+/// take all our writes; one that a library makes as usual is refused.
+fn value_only(test: &str, kind: Kind) {
+    let Some(server) = or_skip(test, ForeignServer::start(kind, 0)) else { return };
+    add(&server);
+    server.ask(json!({"cmd": "strict"}));
+    let mut client = Client::start(config(server.url()));
+    client.until("the link", |client| client.link.up && client.value(2).is_some());
+    let write = approved(2, 120.0, 1, client.link.epoch, client.clock.mono(), TTL);
+    client.port.write(write).unwrap();
+    client.until("an answer", |client| client.acks.contains_key(&1));
+    assert_eq!(client.acks.get(&1), Some(&AckResult::Good));
+    assert_eq!(server.wait_event("write", Duration::from_secs(20))["bare"], json!(true));
+    client.port.heartbeat(7);
+    let beat = server.wait_event("write", Duration::from_secs(20));
+    assert_eq!((&beat["id"], &beat["bare"]), (&json!("Beat"), &json!(true)));
+    let stamped = client.runtime.block_on(stamped_write(server.url()));
+    assert_eq!(stamped, StatusCode::BadWriteNotSupported, "the server is not strict");
+}
+
+/// What a server makes of a write with a timestamp, by a plain client of the library.
+async fn stamped_write(url: &str) -> StatusCode {
+    let mut client = ClientBuilder::new()
+        .application_name("other")
+        .application_uri("urn:trimloop:other")
+        .pki_dir(std::env::temp_dir().join("trimloop-test-client-pki"))
+        .session_retry_limit(0)
+        .client()
+        .unwrap();
+    let endpoint = opcua::types::EndpointDescription::from(url);
+    let identity = IdentityToken::new_anonymous();
+    let (session, events) = client.connect_to_matching_endpoint(endpoint, identity).await.unwrap();
+    let events = events.spawn();
+    session.wait_for_connection().await;
+    let namespace = session.get_namespace_index(URI).await.unwrap();
+    let write = WriteValue {
+        node_id: NodeId::new(namespace, "Setpoint"),
+        attribute_id: AttributeId::Value as u32,
+        index_range: NumericRange::None,
+        value: DataValue::new_at(Variant::Float(121.0), DateTime::now()),
+    };
+    let status = session.write(&[write]).await.unwrap()[0];
+    session.disconnect().await.unwrap();
+    events.await.unwrap();
+    status
+}
+
+#[test]
+fn pain_04_value_only_with_asyncua() {
+    value_only("pain_04_value_only_with_asyncua", Kind::Asyncua);
+}
+
+#[test]
+fn pain_04_value_only_with_node_opcua() {
+    value_only("pain_04_value_only_with_node_opcua", Kind::NodeOpcua);
+}
+
 /// A setpoint whose limits reach beyond the register's EURange is refused, and nothing is written.
 #[test]
-fn limits_beyond_the_range_are_refused() {
-    let test = "limits_beyond_the_range_are_refused";
+fn pain_01_limits_beyond_the_range_are_refused() {
+    let test = "pain_01_limits_beyond_the_range_are_refused";
     let Some(server) = or_skip(test, ForeignServer::start(Kind::Asyncua, 0)) else {
         return;
     };

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -60,6 +61,8 @@ pub(super) struct Register {
     pub(super) grid: Grid,
     /// Written through a guard block.
     pub(super) guarded: bool,
+    /// The last write was taken in part only.
+    pub(super) clamped: AtomicBool,
 }
 
 /// One epoch: what may be written, and by which session.
@@ -384,7 +387,8 @@ impl Driver<'_> {
                 ) => {
                     let guarded = matches!(purpose, Purpose::Guarded { .. });
                     let (id, scalar) = (found.id.clone(), found.scalar);
-                    let register = Register { tag, id, scalar, grid, guarded };
+                    let clamped = AtomicBool::new(false);
+                    let register = Register { tag, id, scalar, grid, guarded, clamped };
                     setpoints.insert(tag, register);
                 }
                 (Purpose::Heartbeat, _) => heartbeat = Some((found.id.clone(), found.scalar)),

@@ -152,6 +152,7 @@ class Cell {
     this.folder = folder;
     this.tags = new Map();
     this.refused = new Map();
+    this.valueOnly = false;
     this.echoes = new Map();
     this.running = new Set();
   }
@@ -190,7 +191,10 @@ class Cell {
       };
       // The library would store an array in a scalar.
       const isArray = dataValue.value.arrayType !== VariantArrayType.Scalar;
-      const refused = this.refused.get(tag.id) ?? (isArray ? StatusCodes.BadTypeMismatch : null);
+      const refused =
+        this.refused.get(tag.id) ??
+        (isArray ? StatusCodes.BadTypeMismatch : null) ??
+        (this.valueOnly && !bare ? StatusCodes.BadWriteNotSupported : null);
       if (refused) finish(null, refused);
       else write.call(variable, context, dataValue, ...rest, finish);
     };
@@ -370,6 +374,10 @@ class Cell {
     else this.refused.set(tag.id, statusNamed(code));
   }
 
+  strict({ on = true }) {
+    this.valueOnly = on;
+  }
+
   play(command) {
     const columns = Object.entries(command.columns).map(([name, id]) => [name, this.tag(id)]);
     const edge = this.tag(command.edge);
@@ -542,6 +550,7 @@ async function serveCommands(cell) {
     "play",
     "closed_loop",
     "refuse",
+    "strict",
     "stop",
     "parts",
   ]);

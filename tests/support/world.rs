@@ -19,6 +19,7 @@ use trimloop_recipe::plc_config::{Address, Identifier};
 use trimloop_recipe::{Bound, Project};
 use trimloop_simulator::cell::{Cell as Press, EPOCH_MS};
 use trimloop_simulator::nodes::{self, Batch, NODES, NodeValue};
+use trimloop_simulator::plc::Refusal;
 use trimloop_simulator::{Scenario, Setpoint};
 
 /// Link time between two looks at the press [ms]; three of them make a part.
@@ -218,6 +219,7 @@ impl World {
                 let taken = self.press.write(setpoint, Some(write.value()));
                 let result = match taken {
                     Ok(_) => AckResult::Good,
+                    Err(Refusal::Late) => AckResult::Unknown,
                     Err(_) => AckResult::Refused(REFUSED),
                 };
                 answers.push(Ack { write: write.seq(), result, at });

@@ -16,6 +16,8 @@ use clap::{Args, Subcommand};
 
 use super::{Exit, Failure, Global, Ui};
 
+pub(super) use watch::time;
+
 const EXAMPLES: &str = "\
 Examples:
   trimloop plc discover opc.tcp://127.0.0.1:4855

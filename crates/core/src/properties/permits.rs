@@ -257,6 +257,30 @@ fn a_permit_follows_the_table() {
     assert!(written > 5_000, "only {written} writes");
 }
 
+/// Out of range is never written, whoever wants it: a score, labels, a person who approves, or the
+/// way back; and where the PLC's own limits are narrower, those hold.
+#[test]
+fn pain_01_out_of_range_is_never_written() {
+    let mut rng = Rng::new(3);
+    let mut beyond = [[0_u32; 2]; 3];
+    for _ in 0..200_000 {
+        let q = draw(&mut rng);
+        let limits = &q.plan.setpoints[0];
+        let low = limits.low.max(q.evidence.plc_low.unwrap_or(limits.low));
+        let high = limits.high.min(q.evidence.plc_high.unwrap_or(limits.high));
+        let wish = q.desired;
+        let outside = wish < limits.grid.value(low) || wish > limits.grid.value(high);
+        let answer = permit(&q.plan, SetpointId(0), q.intent, q.desired, &q.evidence, &q.registers);
+        let (Decision::Write(write) | Decision::Return(write)) = &answer.decision else { continue };
+        assert!(low <= write.to() && write.to() <= high, "{:?}: {write:?}", q.intent);
+        let narrower = low > limits.low || high < limits.high;
+        beyond[q.intent as usize][usize::from(narrower)] += u32::from(outside);
+    }
+    for (intent, counts) in beyond.iter().enumerate() {
+        assert!(counts.iter().all(|count| *count > 20), "intent {intent} hardly asked: {beyond:?}");
+    }
+}
+
 /// The guard alone notices every one of its seeded faults.
 #[test]
 fn each_mutant_is_noticed_by_the_table() {
