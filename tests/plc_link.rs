@@ -549,7 +549,7 @@ fn dispatch_holds_writes_back() {
     let (intake, mut batch) = Intake::new(1, clock);
     let (port, mut queue, _beats) = Port::open_ended();
     let mut dispatch = Dispatch {
-        port: Some(port),
+        ports: vec![port],
         store: None,
         intake: intake.clone(),
         watchers: Arc::default(),

@@ -1,6 +1,8 @@
 //! A cell of two PLCs, each a simulator behind an OPC UA server of its own: the press leads, and a
 //! chiller gives the mould temperature, or takes the cooling time as well.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its assumptions do")]
+
 use std::path::Path;
 use std::time::Duration;
 

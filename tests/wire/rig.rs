@@ -252,9 +252,9 @@ impl Rig {
                 return waited;
             }
             if waited > span_of(LIMIT) {
-                let CellStatus { link, plc, counts, loops, .. } = status;
+                let CellStatus { plcs, counts, loops, .. } = status;
                 panic!(
-                    "{}: {what}: {link:?}\n{plc:?}\n{counts:?}\n{loops:?}\n{}",
+                    "{}: {what}: {plcs:?}\n{counts:?}\n{loops:?}\n{}",
                     self.test,
                     self.log.tail()
                 );

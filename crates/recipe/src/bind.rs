@@ -259,10 +259,9 @@ impl Binder<'_> {
                 here.then(|| self.plan.setpoints.get(of.setpoint.index())).flatten()
             });
             let Some(setpoint) = moved.filter(|_| config.heartbeat.is_none()) else { continue };
-            let mut message = format!("PLC config \"{}\" has no heartbeat", config.name);
-            if plc != PlcId::LEAD {
-                message += &format!(", and setpoint \"{}\" is on it", setpoint.name);
-            }
+            let elsewhere = format!(", and setpoint \"{}\" is on it", setpoint.name);
+            let which = if plc == PlcId::LEAD { "" } else { &elsewhere };
+            let message = format!("PLC config \"{}\" has no heartbeat{which}", config.name);
             let found = self
                 .error(&codes::NO_HEARTBEAT, self.recipe.plc_span(&config.name), message)
                 .warning()
