@@ -38,7 +38,7 @@ use trimloop_core::scan::{AckResult, Action};
 use trimloop_core::tag::{Status, TagId};
 use trimloop_core::time::{Mono, Now, Span};
 use trimloop_core::unit::Ticks;
-use trimloop_recipe::plc_config::{Address, Identifier, Secret, Security, Segment, User};
+use trimloop_recipe::plc_config::{Address, Identifier, PerCall, Secret, Security, Segment, User};
 
 const URI: &str = "urn:trimloop:test";
 const PUBLISHING: Duration = Duration::from_millis(10);
@@ -289,7 +289,8 @@ fn config(port: u16) -> LinkConfig {
         publishing: PUBLISHING,
         security: Security::None,
         user: User::Anonymous,
-        items_per_call: 1000,
+        per_call: PerCall::default(),
+        standby: Vec::new(),
         nodes: vec![
             node("value", Some(0), Purpose::Read),
             other,

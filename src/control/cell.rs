@@ -214,6 +214,8 @@ impl Port for CellPort {
                 epoch: status.link.epoch,
                 age_ms: status.link.life.map(|life| millis(now.mono - life)),
                 state: status.plc.state.word().to_owned(),
+                address: status.plc.address.clone(),
+                addresses: status.plc.addresses,
                 trouble: status.plc.trouble.clone(),
                 problems: status
                     .plc

@@ -33,7 +33,13 @@ pub fn status_table(status: &Status) -> String {
         out.push('\n');
     }
     if let Some(trouble) = &status.link.trouble {
-        out.push_str(&format!("PLC link {}: {trouble}\n", status.link.state));
+        let at = match status.link.address.as_str() {
+            "" => String::new(),
+            address => format!(" at {address}"),
+        };
+        out.push_str(&format!("PLC link{at} {}: {trouble}\n", status.link.state));
+    } else if status.link.addresses > 1 {
+        out.push_str(&format!("PLC link by {}\n", status.link.address));
     }
     for problem in &status.link.problems {
         out.push_str(&format!("node {problem}\n"));

@@ -370,6 +370,13 @@ class Cell {
     else this.refused.set(tag.id, statusNamed(code));
   }
 
+  level({ value }) {
+    const node = this.namespace.addressSpace.findNode("i=2267");
+    const level = { dataType: DataType.Byte, value };
+    // The library's own getter answers 255 for ever.
+    node.bindVariable({ get: () => new Variant(level) }, true);
+  }
+
   play(command) {
     const columns = Object.entries(command.columns).map(([name, id]) => [name, this.tag(id)]);
     const edge = this.tag(command.edge);
@@ -537,6 +544,7 @@ async function serveCommands(cell) {
     "add",
     "set",
     "status",
+    "level",
     "get",
     "echo",
     "play",
