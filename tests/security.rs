@@ -465,10 +465,13 @@ fn imported(test: &str, kind: Kind) {
     let (taken, in_force) = pki.import(&file, &key_file, &uri, now).unwrap();
     assert!(!in_force && taken.issuer == "CN=Plant");
     keys.server_trusts(&pki.next().certificate, "ours.der");
-    // Some servers want to know the issuer, too.
-    let root = keys.folder.join("plant.der");
-    fs::write(&root, plant.certificate.to_der().unwrap()).unwrap();
-    keys.server_trusts(&root, "plant.der");
+    // Some servers want to know the issuer, too, and what it took back.
+    for folder in ["issuers", "crl"] {
+        fs::create_dir_all(keys.server().join(folder)).unwrap();
+    }
+    let issuer = plant.certificate.to_der().unwrap();
+    fs::write(keys.server().join("issuers/plant.der"), issuer).unwrap();
+    plant.revoke(&[], &keys.server().join("crl/plant.crl"), now);
     let Some(server) = or_skip(test, keys.start(0)) else { return };
     let mut client = Client::start(keys.config(server.url(), ENCRYPTED, User::Anonymous));
     data_flow(&mut client, &server, 0);
