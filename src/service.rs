@@ -456,10 +456,11 @@ pub(crate) fn plc_link(
     LinkConfig {
         name: plc.name.clone(),
         url: plc.url.clone(),
+        standby: plc.standby.clone(),
         publishing: wait_of(plc.publishing),
         security: plc.security,
         user: plc.user_from(secrets_dir),
-        items_per_call: plc.items_per_call as usize,
+        per_call: plc.per_call,
         nodes,
         units: BTreeMap::new(),
         client_name: client_name.to_owned(),

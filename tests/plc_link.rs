@@ -38,7 +38,7 @@ use trimloop_core::scan::{AckResult, Action};
 use trimloop_core::tag::{Status, TagId};
 use trimloop_core::time::{Mono, Now, Span};
 use trimloop_core::unit::Ticks;
-use trimloop_recipe::plc_config::{Address, Identifier, Secret, Security, Segment, User};
+use trimloop_recipe::plc_config::{Address, Identifier, PerCall, Secret, Security, Segment, User};
 
 const URI: &str = "urn:trimloop:test";
 /// What the server takes in one call.
@@ -293,7 +293,8 @@ fn config(port: u16) -> LinkConfig {
         publishing: PUBLISHING,
         security: Security::None,
         user: User::Anonymous,
-        items_per_call: 1000,
+        per_call: PerCall::default(),
+        standby: Vec::new(),
         nodes: vec![
             node("value", Some(0), Purpose::Read),
             other,
@@ -422,7 +423,7 @@ fn pain_08_a_silent_server_is_noticed() {
 fn pain_09_server_limits_are_obeyed() {
     let plc = Plc::start(0, 0);
     let config = config(plc.port);
-    assert!(config.items_per_call == 1000 && config.nodes.len() > ITEMS_PER_CALL);
+    assert!(config.per_call.read == 1000 && config.nodes.len() > ITEMS_PER_CALL);
     let mut client = Client::start(config);
     client.until("all first values", |client| {
         client.link.up && (0..5).all(|tag| client.value(tag).is_some())

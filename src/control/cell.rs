@@ -168,6 +168,8 @@ fn link_status(plc: &PlcStatus, now: Mono) -> LinkStatus {
         epoch: plc.link.epoch,
         age_ms: plc.link.life.map(|life| millis(now - life)),
         state: plc.plc.state.word().to_owned(),
+        address: plc.plc.address.clone(),
+        addresses: plc.plc.addresses,
         trouble: plc.plc.trouble.clone(),
         problems: problems.map(|p| format!("{}: {}", p.node, p.what)).collect(),
     }

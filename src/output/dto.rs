@@ -67,6 +67,12 @@ pub struct LinkStatus {
     /// `down`, `connecting`, `resolving`, `subscribed`, `live`, `refused` or `stopped`.
     #[serde(default)]
     pub state: String,
+    /// Address of the PLC that is used, or tried.
+    #[serde(default)]
+    pub address: String,
+    /// How many addresses the PLC has.
+    #[serde(default)]
+    pub addresses: usize,
     /// What went wrong last.
     #[serde(default)]
     pub trouble: Option<String>,

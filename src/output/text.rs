@@ -36,7 +36,13 @@ pub fn status_table(status: &Status) -> String {
         let several = status.plcs.len() > 1;
         let of = if several { format!("{}: ", link.plc) } else { String::new() };
         if let Some(trouble) = &link.trouble {
-            out.push_str(&format!("{of}PLC link {}: {trouble}\n", link.state));
+            let at = match link.address.as_str() {
+                "" => String::new(),
+                address => format!(" at {address}"),
+            };
+            out.push_str(&format!("{of}PLC link{at} {}: {trouble}\n", link.state));
+        } else if link.addresses > 1 {
+            out.push_str(&format!("{of}PLC link by {}\n", link.address));
         }
         for problem in &link.problems {
             out.push_str(&format!("{of}node {problem}\n"));

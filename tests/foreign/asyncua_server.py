@@ -377,6 +377,11 @@ class Cell:
     async def strict(self, command):
         self.value_only = command.get("on", True)
 
+    async def level(self, command):
+        """Sets how well the server says that it serves."""
+        node = self.server.get_node(ua.NodeId(ua.ObjectIds.Server_ServiceLevel))
+        await node.write_value(ua.DataValue(ua.Variant(command["value"], ua.VariantType.Byte)))
+
     async def play(self, command):
         columns = {name: self.tag(i) for name, i in command["columns"].items()}
         rows = read_rows(command, columns)
@@ -511,7 +516,10 @@ async def serve_commands(cell):
     reader = asyncio.StreamReader(limit=LINE_BYTES_MAX)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    names = ("add", "status", "get", "echo", "play", "closed_loop", "refuse", "strict", "stop", "parts")
+    names = (
+        "add", "status", "get", "echo", "play", "closed_loop", "refuse", "strict", "level", "stop",
+        "parts",
+    )
     commands = {name: getattr(cell, name) for name in names} | {"set": cell.set_values}
     while line := await reader.readline():
         if not line.strip():

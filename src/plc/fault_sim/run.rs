@@ -65,6 +65,7 @@ impl Service {
         let (intake, batch) = Intake::new(plan.tags.len(), clock);
         let config = world.kit.config.clone();
         world.oracle.service_starts(&intake);
+        world.met = false;
         note!(world, "service starts");
         drop(world);
         let notices = crate::notice::Notices::new(intake.clock(), None);
