@@ -427,7 +427,8 @@ impl World {
         note!(self, "address changes", path, fault);
         match fault {
             Fault::PathDown => self.down = Some(path),
-            Fault::Impostor => self.swapped = Some(path),
+            // Behind the one to which the link turns now.
+            Fault::Impostor => self.swapped = Some(1 - path),
             _ => {
                 let level = self.rng.pick(&[0, 1, 2, 100, 199, 200]);
                 self.weak = Some((path, level));
