@@ -143,8 +143,7 @@ impl Binder<'_> {
     fn strangers(&mut self) {
         let recipe = self.recipe;
         for (place, plc) in self.plcs.iter().enumerate() {
-            let here = server(&plc.url);
-            let twin = self.plcs.iter().take(place).find(|other| server(&other.url) == here);
+            let twin = self.plcs.iter().take(place).find(|other| same_server(other, plc));
             let Some(twin) = twin else { continue };
             let message =
                 format!("PLCs \"{}\" and \"{}\" are one and the same server", twin.name, plc.name);
@@ -482,6 +481,14 @@ impl Binder<'_> {
             }
         }
     }
+}
+
+/// Whether two PLC configs have an address in common.
+fn same_server(one: &PlcConfig, other: &PlcConfig) -> bool {
+    let servers = |plc: &PlcConfig| -> BTreeSet<String> {
+        std::iter::once(&plc.url).chain(&plc.standby).map(|url| server(url)).collect()
+    };
+    !servers(one).is_disjoint(&servers(other))
 }
 
 /// What two addresses of one server have in common: host and port, whatever their spelling.
