@@ -224,8 +224,10 @@ fn bound(url: &str) -> Result<Bound, DemoError> {
     for (name, bytes) in MODELS {
         models.insert(name, bytes.to_vec());
     }
-    let mut bound = bind(&recipe, &plc, &models).map_err(|found| failed(&found))?;
-    url.clone_into(&mut bound.plc.url);
+    let mut bound = bind(&recipe, &[plc], &models).map_err(|found| failed(&found))?;
+    for plc in &mut bound.plcs {
+        url.clone_into(&mut plc.url);
+    }
     Ok(bound)
 }
 
@@ -253,6 +255,7 @@ fn start_press(settings: &DemoSettings, runtime: &Runtime) -> Result<Simulator, 
     let mut press = SimulatorSettings::new(settings.scenario.clone(), settings.seed);
     press.parts = Some(settings.parts);
     press.speed = Speed::Pace(settings.pace);
+    press.relay = settings.scenario.needs_relay();
     Ok(runtime.block_on(Simulator::start(press))?)
 }
 
@@ -371,7 +374,7 @@ impl Stage {
                 p99: latency.p99_ms,
                 max: latency.max_ms,
             },
-            resubscriptions: status.plc.counts.resubscriptions,
+            resubscriptions: status.of_links(|link| link.resubscriptions),
             loops: loops.collect(),
             missed: status.counts.watchers_lost,
         })
@@ -381,7 +384,7 @@ impl Stage {
     fn wait_live(&self, cell: &CellHandle) -> Result<(), DemoError> {
         let deadline = self.clock.mono() + PATIENCE;
         let events = cell.events();
-        while !cell.status().link.up {
+        while !cell.status().all_up() {
             if self.clock.mono() > deadline {
                 return Err(DemoError::Late("the OPC UA link did not come up", 30));
             }
@@ -433,7 +436,7 @@ impl Stage {
                     tally.take(&news);
                     // A lost session leaves the loops in SHADOW: people raise them again.
                     if let Seen::Event(_, event) = &news
-                        && matches!(event.what, What::LinkUp(_))
+                        && matches!(event.what, What::LinkUp(..))
                     {
                         self.raise()?;
                     }

@@ -3,8 +3,8 @@
 //!
 //! | to | policy |
 //! |---|---|
-//! | PLC writes | bounded; when full or when there is no audit, answered `NotSent` |
-//! | heartbeat | latest |
+//! | PLC writes | to their own PLC, bounded; when full, without a link or an audit: `NotSent` |
+//! | heartbeat | to its own PLC, latest |
 //! | store | its own queue; never waits |
 //! | watchers | bounded, lossy, counted |
 //! | order results | the last [`RESULTS_MAX`] |
@@ -151,8 +151,8 @@ pub struct DispatchCounts {
 
 /// Carries out actions.
 pub struct Dispatch {
-    /// Where writes go; `None` without a PLC.
-    pub port: Option<Port>,
+    /// Where writes go, by `PlcId`; one that is missing takes none.
+    pub ports: Vec<Port>,
     /// Where rows go.
     pub store: Option<StoreSender>,
     /// Where answers of writes that were not sent go.
@@ -183,8 +183,8 @@ impl Dispatch {
         for action in actions {
             match action {
                 Action::Write(write) => self.write(now, newest, audited, write),
-                Action::Heartbeat(beat) => {
-                    if let Some(port) = &self.port {
+                Action::Heartbeat(plc, beat) => {
+                    if let Some(port) = self.ports.get(plc.index()) {
                         port.heartbeat(beat);
                     }
                 }
@@ -204,7 +204,7 @@ impl Dispatch {
 
     fn write(&mut self, now: Now, newest: Option<Mono>, audited: bool, write: ApprovedWrite) {
         let seq = write.seq();
-        let sent = match &self.port {
+        let sent = match self.ports.get(write.plc().index()) {
             Some(port) if audited => port.write(write),
             _ => Err(seq),
         };

@@ -112,8 +112,8 @@ fn load() {
             })
             .collect();
         let now = Now { mono: Mono::from_millis(seq.cast_signed()), utc };
-        let link = Link::default();
-        let scan = Scan { seq, now, link, changes: &samples, acks: &[], commands: &[] };
+        let links = &[Link::default()];
+        let scan = Scan { seq, now, links, changes: &samples, acks: &[], commands: &[] };
         journal.append_scan(&scan).unwrap();
         journal.append_actions(seq, &[Action::Record(decision(seq))]).unwrap();
         writeln!(out, "journal {seq}").unwrap();

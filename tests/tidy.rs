@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "tidy/faults.rs"]
+mod faults;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -562,7 +565,7 @@ fn page_of_commands() {
          json` stdout holds exactly one JSON object, errors included. Every option has an \
          environment twin: `--deny-warnings` is `TRIMLOOP_DENY_WARNINGS`.\n",
     );
-    let verbs = "demo simulate init run check status loop why replay audit audit/verify \
+    let verbs = "demo simulate fault init run check status loop why replay audit audit/verify \
                  audit/list audit/show audit/key plc plc/discover plc/browse plc/read \
                  plc/watch plc/import plc/cert plc/conform explain schema completions";
     let top = help(&["-h"]);

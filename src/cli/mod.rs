@@ -8,6 +8,7 @@ mod check;
 mod completions;
 pub mod demo;
 mod explain;
+mod fault;
 mod init;
 mod load;
 mod loops;
@@ -81,6 +82,7 @@ Usage: trimloop [OPTIONS] <COMMAND>
 Try it:
   demo         Simulated cell with and without correction; nothing leaves this machine
   simulate     Only the simulated PLC (--scenario, --seed)
+  fault        Make the simulated PLC misbehave
   init         Write a commented starter project
 Run it:
   run          Run the service (what systemd starts)
@@ -185,6 +187,8 @@ enum Verb {
     Demo(demo::DemoArgs),
     /// Only the simulated PLC
     Simulate(simulate::SimulateArgs),
+    /// Make the simulated PLC misbehave
+    Fault(fault::FaultArgs),
     /// Write a commented starter project
     Init(init::InitArgs),
     /// Run the service (what systemd starts)
@@ -234,6 +238,7 @@ pub fn main() -> ExitCode {
     let done = match cli.verb {
         Verb::Demo(args) => demo::run(&ui, &args),
         Verb::Simulate(args) => simulate::run(&ui, &args),
+        Verb::Fault(args) => fault::run(&ui, &args),
         Verb::Init(args) => init::run(&ui, &args),
         Verb::Run(args) => run::run(&ui, &cli.global, &args),
         Verb::Check(args) => check::run(&ui, &cli.global, &args),

@@ -74,17 +74,22 @@ impl Signals {
     }
 }
 
+/// The PLCs of a recipe with their addresses, the leading one first.
+fn shown(bound: &Bound) -> String {
+    let each = bound.plcs.iter().map(|plc| format!("{} ({})", plc.name, plc.url));
+    each.collect::<Vec<_>>().join(", ")
+}
+
 pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
     let settings = load::settings(global)?;
     let bound = load::bound(&settings)?;
     ui.diagnostics(&bound.warnings);
     if args.dry_run {
         let text = format!(
-            "would run recipe {} r{} on {} ({}), socket {}, data {}\n",
+            "would run recipe {} r{} on {}, socket {}, data {}\n",
             bound.plan.name,
             bound.plan.revision,
-            bound.plc.name,
-            bound.plc.url,
+            shown(&bound),
             settings.socket.display(),
             settings.data.display()
         );
@@ -105,8 +110,8 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
         .build()
         .map_err(|error| internal(&error))?;
     let sealer = start_sealer(ui, &settings, &store, journal.tips())?;
-    let plc = bound.plc.name.clone();
-    let url = bound.plc.url.clone();
+    let plcs = bound.plcs.iter().map(|plc| format!("{} at {}", plc.name, plc.url));
+    let plcs = plcs.collect::<Vec<_>>().join(", ");
     let cell_settings = CellSettings {
         bound,
         journal: Some(journal),
@@ -118,7 +123,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     let cell = CellHandle::start(cell_settings, runtime.handle())
         .map_err(|error| Failure::new(&START_PLC, chain(&error), Exit::Internal))?;
     store.sender().audit(0, "service", "start", &format!("recipe {}", cell.plan().name));
-    let port = CellPort::new(cell.clone(), store.sender(), &settings.name, &plc);
+    let port = CellPort::new(cell.clone(), store.sender(), &settings.name);
     let options = ServerOptions {
         path: settings.socket.clone(),
         data: settings.data.clone(),
@@ -128,7 +133,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     let control = ControlServer::start(options, Arc::new(port))
         .map_err(|error| Failure::new(&STORE_OPEN, chain(&error), Exit::Unreachable))?;
     ui.note(&format!(
-        "{} runs recipe {} r{} on {plc} at {url}, every loop in SHADOW; Ctrl-C ends it",
+        "{} runs recipe {} r{} on {plcs}, every loop in SHADOW; Ctrl-C ends it",
         settings.name,
         cell.plan().name,
         cell.plan().revision

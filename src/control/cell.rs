@@ -17,7 +17,7 @@ use crate::output::dto::{
     EventLine, Latency, LinkStatus, LoopStatus, NoticeLine, ProposalStatus, Status, TagStatus,
 };
 use crate::output::{Names, RecordId, event_text, utc_text};
-use crate::service::{CellHandle, CellStatus, LoopState};
+use crate::service::{CellHandle, CellStatus, LoopState, PlcStatus};
 use crate::store::StoreSender;
 
 /// Longest silence of a watched stream, after which the client is asked whether it is there.
@@ -29,15 +29,14 @@ pub struct CellPort {
     store: StoreSender,
     names: Names,
     name: String,
-    plc: String,
 }
 
 impl CellPort {
-    /// Of a cell under the service's name, and its PLC's.
+    /// Of a cell under the service's name.
     #[must_use]
-    pub fn new(cell: CellHandle, store: StoreSender, name: &str, plc: &str) -> Self {
+    pub fn new(cell: CellHandle, store: StoreSender, name: &str) -> Self {
         let names = Names::of(cell.plan());
-        Self { cell, store, names, name: name.to_owned(), plc: plc.to_owned() }
+        Self { cell, store, names, name: name.to_owned() }
     }
 
     fn loop_status(&self, index: usize, state: &LoopState, now: Mono) -> LoopStatus {
@@ -83,7 +82,7 @@ impl CellPort {
 
     fn counters(&self, status: &CellStatus) -> BTreeMap<String, u64> {
         let store = self.store.counts();
-        let (intake, link) = (status.counts.intake, status.plc.counts);
+        let intake = status.counts.intake;
         [
             ("samples", intake.samples),
             ("samples_dropped", intake.dropped),
@@ -98,14 +97,14 @@ impl CellPort {
             ("writes_confirmed", status.counts.dispatch.confirmed),
             ("holds", status.counts.dispatch.holds),
             ("watchers_lost", status.counts.watchers_lost),
-            ("connects", link.connects),
-            ("resubscriptions", link.resubscriptions),
-            ("notifications", link.notifications),
-            ("overflows", link.overflows),
-            ("undecodable", link.undecodable),
-            ("writes_refused", link.writes_refused),
-            ("writes_unknown", link.writes_unknown),
-            ("heartbeats", link.heartbeats),
+            ("connects", status.of_links(|link| link.connects)),
+            ("resubscriptions", status.of_links(|link| link.resubscriptions)),
+            ("notifications", status.of_links(|link| link.notifications)),
+            ("overflows", status.of_links(|link| link.overflows)),
+            ("undecodable", status.of_links(|link| link.undecodable)),
+            ("writes_refused", status.of_links(|link| link.writes_refused)),
+            ("writes_unknown", status.of_links(|link| link.writes_unknown)),
+            ("heartbeats", status.of_links(|link| link.heartbeats)),
             ("history_samples_dropped", store.samples_dropped),
             ("history_samples_doubled", store.samples_doubled),
             ("records_lost", store.rows_lost),
@@ -169,6 +168,21 @@ impl CellPort {
     }
 }
 
+fn link_status(plc: &PlcStatus, now: Mono) -> LinkStatus {
+    let problems = plc.plc.problems.iter();
+    LinkStatus {
+        plc: plc.name.clone(),
+        up: plc.link.up,
+        epoch: plc.link.epoch,
+        age_ms: plc.link.life.map(|life| millis(now - life)),
+        state: plc.plc.state.word().to_owned(),
+        address: plc.plc.address.clone(),
+        addresses: plc.plc.addresses,
+        trouble: plc.plc.trouble.clone(),
+        problems: problems.map(|p| format!("{}: {}", p.node, p.what)).collect(),
+    }
+}
+
 fn owner_word(owner: Owner) -> &'static str {
     match owner {
         Owner::Unknown => "unknown",
@@ -209,27 +223,14 @@ impl Port for CellPort {
         let records_sound = self.store.sound() && !status.counts.scan.journal_poisoned;
         let some = |x: f64| (status.latency.count > 0).then_some(x);
         Status {
-            schema: "trimloop.status/1".to_owned(),
+            schema: "trimloop.status/2".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generated: utc_text(now.utc),
-            ok: status.link.up && records_sound && loops.iter().all(|l| l.trip == "clear"),
+            ok: status.all_up() && records_sound && loops.iter().all(|l| l.trip == "clear"),
             cell: self.name.clone(),
-            plc: self.plc.clone(),
             recipe: status.recipe.clone(),
             revision: status.revision,
-            link: LinkStatus {
-                up: status.link.up,
-                epoch: status.link.epoch,
-                age_ms: status.link.life.map(|life| millis(now.mono - life)),
-                state: status.plc.state.word().to_owned(),
-                trouble: status.plc.trouble.clone(),
-                problems: status
-                    .plc
-                    .problems
-                    .iter()
-                    .map(|problem| format!("{}: {}", problem.node, problem.what))
-                    .collect(),
-            },
+            plcs: status.plcs.iter().map(|plc| link_status(plc, now.mono)).collect(),
             part: status.part,
             writes: status.counts.dispatch.confirmed,
             loops,

@@ -24,7 +24,7 @@ fn every_event() -> Vec<Event> {
 
 pub(in crate::journal) fn some_actions() -> Vec<Action> {
     let mut actions: Vec<Action> = every_event().into_iter().map(Action::Event).collect();
-    actions.push(Action::Heartbeat(7));
+    actions.push(Action::Heartbeat(PlcId(1), 7));
     actions.push(Action::Ask(Proposal {
         id: 3,
         loop_id: LoopId(1),
@@ -174,7 +174,7 @@ fn actions_come_back_as_they_were() {
     assert_eq!(notes.len(), actions.len());
     for (note, action) in notes.iter().zip(&actions) {
         let same = match (note, action) {
-            (Note::Heartbeat(a), Action::Heartbeat(b)) => a == b,
+            (Note::Heartbeat(p, a), Action::Heartbeat(q, b)) => (p, a) == (q, b),
             (Note::Ask(a), Action::Ask(b)) => a == b,
             (Note::Record(a), Action::Record(b)) => a == b,
             (Note::Event(a), Action::Event(b)) => a == b,

@@ -120,7 +120,7 @@ pub fn keep_plan(dir: &Path, bound: &Bound) -> Result<(), JournalError> {
         "plan": name,
         "recipe": bound.plan.name,
         "revision": bound.plan.revision,
-        "plc": bound.plc.name,
+        "plcs": bound.plcs.iter().map(|plc| &plc.name).collect::<Vec<_>>(),
         "models": models,
         "files": files,
     });

@@ -27,6 +27,10 @@ pub struct Damage {
     pub what: &'static str,
 }
 
+/// What is said of a whole file that an older trimloop wrote.
+const OTHER_VERSION: &str =
+    "is of an older journal format, which only the version of trimloop that wrote it can read";
+
 /// One entry of a journal.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Item {
@@ -79,6 +83,8 @@ pub struct Reader {
     record: u64,
     chain: Chain,
     number: u64,
+    /// First bytes of the file, with its version.
+    magic: [u8; MAGIC.len()],
     payload: Vec<u8>,
 }
 
@@ -97,6 +103,7 @@ impl Reader {
             record: 0,
             chain: [0; 32],
             number: 0,
+            magic: MAGIC,
             payload: Vec::new(),
         })
     }
@@ -108,6 +115,10 @@ impl Reader {
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Damage> {
         let offset = self.offset;
         let Some(kind) = self.next_record()? else { return Ok(None) };
+        if self.magic != MAGIC {
+            let (file, record) = (self.path.clone(), self.record - 1);
+            return Err(Damage { file, record, offset, what: OTHER_VERSION });
+        }
         let item = match kind {
             Kind::Head => JournalHead::decode(&self.payload).map(|(_, _, head)| Item::Head(head)),
             Kind::Scan => decode_scan(&self.payload).map(Item::Scan),
@@ -182,9 +193,13 @@ impl Reader {
         if self.record == 0 {
             let mut magic = [0; MAGIC.len()];
             self.fill(&mut magic)?.ok_or("is missing: the file is empty")?;
-            if magic != MAGIC {
+            // Whole files of an older version stay where they are, and the chain goes on from them.
+            let [name @ .., version] = magic;
+            let [ours @ .., newest] = MAGIC;
+            if name != ours || !(1..=newest).contains(&version) {
                 return Err("is not a journal of this version (wrong first bytes)");
             }
+            self.magic = magic;
             bytes += MAGIC.len();
         }
         let mut prefix = [0; PREFIX_BYTES];

@@ -86,7 +86,7 @@ pub(super) fn decided(notes: &[Note], names: &Names, boot: u64) -> Vec<String> {
         .filter(|note| match note {
             Note::Write(_) | Note::Ask(_) | Note::Event(_) => true,
             Note::Record(record) => matches!(record, Record::Decision(_)),
-            Note::Heartbeat(_) => false,
+            Note::Heartbeat(..) => false,
         })
         .map(|note| note_line(note, names, boot))
         .collect()

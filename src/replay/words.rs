@@ -3,8 +3,9 @@
 use trimloop_core::ledger::Fate;
 use trimloop_core::plan::LoopId;
 use trimloop_core::record::{DecisionRow, LedgerRow, Outcome, Record};
-use trimloop_core::scan::{AckResult, Command};
+use trimloop_core::scan::{AckResult, Command, Link};
 use trimloop_core::tag::{Sample, Status, Value};
+use trimloop_core::time::Mono;
 use trimloop_core::unit::Ticks;
 
 use crate::journal::{Note, OwnedScan};
@@ -25,7 +26,9 @@ fn number(x: Option<f64>) -> String {
 
 /// What went into a scan, one line each.
 pub(super) fn scan_lines(scan: &OwnedScan, names: &Names, boot: u64) -> Vec<String> {
-    let mut lines = vec![link_line(scan)];
+    let mut lines: Vec<String> = (scan.links.iter().enumerate())
+        .map(|(place, link)| link_line(&name(&names.plcs, place), link, scan.now.mono))
+        .collect();
     for sample in scan.changes.iter().take(SAMPLES_MAX) {
         lines.push(sample_line(sample, names));
     }
@@ -47,12 +50,12 @@ pub(super) fn scan_lines(scan: &OwnedScan, names: &Names, boot: u64) -> Vec<Stri
     lines
 }
 
-fn link_line(scan: &OwnedScan) -> String {
-    let state = if scan.link.up { "up" } else { "down" };
-    let life = scan.link.life.map_or_else(String::new, |life| {
-        format!(", heard {} ms ago", (scan.now.mono - life).as_millis())
-    });
-    format!("link {state}, session {}{life}", scan.link.epoch)
+fn link_line(plc: &str, link: &Link, now: Mono) -> String {
+    let state = if link.up { "up" } else { "down" };
+    let life = link
+        .life
+        .map_or_else(String::new, |life| format!(", heard {} ms ago", (now - life).as_millis()));
+    format!("link to {plc} {state}, session {}{life}", link.epoch)
 }
 
 fn sample_line(sample: &Sample, names: &Names) -> String {
@@ -111,7 +114,9 @@ pub(super) fn note_line(note: &Note, names: &Names, boot: u64) -> String {
                 names.setpoint_text(setpoint, write.to),
             )
         }
-        Note::Heartbeat(beat) => format!("heartbeat {beat}"),
+        Note::Heartbeat(plc, beat) => {
+            format!("heartbeat {beat} to {}", name(&names.plcs, plc.index()))
+        }
         Note::Ask(proposal) => {
             let setpoint = names.setpoint_of(proposal.loop_id.index()).unwrap_or(usize::MAX);
             format!(

@@ -92,8 +92,8 @@ fn start(scratch: &Scratch) {
     .unwrap();
     for seq in 1..=10 {
         let now = Now { mono: Mono::from_millis(seq), utc: Utc::from_millis(T0 + seq) };
-        let (link, seq) = (Link::default(), seq.unsigned_abs());
-        let scan = Scan { seq, now, link, changes: &[], acks: &[], commands: &[] };
+        let (links, seq) = (&[Link::default()], seq.unsigned_abs());
+        let scan = Scan { seq, now, links, changes: &[], acks: &[], commands: &[] };
         journal.append_scan(&scan).unwrap();
         journal.append_actions(seq, &[]).unwrap();
     }

@@ -23,8 +23,10 @@ pub(super) const FLUSH_ROWS: usize = 2000;
 const FLUSH_PERIOD: Duration = Duration::from_secs(1);
 /// A source time farther from the receive time than this is not used as the sample's time.
 const SOURCE_OFFSET_MAX: Span = Span::from_secs(10);
+/// Room for samples before the queue must grow, which it does while the writer is behind.
+pub(super) const SAMPLES_RESERVED: usize = 16_384;
 /// Room for rows that are not samples before the queue must grow.
-const ROWS_RESERVED: usize = 8192;
+pub(super) const ROWS_RESERVED: usize = 8192;
 
 /// A sample on its way to the history.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,7 +97,7 @@ impl Queue {
         Self {
             inner: Mutex::new(Inner {
                 waiting: Waiting {
-                    samples: VecDeque::with_capacity(ROWS_MAX),
+                    samples: VecDeque::with_capacity(SAMPLES_RESERVED),
                     rows: Vec::with_capacity(ROWS_RESERVED),
                 },
                 taken: 0,

@@ -10,7 +10,9 @@ use trimloop_core::record::Record;
 use trimloop_core::time::Utc;
 
 use super::history::History;
-use super::queue::{Queue, ROWS_MAX, Row, SampleRow, StoreSender, Waiting};
+use super::queue::{
+    Queue, ROWS_MAX, ROWS_RESERVED, Row, SAMPLES_RESERVED, SampleRow, StoreSender, Waiting,
+};
 use super::state::{State, StateRows};
 use super::{StoreError, StoreOptions};
 
@@ -113,8 +115,8 @@ impl Writer {
             state,
             history,
             buffer: Waiting {
-                samples: std::collections::VecDeque::with_capacity(ROWS_MAX),
-                rows: Vec::with_capacity(8192),
+                samples: std::collections::VecDeque::with_capacity(SAMPLES_RESERVED),
+                rows: Vec::with_capacity(ROWS_RESERVED),
             },
             samples: Vec::new(),
             state_rows: StateRows::default(),

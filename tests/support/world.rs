@@ -23,6 +23,7 @@ use trimloop_recipe::plc_config::{Address, Identifier};
 use trimloop_recipe::{Bound, Project};
 use trimloop_simulator::cell::{Cell as Press, EPOCH_MS};
 use trimloop_simulator::nodes::{self, Batch, NODES, NodeValue};
+use trimloop_simulator::plc::Refusal;
 use trimloop_simulator::{Scenario, Setpoint};
 
 /// Link time between two looks at the press [ms]; three of them make a part.
@@ -86,7 +87,7 @@ impl World {
         raise: bool,
         journal: Option<JournalWriter>,
     ) -> Self {
-        let is = |tag: usize, id: &str| match &bound.plc.nodes[bound.tag_nodes[tag]].address {
+        let is = |tag: usize, id: &str| match &bound.plcs[0].nodes[bound.tag_nodes[tag]].address {
             Address::Id { identifier: Identifier::Text(text), .. } => text == id,
             _ => false,
         };
@@ -213,7 +214,7 @@ impl World {
             let scan = Scan {
                 seq: self.run.scans,
                 now: Now { mono: now, utc: Utc::from_millis(EPOCH_MS + self.ms) },
-                link: Link { up, epoch: self.epoch, life: Some(now) },
+                links: &[Link { up, epoch: self.epoch, life: Some(now) }],
                 changes: if up { &samples } else { &[] },
                 acks: &answers,
                 commands: &orders,
@@ -267,6 +268,7 @@ impl World {
                 let taken = self.press.write(setpoint, Some(write.value()));
                 let result = match taken {
                     Ok(_) => AckResult::Good,
+                    Err(Refusal::Late) => AckResult::Unknown,
                     Err(_) => AckResult::Refused(REFUSED),
                 };
                 answers.push(Ack { write: write.seq(), result, at });
@@ -274,7 +276,7 @@ impl World {
                     samples.push(sample(write.tag(), Value::Float(value), Some(clock)));
                 }
             }
-            Action::Heartbeat(count) => {
+            Action::Heartbeat(_, count) => {
                 self.press.beat(count);
                 if let Some(tag) = self.tag_of[nodes::HEARTBEAT_OUT] {
                     samples.push(sample(tag, Value::Int(i64::from(count)), None));

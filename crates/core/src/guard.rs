@@ -31,7 +31,7 @@
 mod rows;
 
 use crate::mode::{Mode, Trip, TripReason};
-use crate::plan::{Plan, Rate, SetpointId, SetpointPlan};
+use crate::plan::{Plan, PlcId, Rate, SetpointId, SetpointPlan};
 use crate::tag::TagId;
 use crate::time::{Mono, Span};
 use crate::unit::{Stand, Ticks};
@@ -42,6 +42,7 @@ pub(crate) use rows::room as row_room;
 #[derive(Debug, PartialEq)]
 pub struct ApprovedWrite {
     seq: u64,
+    plc: PlcId,
     epoch: u64,
     setpoint: SetpointId,
     tag: TagId,
@@ -58,7 +59,12 @@ impl ApprovedWrite {
         self.seq
     }
 
-    /// PLC session it belongs to; dead in any other.
+    /// PLC it goes to, and no other.
+    pub const fn plc(&self) -> PlcId {
+        self.plc
+    }
+
+    /// Session of that PLC it belongs to; dead in any other.
     pub const fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -113,7 +119,7 @@ pub enum Reason {
     NotEnabled,
     /// 3: the operator, or nobody known, owns the setpoint.
     NotOwner,
-    /// 4: the link is down or silent.
+    /// 4: the link to the setpoint's PLC is down or silent.
     LinkDown,
     /// 4: the PLC does not echo our heartbeat.
     Heartbeat,
@@ -309,13 +315,15 @@ pub struct Evidence {
     pub trip: Trip,
     /// Mode in force.
     pub mode: Mode,
+    /// PLC that this evidence is about; that of the setpoint, or nothing is permitted.
+    pub plc: PlcId,
     /// The PLC enables us.
     pub enabled: bool,
     /// The setpoint is ours.
     pub owned: bool,
-    /// The link lives.
+    /// The link to that PLC lives.
     pub link: bool,
-    /// Session number.
+    /// Its session number.
     pub epoch: u64,
     /// The heartbeat is echoed, or none is configured.
     pub heartbeat: bool,
@@ -428,6 +436,10 @@ pub fn permit(
         };
     };
     let mut failed = conditions(intent, evidence);
+    if evidence.plc != plan.plc_of(limits.tag) && !broken(Mutant::Plc) {
+        // What another PLC shows says nothing about this one.
+        failed.insert(Reason::LinkDown);
+    }
     let mut cut = Cut::Nothing;
     let mut limited = None;
     let mut empty = false;
@@ -563,6 +575,7 @@ fn decide(
             }
             let write = ApprovedWrite {
                 seq: e.seq,
+                plc: e.plc,
                 epoch: e.epoch,
                 setpoint,
                 tag: limits.tag,
@@ -705,6 +718,7 @@ pub(crate) enum Mutant {
     Enable,
     Owner,
     Link,
+    Plc,
     Binding,
     Input,
     Interlock,

@@ -75,6 +75,24 @@ impl Watchdog {
         self.echoed.map(|at| now - at)
     }
 
+    /// The newest beat.
+    #[cfg(test)]
+    pub(crate) const fn newest_beat(&self) -> u32 {
+        self.counter
+    }
+
+    /// What tells two watchdogs apart: times, and the beats whose echo would still prove life.
+    #[cfg(test)]
+    pub(crate) fn digest(&self, digest: &mut crate::properties::explore::digest::Digest) {
+        let Self { plan: _, counter: _, sent, last_sent, echoed } = self;
+        digest.add(&(last_sent, echoed));
+        for back in 0..self.counter.min(12) {
+            let beat = self.counter - back;
+            let slot = sent.get(beat as usize % REMEMBERED).copied().flatten();
+            digest.add(&slot.filter(|(kept, _)| *kept == beat).map(|(_, at)| at));
+        }
+    }
+
     /// A new session starts: echoes of the old one prove nothing.
     pub fn forget(&mut self) {
         self.sent = [None; REMEMBERED];

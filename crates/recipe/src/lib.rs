@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! recipes/NAME.toml     --check-->            Recipe    --+
-//! plc-configs/NAME.toml --check_plc_config--> PlcConfig --+--bind--> Bound { plan, plc, .. }
+//! plc-configs/NAME.toml --check_plc_config--> PlcConfig --+--bind--> Bound { plan, plcs, .. }
 //! models/NAME/model.tlm --Models::read-->     Models    --+
 //! ```
 //!

@@ -11,7 +11,7 @@ use crate::guard::{
 };
 use crate::ledger::{Fate, Register};
 use crate::mode::{Mode, Owner, Rung, Trip, TripReason};
-use crate::plan::{Controller, LoopId, LoopPlan, Model, ModelId, SetpointPlan, Source};
+use crate::plan::{Controller, LoopId, LoopPlan, Model, ModelId, PlcId, SetpointPlan, Source};
 use crate::record::{DecisionRow, Outcome, Record};
 use crate::scan::{Action, Proposal};
 use crate::tag::TagId;
@@ -92,7 +92,7 @@ impl Cell {
         let (setpoint, mode_max) = (plan.setpoint.index(), plan.mode_max);
         let id = LoopId(u16::try_from(index).unwrap_or(u16::MAX));
         let force = {
-            let enabled = self.enabled();
+            let enabled = self.enabled(self.plc_of_loop(index));
             let Some(state) = self.loops.get_mut(index) else { return };
             let force = in_force(state.asked, mode_max, enabled);
             if force != state.in_force {
@@ -174,7 +174,7 @@ impl Cell {
             return false;
         };
         let acting = state.in_force >= Mode::Advisory && state.owner == Owner::Ours;
-        self.link_live && acting && self.interlocks.trips(&self.plan, plan)
+        self.live(self.plc_of_loop(index)) && acting && self.interlocks.trips(&self.plan, plan)
     }
 
     /// Latches a trip; ramps to the baseline first where the loop was acting and still may.
@@ -209,9 +209,9 @@ impl Cell {
         }
     }
 
-    /// Whether the PLC permits writes; a PLC without the contact does.
-    pub(super) fn enabled(&self) -> bool {
-        match self.plan.link.enable {
+    /// Whether a PLC permits writes; one without the contact does.
+    pub(super) fn enabled(&self, plc: PlcId) -> bool {
+        match self.plan.links.get(plc.index()).and_then(|link| link.enable) {
             None => true,
             Some(tag) => self.image.good_int(&self.plan, tag) == Some(1),
         }
@@ -229,7 +229,7 @@ impl Cell {
     /// Down at once, up again after [`CLIMB_AFTER`] good parts.
     fn choose_rung(&mut self, index: usize, id: LoopId) {
         let Some(plan) = self.plan.loops.get(index) else { return };
-        let live = self.link_live;
+        let live = self.live(self.plc_of_loop(index));
         let inputs = self.inputs_good(plan);
         let domain = self.domain_good(plan);
         let Some(state) = self.loops.get_mut(index) else { return };
@@ -594,11 +594,10 @@ impl Cell {
     ) -> Evidence {
         let mut e = self.common_evidence(approved);
         let Some((plan, state, limits)) = self.parts_of(index, setpoint) else { return e };
+        self.link_evidence(&mut e, self.plan.plc_of(limits.tag), state.in_force);
         e.trip = state.trip;
         e.mode = state.in_force;
         e.owned = state.owner == Owner::Ours;
-        // Before anything acts no beat is sent, so there is none to be echoed.
-        e.heartbeat |= state.in_force < Mode::Advisory && !self.beating;
         e.inputs = self.inputs_good(plan);
         e.domain = state.rung == Rung::Full && self.domain_good(plan);
         e.interlocks = self.interlocks.closed(plan);
@@ -635,11 +634,12 @@ impl Cell {
             on_time: self.on_time,
             trip: Trip::Latched(TripReason::Operator),
             mode: Mode::Off,
-            enabled: self.enabled(),
+            plc: PlcId::LEAD,
+            enabled: false,
             owned: false,
-            link: self.link_live,
-            epoch: self.link.epoch,
-            heartbeat: self.heartbeat,
+            link: false,
+            epoch: 0,
+            heartbeat: false,
             bound: self.interlocks.bound() && self.interlocks.running(),
             warm,
             inputs: false,
@@ -660,6 +660,17 @@ impl Cell {
             now: self.now.mono,
             seq: self.next_write,
         }
+    }
+
+    /// What the PLC shows on which the setpoint lives.
+    fn link_evidence(&self, e: &mut Evidence, plc: PlcId, in_force: Mode) {
+        let Some(link) = self.links.get(plc.index()) else { return };
+        e.plc = plc;
+        e.enabled = self.enabled(plc);
+        e.link = link.live;
+        e.epoch = link.link.epoch;
+        // Before anything acts no beat is sent, so there is none to be echoed.
+        e.heartbeat = link.heartbeat || (in_force < Mode::Advisory && !link.beating);
     }
 
     /// The limits that the PLC shows, rounded inward; the flag: it should show some but does not.

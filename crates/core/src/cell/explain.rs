@@ -7,11 +7,14 @@
 //! Nothing here decides: the guard has, and the rows repeat what it looked at with numbers.
 
 use super::Cell;
+use super::links::PlcLink;
 use super::state::Told;
 use crate::guard::{Decision, Evidence, Intent, Permit, Reason, row_room};
 use crate::ledger::Register;
 use crate::mode::{Mode, Rung};
-use crate::plan::{Condition, Controller, LoopPlan, Model, ModelId, SetpointId, SetpointPlan};
+use crate::plan::{
+    Condition, Controller, LinkPlan, LoopPlan, Model, ModelId, SetpointId, SetpointPlan,
+};
 use crate::record::{Answer, CheckRow, InputRow, Measure, Record, WishRow};
 use crate::tag::TagId;
 use crate::time::Span;
@@ -239,6 +242,12 @@ impl Cell {
         (reading.quality, (!missing).then(|| self.now.mono - reading.received))
     }
 
+    /// The PLC that a loop writes to: its plan, and where its link stands.
+    fn link_of(&self, index: usize) -> (Option<&LinkPlan>, Option<&PlcLink>) {
+        let place = self.plc_of_loop(index).index();
+        (self.plan.links.get(place), self.links.get(place))
+    }
+
     fn found(&self, case: &Case<'_>, check: Reason) -> Found {
         let seconds = |span: Span| span.as_secs_f64();
         let now = self.now.mono;
@@ -247,15 +256,22 @@ impl Cell {
                 let late = self.plan.period.times(super::LATE_PERIODS);
                 Found::at_most(Measure::Seconds, seconds(self.pause), seconds(late))
             }
-            Reason::LinkDown => self.link.life.map_or(Found::STATE, |life| {
-                let limit = seconds(self.plan.link.stale_after);
-                Found::at_most(Measure::Seconds, seconds(now - life), limit)
-            }),
+            Reason::LinkDown => {
+                let (plan, link) = self.link_of(case.index);
+                match (plan, link.and_then(|link| link.link.life)) {
+                    (Some(plan), Some(life)) => {
+                        let limit = seconds(plan.stale_after);
+                        Found::at_most(Measure::Seconds, seconds(now - life), limit)
+                    }
+                    _ => Found::STATE,
+                }
+            }
             Reason::Heartbeat => {
-                let timeout = self.plan.link.heartbeat.map(|h| seconds(h.timeout));
+                let (plan, link) = self.link_of(case.index);
+                let timeout = plan.and_then(|plan| plan.heartbeat).map(|h| seconds(h.timeout));
                 // Before anything acts no beat is sent, so that its age says nothing.
-                let counts = self.heartbeat || !case.evidence.heartbeat;
-                match (self.watchdog.echo_age(now), timeout) {
+                let counts = link.is_some_and(|link| link.heartbeat || !case.evidence.heartbeat);
+                match (link.and_then(|link| link.echo_age(now)), timeout) {
                     (Some(age), Some(limit)) if counts => {
                         Found::at_most(Measure::Seconds, seconds(age), limit)
                     }

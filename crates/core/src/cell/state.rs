@@ -6,6 +6,7 @@ use crate::guard::{Cut, Intent, Reason};
 use crate::mode::{Mode, Owner, Rung, Trip, TripReason};
 use crate::plan::{Controller, LoopPlan};
 use crate::scan::Proposal;
+use crate::slip::{Slip, slips};
 use crate::unit::Ticks;
 
 /// Full authority [1/1000].
@@ -146,7 +147,9 @@ impl LoopState {
     /// A session ended: SHADOW at most, and nobody owns the setpoint until a person says so.
     /// Tells the reason of a trip that latches by it.
     pub(super) fn release(&mut self) -> Option<TripReason> {
-        self.asked = self.asked.min(Mode::Shadow);
+        if !slips(Slip::SessionKeepsMode) {
+            self.asked = self.asked.min(Mode::Shadow);
+        }
         self.owner = Owner::Unknown;
         self.rung = Rung::Released;
         self.better = 0;
@@ -178,5 +181,56 @@ impl LoopState {
         // The part being made now saw both values; settling starts with the next one.
         self.settled_at = part + 1 + self.settle;
         self.watch = Some(Watch { from_part: part + 2, left: self.judged_by });
+    }
+
+    /// What tells two loops apart, see [`super::digest`].
+    #[cfg(test)]
+    pub(super) fn digest(
+        &self,
+        now: crate::time::Mono,
+        digest: &mut crate::properties::explore::digest::Digest,
+    ) {
+        let Self {
+            asked,
+            in_force,
+            owner,
+            trip,
+            rung,
+            better,
+            fallen,
+            controller,
+            effect: _, // Nobody labels.
+            authority,
+            unlabelled,
+            settled_at,
+            watch,
+            desired,
+            limited,
+            cut,
+            held,
+            ramp_held,
+            proposal,
+            proposal_intent,
+            asking_intent,
+            approval,
+            writes: _,
+            pending_trip,
+            settle: _,
+            judged_by: _,
+            told: _, // What was told last, for people.
+        } = self;
+        digest.add(&(asked, in_force, owner, trip, rung, authority, unlabelled));
+        digest.few(*better);
+        digest.few(*fallen);
+        digest.add(controller);
+        digest.part(*settled_at);
+        if let Some(watch) = watch {
+            digest.part(watch.from_part);
+            digest.add(&watch.left);
+        }
+        digest.add(&(desired, limited, cut, held, ramp_held));
+        // Only whether it is still open counts: see `explore::plant` for how it runs out.
+        digest.add(&proposal.map(|p| (p.from, p.to, p.expires < now)));
+        digest.add(&(proposal_intent, asking_intent, approval, pending_trip));
     }
 }

@@ -40,6 +40,10 @@ pub(super) struct Tally {
     pub(super) checks: u64,
     /// The first that is told to have passed without room.
     pub(super) roomless: Option<CheckRow>,
+    /// Writes to one PLC while the link to another was down or silent.
+    pub(super) beside_a_dead_link: u64,
+    /// Scans in which one PLC's session ended and an acting loop on another went on.
+    pub(super) kept: u64,
     pub(super) holds: [u64; Reason::ALL.len()],
     pub(super) failed: [u64; Reason::ALL.len()],
     pub(super) trips: [u64; TRIPS.len()],
@@ -86,6 +90,8 @@ impl Tally {
             ("ramp that latched at the baseline", self.latched_home),
             ("write under a joint limit", self.rows_judged),
             ("explained check", self.checks),
+            ("write beside a dead link", self.beside_a_dead_link),
+            ("acting loop kept beside a lost session", self.kept),
             ("replay", self.replayed),
         ];
         for (name, _) in counted.iter().filter(|(_, count)| *count == 0) {
