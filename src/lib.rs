@@ -21,6 +21,7 @@ pub mod latency;
 pub mod notice;
 
 pub mod journal;
+pub mod limits;
 pub mod store;
 
 pub mod control;
