@@ -25,6 +25,7 @@ pub mod limits;
 pub mod store;
 
 pub mod control;
+pub mod export;
 pub mod output;
 pub mod settings;
 

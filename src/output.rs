@@ -3,10 +3,12 @@
 //! One text for every face: store, control socket, CLI and pages all take their words from here.
 
 pub mod dto;
+mod instant;
 mod names;
 mod text;
 mod time;
 
+pub use instant::{Zone, parse_instant, parse_length};
 pub use names::{EventText, Named, Names, SetpointName, event_text};
 pub use text::status_table;
 pub use time::{day_text, duration_text, utc_text};

@@ -7,12 +7,15 @@ mod check;
 mod completions;
 pub mod demo;
 mod explain;
+mod export;
 mod init;
 mod load;
 mod loops;
 mod plc;
+mod query;
 mod run;
 mod schema;
+mod select;
 mod simulate;
 mod status;
 mod ui;
@@ -57,6 +60,8 @@ pub enum Format {
     Json,
     /// One JSON object a line.
     Jsonl,
+    /// Comma-separated rows, where rows come out: `query`.
+    Csv,
 }
 
 /// When to colour.
@@ -86,6 +91,9 @@ Run it:
   loop         manual | hold | shadow | advisory | auto | off | approve | deny | reset
 Your PLC:
   plc          discover | browse | read | watch | import | cert | conform
+Look back:
+  query        Samples, roll-ups, parts, decisions, events on the terminal
+  export       The same into a file: CSV; XLSX and Parquet with those features
 More:
   explain      What a TL code means    schema       JSON Schema of a file format
   completions  For your shell          help         Help for a command
@@ -190,6 +198,10 @@ enum Verb {
     Loop(loops::LoopArgs),
     /// The PLC from outside; there is no `plc write`
     Plc(plc::PlcArgs),
+    /// Samples, roll-ups, parts, decisions, events on the terminal
+    Query(query::QueryArgs),
+    /// Samples, roll-ups, parts, decisions, events into a file
+    Export(export::ExportArgs),
     /// What a TL code means
     Explain(explain::ExplainArgs),
     /// JSON Schema of a file format
@@ -217,6 +229,12 @@ pub fn main() -> ExitCode {
             return ExitCode::from(Exit::Usage as u8);
         }
     };
+    if cli.global.format == Format::Csv && !matches!(cli.verb, Verb::Query(_)) {
+        let text = "--format csv is for `trimloop query`, whose result is rows";
+        let error = Cli::command().error(clap::error::ErrorKind::ArgumentConflict, text);
+        drop(error.print());
+        return ExitCode::from(Exit::Usage as u8);
+    }
     let ui = Ui::new(&cli.global);
     let done = match cli.verb {
         Verb::Demo(args) => demo::run(&ui, &args),
@@ -227,6 +245,8 @@ pub fn main() -> ExitCode {
         Verb::Status(args) => status::run(&ui, &cli.global, &args),
         Verb::Loop(args) => loops::run(&ui, &cli.global, &args),
         Verb::Plc(args) => plc::run(&ui, &cli.global, &args),
+        Verb::Query(args) => query::run(&ui, &cli.global, &args),
+        Verb::Export(args) => export::run(&ui, &cli.global, &args),
         Verb::Explain(args) => explain::run(&ui, &args),
         Verb::Schema(args) => schema::run(&ui, &args),
         Verb::Completions(args) => completions::run(&ui, &args),
