@@ -196,6 +196,8 @@ impl History {
         let (db, _) = self.open_or_aside(&path, "")?;
         let sql = |source| StoreError::Open { path: path.clone(), source };
         db.pragma_update(None, "synchronous", "NORMAL").map_err(sql)?;
+        // Roll-ups sort some megabytes at a time; in files that would wear the disk for nothing.
+        db.pragma_update(None, "temp_store", "MEMORY").map_err(sql)?;
         db.execute_batch(SCHEMA).map_err(sql)?;
         db.execute_batch(rollup::DAY_SCHEMA).map_err(sql)?;
         copy_names(&db, &self.ids, &self.names).map_err(sql)?;
@@ -243,6 +245,7 @@ impl History {
             let (db, again) = self.open_or_aside(&path, then)?;
             let sql = |source| StoreError::Open { path: path.clone(), source };
             db.pragma_update(None, "synchronous", "NORMAL").map_err(sql)?;
+            db.pragma_update(None, "temp_store", "MEMORY").map_err(sql)?;
             db.execute_batch(rollup::MONTH_SCHEMA).map_err(sql)?;
             copy_names(&db, &self.ids, &self.names).map_err(sql)?;
             if again {
@@ -413,6 +416,7 @@ fn open_to_finish(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open(path)?;
     db.busy_timeout(BUSY_MAX)?;
     db.pragma_update(None, "synchronous", "NORMAL")?;
+    db.pragma_update(None, "temp_store", "MEMORY")?;
     db.execute_batch(
         "CREATE TABLE IF NOT EXISTS flush(
         seq INTEGER PRIMARY KEY, min_ts INTEGER, max_ts INTEGER, rows INTEGER);",
