@@ -126,7 +126,7 @@ fn floor(dir: &Path) {
     let data = dir.join("floor");
     let store = Store::open_within(&options(&data), limits).unwrap();
     let sender = store.sender();
-    let mut told = |millis: i64| {
+    let told = |millis: i64| {
         sender.samples(Utc::from_millis(millis), &[sample(millis)]);
         sender.audit_committed(1, "test", "loop hold weight", "floor").unwrap();
         // The counter is put up after the commit that was waited for.
