@@ -233,6 +233,48 @@ codes! {
         wrong: "MeltTemp;DB1.MeltTemp;Real      (no line with the names of the columns)",
         right: "name;id;type",
     }
+    NO_SUCH_NAME = "TL0720" {
+        title: "the store knows no such name",
+        means: "No tag, feature, model, loop, setpoint or event of this name was ever recorded here.",
+        why: "A column that silently stays empty would look like a machine that stood still.",
+        wrong: "trimloop query melt_tmp",
+        right: "trimloop query melt_temp      (or 'melt_*')",
+    }
+    NO_ROWS = "TL0721" {
+        title: "there are no rows in this range",
+        means: "The store has no rows of this kind between the times that were asked for.",
+        why: "An empty file would look like an export that worked.",
+        wrong: "trimloop query melt_temp --from 1999-01-01 --to 1999-01-02",
+        right: "trimloop query melt_temp --last 1d",
+    }
+    SELECTION = "TL0722" {
+        title: "the selection makes no sense",
+        means: "A time cannot be read, or an option does not go with the kind of rows.",
+        why: "Rows of another time or shape than was meant are worse than none.",
+        wrong: "trimloop export events --every 1m --out events.csv",
+        right: "trimloop export samples --every 1m --out samples.csv",
+    }
+    EXPORT_FILE = "TL0723" {
+        title: "the file cannot be written",
+        means: "It is there already, its folder is not, its name ends in no known format, or the disk is full.",
+        why: "What somebody has saved is not overwritten unasked.",
+        wrong: "trimloop export --out week.csv      (there already)",
+        right: "trimloop export --out week-2.csv, or --force",
+    }
+    HISTORY_READ = "TL0724" {
+        title: "the history cannot be read",
+        means: "There is no store in the data folder, or one of its files may not be read or is damaged.",
+        why: "Rows with an unknown hole in them would be taken for all.",
+        wrong: "trimloop query melt_temp                      (in a folder without data/)",
+        right: "trimloop query melt_temp --config my-cell     (the folder with trimloop.toml)",
+    }
+    EXPORT_FEATURE = "TL0725" {
+        title: "this build cannot write that format",
+        means: "XLSX and Parquet are cargo features, and this trimloop was built without.",
+        why: "Each brings a dozen crates that a cell does not need to run.",
+        wrong: "trimloop export --out week.xlsx      (a build without the feature)",
+        right: "cargo build --release --features xlsx,parquet",
+    }
     NO_SERVICE = "TL0901" {
         title: "no service answers",
         means: "Nothing listens on the control socket.",

@@ -4,12 +4,14 @@
 
 pub mod dto;
 mod ids;
+mod instant;
 mod moment;
 mod names;
 mod text;
 mod time;
 
 pub use ids::{NoRecordId, RecordId, RecordKind};
+pub use instant::{Zone, parse_instant, parse_length};
 pub use moment::{NoMoment, moment};
 pub use names::{EventText, Named, Names, SetpointName, event_text};
 pub use text::status_table;

@@ -226,7 +226,7 @@ fn changed() -> Bound {
     let (recipe, found) = trimloop_recipe::check("recipes/housing-lid.toml", &text);
     let recipe = recipe.unwrap_or_else(|| panic!("{found:?}"));
     let models = Models::read(&root.join("models"), recipe.model_files());
-    trimloop_recipe::bind(&recipe, &project.plc_configs[0], &models).unwrap()
+    trimloop_recipe::bind(&recipe, &project.plc_configs, &models).unwrap()
 }
 
 /// Another recipe is another result: the first scan that differs, side by side, and the totals.

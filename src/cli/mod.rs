@@ -8,14 +8,17 @@ mod check;
 mod completions;
 pub mod demo;
 mod explain;
+mod export;
 mod fault;
 mod init;
 mod load;
 mod loops;
 mod plc;
+mod query;
 mod replay;
 mod run;
 mod schema;
+mod select;
 mod simulate;
 mod status;
 mod ui;
@@ -61,6 +64,8 @@ pub enum Format {
     Json,
     /// One JSON object a line.
     Jsonl,
+    /// Comma-separated rows, where rows come out: `query`.
+    Csv,
 }
 
 /// When to colour.
@@ -93,6 +98,8 @@ Look back:
   why          Why a setpoint was written, or was not
   replay       A journal again, bit for bit
   audit        verify | list | show | key
+  query        Samples, roll-ups, parts, decisions, events on the terminal
+  export       The same into a file: CSV; XLSX and Parquet with those features
 Your PLC:
   plc          discover | browse | read | watch | import | cert | conform
 More:
@@ -207,6 +214,10 @@ enum Verb {
     Audit(audit::AuditArgs),
     /// The PLC from outside; there is no `plc write`
     Plc(plc::PlcArgs),
+    /// Samples, roll-ups, parts, decisions, events on the terminal
+    Query(query::QueryArgs),
+    /// Samples, roll-ups, parts, decisions, events into a file
+    Export(export::ExportArgs),
     /// What a TL code means
     Explain(explain::ExplainArgs),
     /// JSON Schema of a file format
@@ -234,6 +245,12 @@ pub fn main() -> ExitCode {
             return ExitCode::from(Exit::Usage as u8);
         }
     };
+    if cli.global.format == Format::Csv && !matches!(cli.verb, Verb::Query(_)) {
+        let text = "--format csv is for `trimloop query`, whose result is rows";
+        let error = Cli::command().error(clap::error::ErrorKind::ArgumentConflict, text);
+        drop(error.print());
+        return ExitCode::from(Exit::Usage as u8);
+    }
     let ui = Ui::new(&cli.global);
     let done = match cli.verb {
         Verb::Demo(args) => demo::run(&ui, &args),
@@ -248,6 +265,8 @@ pub fn main() -> ExitCode {
         Verb::Replay(args) => replay::run(&ui, &cli.global, &args),
         Verb::Audit(args) => audit::run(&ui, &cli.global, &args),
         Verb::Plc(args) => plc::run(&ui, &cli.global, &args),
+        Verb::Query(args) => query::run(&ui, &cli.global, &args),
+        Verb::Export(args) => export::run(&ui, &cli.global, &args),
         Verb::Explain(args) => explain::run(&ui, &args),
         Verb::Schema(args) => schema::run(&ui, &args),
         Verb::Completions(args) => completions::run(&ui, &args),

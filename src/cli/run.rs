@@ -166,7 +166,7 @@ fn open_store(ui: &Ui, settings: &Settings, bound: &Bound) -> Result<Store, Fail
         revision: bound.plan.revision,
         plan_hash: bound.plan.hash,
     };
-    let store = Store::open(&options)
+    let store = Store::open_within(&options, settings.history)
         .map_err(|error| Failure::new(&STORE_OPEN, chain(&error), Exit::Unreachable))?;
     for notice in store.notices() {
         store.sender().audit(0, "service", "history set aside", notice);

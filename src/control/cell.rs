@@ -107,6 +107,8 @@ impl CellPort {
             ("heartbeats", status.of_links(|link| link.heartbeats)),
             ("history_samples_dropped", store.samples_dropped),
             ("history_samples_doubled", store.samples_doubled),
+            ("history_rows_unsent", store.rows_unsent),
+            ("history_stopped", u64::from(store.history_stopped)),
             ("records_lost", store.rows_lost),
         ]
         .into_iter()

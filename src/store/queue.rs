@@ -76,6 +76,8 @@ pub(super) struct Queue {
     dropped: AtomicU64,
     lost: AtomicU64,
     pub(super) doubled: AtomicU64,
+    unsent: AtomicU64,
+    history_stopped: AtomicBool,
     pub(super) unsound: AtomicBool,
     /// Ends of the chains as committed.
     pub(super) tips: Mutex<Tips>,
@@ -90,6 +92,10 @@ pub struct Counts {
     pub rows_lost: u64,
     /// Samples that came twice for one time and tag; the last one stays.
     pub samples_doubled: u64,
+    /// Rows whose retention ended before a sink had sent them.
+    pub rows_unsent: u64,
+    /// The disk is too full for history; `state.db` goes on.
+    pub history_stopped: bool,
 }
 
 impl Queue {
@@ -111,6 +117,8 @@ impl Queue {
             dropped: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             doubled: AtomicU64::new(0),
+            unsent: AtomicU64::new(0),
+            history_stopped: AtomicBool::new(false),
             unsound: AtomicBool::new(false),
             tips: Mutex::default(),
         }
@@ -167,11 +175,23 @@ impl Queue {
         self.done.notify_all();
     }
 
-    /// A commit worked after one that did not. Once rows are lost, only a restart helps.
-    pub(super) fn sound_again(&self) {
-        if self.lost.load(Ordering::Relaxed) == 0 {
+    /// A commit worked, with a word in the audit trail about the first `told` lost rows.
+    pub(super) fn sound_again(&self, told: u64) {
+        // Rows of others are lost under this lock only, so none can go between look and store.
+        let _inner = self.lock();
+        if self.lost.load(Ordering::Relaxed) == told {
             self.unsound.store(false, Ordering::Release);
         }
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// What the writer's housekeeping has to say.
+    pub(super) fn kept(&self, history_stopped: bool, unsent: u64) {
+        self.history_stopped.store(history_stopped, Ordering::Relaxed);
+        self.unsent.store(unsent, Ordering::Relaxed);
     }
 
     pub(super) fn ended(&self) {
@@ -319,6 +339,8 @@ impl StoreSender {
             samples_dropped: self.queue.dropped.load(Ordering::Relaxed),
             rows_lost: self.queue.lost.load(Ordering::Relaxed),
             samples_doubled: self.queue.doubled.load(Ordering::Relaxed),
+            rows_unsent: self.queue.unsent.load(Ordering::Relaxed),
+            history_stopped: self.queue.history_stopped.load(Ordering::Relaxed),
         }
     }
 }

@@ -45,6 +45,7 @@ CREATE TABLE IF NOT EXISTS ledger(
   issued INTEGER NOT NULL, acknowledged INTEGER, confirmed INTEGER, fate TEXT NOT NULL,
   status INTEGER, prev BLOB, hash BLOB);
 CREATE INDEX IF NOT EXISTS ledger_write ON ledger(boot, write);
+CREATE INDEX IF NOT EXISTS ledger_utc ON ledger(utc);
 CREATE TABLE IF NOT EXISTS sink_cursor(
   sink TEXT NOT NULL, day TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(sink, day))
   WITHOUT ROWID;
@@ -146,6 +147,16 @@ impl State {
         )
     }
 
+    /// Sinks that were at work on a day or before it, and how far each has sent that day.
+    pub(super) fn sinks_of(&self, day: &str) -> rusqlite::Result<Vec<(String, i64)>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT sink, max(CASE WHEN day = ?1 THEN seq ELSE 0 END) FROM sink_cursor
+             WHERE day <= ?1 GROUP BY sink ORDER BY sink",
+        )?;
+        let rows = statement.query_map([day], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    }
+
     /// Writes all rows in one transaction, or none.
     pub(super) fn write(&mut self, rows: &StateRows) -> rusqlite::Result<()> {
         let (mut audit, mut ledger) = (self.audit, self.ledger);
@@ -209,6 +220,18 @@ impl StateRows {
             + self.decisions.len()
             + self.ledger.len()
             + self.audit.len()
+    }
+
+    /// Gives up what is not about writes and people's orders, and these only beyond `most`;
+    /// returns how many rows that were.
+    pub(super) fn shed(&mut self, most: usize) -> u64 {
+        let before = self.len();
+        self.events.clear();
+        self.notices.clear();
+        self.decisions.clear();
+        self.ledger.truncate(most / 2);
+        self.audit.truncate(most / 2);
+        (before - self.len()) as u64
     }
 
     pub(super) fn clear(&mut self) {

@@ -142,7 +142,7 @@ impl Bench {
     /// Events told since a place.
     pub fn events(&self, from: usize) -> impl DoubleEndedIterator<Item = What> {
         self.told[from..].iter().filter_map(|seen| match seen {
-            Seen::Event(event) => Some(event.what),
+            Seen::Event(_, event) => Some(event.what),
             _ => None,
         })
     }
