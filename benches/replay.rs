@@ -47,7 +47,7 @@ fn bound() -> Bound {
     let recipe = check("recipes/housing-lid.toml", &recipe).0.expect("a recipe");
     let plc = check_plc_config("plc-configs/press-4.toml", &plc).0.expect("a PLC config");
     let models = Models::read(&root.join("models"), recipe.model_files());
-    bind(&recipe, &plc, &models).expect("a plan")
+    bind(&recipe, std::slice::from_ref(&plc), &models).expect("a plan")
 }
 
 /// The folder of a journal, removed at the end.
@@ -68,7 +68,7 @@ impl Journal {
         let mut journal = JournalWriter::open(&path, &head).expect("a journal");
         let mut cell = Cell::new(bound.plan.clone()).expect("a cell");
         let part = bound.plan.tags.iter().position(|tag| tag.name == "part_id");
-        let clock = bound.plan.link.clock;
+        let clock = bound.plan.links[0].clock;
         let mut noise = 7_u64;
         for seq in 1..=SCANS {
             let ms = 100 * seq.cast_signed();
@@ -99,8 +99,9 @@ impl Journal {
                     }
                 })
                 .collect();
-            let link = Link { up: true, epoch: 1, life: Some(now.mono) };
-            let scan = Scan { seq, now, link, changes: &samples, acks: &[], commands: &[] };
+            let links = [Link { up: true, epoch: 1, life: Some(now.mono) }];
+            let scan =
+                Scan { seq, now, links: &links, changes: &samples, acks: &[], commands: &[] };
             journal.append_scan(&scan).expect("a journal that takes it");
             let actions = cell.step(scan);
             journal.append_actions(seq, actions.as_slice()).expect("a journal that takes it");
