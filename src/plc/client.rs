@@ -1,5 +1,6 @@
 //! The OPC UA library behind the seam of [`wire`](super::wire).
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -41,6 +42,11 @@ const REQUEST_MAX: Duration = Duration::from_secs(3);
 const DISCOVERY_MAX: Duration = Duration::from_secs(5);
 /// Life of a session that nobody uses, on the server [ms]: what a lost one costs it.
 const SESSION_LIFE_MS: u32 = 30_000;
+
+/// Largest message [bytes]: [`TAGS_MAX`](trimloop_core::plan::TAGS_MAX) values at once.
+const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Smallest chunk that a server may cut it into [bytes] (OPC 10000-6, 6.7.1).
+const CHUNK_BYTES_LEAST: usize = 8192;
 
 /// How long a renewed certificate that the server refused is not shown again.
 const NEXT_AGAIN: Span = Span::from_secs(600);
@@ -153,7 +159,8 @@ impl Server {
         }
         Ok(Self {
             discovery: client(config, None, 0)?,
-            config: config.clone(),
+            // It only needs to know the server.
+            config: LinkConfig { nodes: Vec::new(), units: BTreeMap::new(), ..config.clone() },
             target,
             pki,
             clock,
@@ -331,7 +338,7 @@ pub async fn offers(url: &str, pki: &Path, clock: Clock) -> Result<Vec<Offer>, S
         per_call: PerCall::default(),
         standby: Vec::new(),
         nodes: Vec::new(),
-        units: std::collections::BTreeMap::new(),
+        units: BTreeMap::new(),
         client_name: "look".to_owned(),
         pki_dir: pki.to_owned(),
     };
@@ -404,7 +411,9 @@ fn client(config: &LinkConfig, pair: Option<&Pair>, retries: i32) -> Result<Clie
         .min_publish_interval(config.publishing.max(Duration::from_millis(1)))
         .recreate_subscriptions(false)
         .max_array_length(100_000)
-        .max_message_size(16 * 1024 * 1024);
+        .max_message_size(MESSAGE_BYTES_MAX)
+        // Five where nothing is said: some 12,000 values that change together, and no more come.
+        .max_chunk_count(MESSAGE_BYTES_MAX / CHUNK_BYTES_LEAST);
     if let Some(pair) = pair {
         builder = builder
             .certificate_path(pair.certificate.clone())
@@ -577,7 +586,7 @@ mod tests {
             per_call: PerCall::default(),
             standby: Vec::new(),
             nodes: Vec::new(),
-            units: std::collections::BTreeMap::new(),
+            units: BTreeMap::new(),
             client_name: String::new(),
             pki_dir: std::path::PathBuf::new(),
         };
