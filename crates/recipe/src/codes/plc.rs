@@ -133,21 +133,6 @@ codes! {
         wrong: "profile = \"s7-1200\" with publishing = \"10 ms\"",
         right: "publishing = \"200 ms\"",
     }
-    SAME_PLC = "TL0350" {
-        title: "one PLC under two names",
-        means: "Two PLC configs of the recipe have the same address.",
-        why: "One PLC would get two sessions, two heartbeats and two owners, and each would take \
-            the other for a stranger.",
-        wrong: "plc = \"press-4b\", with the url of press-4",
-        right: "one PLC config with the nodes of both",
-    }
-    IDLE_PLC = "TL0351" {
-        title: "a leading PLC that gives nothing",
-        means: "No tag of the recipe lives on the PLC that [recipe] names.",
-        why: "The cell would wait for a PLC that it does not need; often it is the wrong name.",
-        wrong: "plc = \"press-4\" in [recipe], and plc = \"dryer\" in every tag",
-        right: "plc = \"dryer\" in [recipe]",
-    }
     BAD_PART = "TL0330" {
         title: "a part of a value that cannot be read",
         means: "`index` is one number per dimension from 0; `field` is names with dots, each with \
@@ -198,5 +183,20 @@ codes! {
         why: "Its nodes are nowhere, which nobody might notice.",
         wrong: "[template.zone] and no [asset.…]",
         right: "[asset.zone_1] with template = \"zone\"",
+    }
+    SAME_PLC = "TL0350" {
+        title: "one PLC under two names",
+        means: "Two PLC configs of the recipe have the same address.",
+        why: "One PLC would get two sessions, two heartbeats and two owners, and each would take \
+            the other for a stranger.",
+        wrong: "plc = \"press-4b\", with the url of press-4",
+        right: "one PLC config with the nodes of both",
+    }
+    IDLE_PLC = "TL0351" {
+        title: "a leading PLC that gives nothing",
+        means: "No tag of the recipe lives on the PLC that [recipe] names.",
+        why: "The cell would wait for a PLC that it does not need; often it is the wrong name.",
+        wrong: "plc = \"press-4\" in [recipe], and plc = \"dryer\" in every tag",
+        right: "plc = \"dryer\" in [recipe]",
     }
 }
