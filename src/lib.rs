@@ -21,6 +21,7 @@ pub mod latency;
 pub mod notice;
 
 pub mod journal;
+pub mod sink;
 pub mod store;
 
 pub mod control;

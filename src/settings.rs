@@ -16,7 +16,13 @@ use config::{Config, ConfigError, File, FileFormat, Map, Value, ValueKind};
 use trimloop_recipe::codes::Code;
 use trimloop_recipe::diagnostic::{Diagnostic, Source, did_you_mean};
 
-use crate::error::{SETTINGS_KEY, SETTINGS_READ, SETTINGS_SYNTAX, SETTINGS_VALUE};
+use crate::error::{
+    INFLUX_SETTING, SETTINGS_KEY, SETTINGS_READ, SETTINGS_SYNTAX, SETTINGS_VALUE,
+};
+
+mod influx;
+
+pub use influx::{Dialect, InfluxSettings, InfluxUser, SecretPlace};
 
 /// File name inside a folder given as `--config`.
 pub const FILE_NAME: &str = "trimloop.toml";
@@ -31,7 +37,7 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Every setting: its key, and what it takes.
-const KEYS: [(&str, Kind); 8] = [
+const KEYS: [(&str, Kind); 24] = [
     ("name", Kind::Name),
     ("cell.recipe", Kind::Name),
     ("paths.recipes", Kind::Path),
@@ -40,6 +46,22 @@ const KEYS: [(&str, Kind); 8] = [
     ("paths.data", Kind::Path),
     ("control.socket", Kind::Path),
     ("log.level", Kind::Level),
+    ("influx.url", Kind::Influx),
+    ("influx.dialect", Kind::Influx),
+    ("influx.database", Kind::Influx),
+    ("influx.retention_policy", Kind::Influx),
+    ("influx.org", Kind::Influx),
+    ("influx.bucket", Kind::Influx),
+    ("influx.user", Kind::Influx),
+    ("influx.password_file", Kind::Influx),
+    ("influx.password_credential", Kind::Word),
+    ("influx.token_file", Kind::Influx),
+    ("influx.token_credential", Kind::Word),
+    ("influx.ca_file", Kind::Influx),
+    ("influx.site", Kind::Word),
+    ("influx.cell", Kind::Word),
+    ("influx.max_age", Kind::Influx),
+    ("influx.batch", Kind::Influx),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +69,10 @@ enum Kind {
     Name,
     Path,
     Level,
+    /// Checked in `settings/influx.rs`.
+    Influx,
+    /// The same, of few characters.
+    Word,
 }
 
 /// The checked settings.
@@ -70,6 +96,8 @@ pub struct Settings {
     pub socket: PathBuf,
     /// Log level of the service.
     pub log_level: String,
+    /// Where history is sent, if anywhere.
+    pub influx: Option<InfluxSettings>,
 }
 
 /// What the process was started with; handed in, so that tests need not change it.
@@ -151,8 +179,8 @@ impl Settings {
         if let Err(diagnostic) = reader.join_layers() {
             return Err(vec![*diagnostic]);
         }
-        reader.check_keys();
         let settings = reader.settings(file);
+        reader.check_keys();
         if reader.found.is_empty() { Ok(settings) } else { Err(reader.found) }
     }
 }
@@ -237,7 +265,8 @@ impl Reader<'_> {
             let span = variable.len() + 1..variable.len() + 1 + value.len();
             return Diagnostic::error(code, &source, span, message).label(label);
         }
-        let span = find_key(&self.source.text, key, code.code == SETTINGS_VALUE.code);
+        let of_value = [SETTINGS_VALUE.code, INFLUX_SETTING.code].contains(&code.code);
+        let span = find_key(&self.source.text, key, of_value);
         Diagnostic::error(code, &self.source, span, message).label(label)
     }
 
@@ -279,6 +308,7 @@ impl Reader<'_> {
                 let bad = !LEVELS.contains(&text.as_str());
                 bad.then_some("use one of off, error, warn, info, debug, trace")
             }
+            Kind::Influx | Kind::Word => None,
         };
         if let Some(help) = wrong {
             let message = format!("`{key}` cannot be \"{text}\"");
@@ -308,9 +338,11 @@ impl Reader<'_> {
             let help = format!("use a path of at most {SOCKET_PATH_BYTES_MAX} bytes");
             self.found.push(diagnostic.help(help));
         }
+        let name = self.text("name").unwrap_or_else(|| "trimloop".to_owned());
+        let influx = self.influx(&base, &name);
         Settings {
             file,
-            name: self.text("name").unwrap_or_else(|| "trimloop".to_owned()),
+            name,
             recipe: self.text("cell.recipe"),
             recipes,
             plc_configs,
@@ -318,6 +350,7 @@ impl Reader<'_> {
             data,
             socket,
             log_level: self.text("log.level").unwrap_or_else(|| "info".to_owned()),
+            influx,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod check;
 mod completions;
+mod connector;
 pub mod demo;
 mod explain;
 mod init;
@@ -86,6 +87,8 @@ Run it:
   loop         manual | hold | shadow | advisory | auto | off | approve | deny | reset
 Your PLC:
   plc          discover | browse | read | watch | import | cert | conform
+Where history goes:
+  connector    list | test | status | resend
 More:
   explain      What a TL code means    schema       JSON Schema of a file format
   completions  For your shell          help         Help for a command
@@ -190,6 +193,8 @@ enum Verb {
     Loop(loops::LoopArgs),
     /// The PLC from outside; there is no `plc write`
     Plc(plc::PlcArgs),
+    /// Where history is sent: InfluxDB
+    Connector(connector::ConnectorArgs),
     /// What a TL code means
     Explain(explain::ExplainArgs),
     /// JSON Schema of a file format
@@ -227,6 +232,7 @@ pub fn main() -> ExitCode {
         Verb::Status(args) => status::run(&ui, &cli.global, &args),
         Verb::Loop(args) => loops::run(&ui, &cli.global, &args),
         Verb::Plc(args) => plc::run(&ui, &cli.global, &args),
+        Verb::Connector(args) => connector::run(&ui, &cli.global, &args),
         Verb::Explain(args) => explain::run(&ui, &args),
         Verb::Schema(args) => schema::run(&ui, &args),
         Verb::Completions(args) => completions::run(&ui, &args),

@@ -27,6 +27,9 @@ CREATE TABLE IF NOT EXISTS sample(ts INTEGER, tag INTEGER, value, quality INTEGE
   PRIMARY KEY(ts, tag)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS flush(
   seq INTEGER PRIMARY KEY, min_ts INTEGER, max_ts INTEGER, rows INTEGER);
+CREATE TABLE IF NOT EXISTS record_flush(
+  seq INTEGER PRIMARY KEY, min_ts INTEGER, max_ts INTEGER, rows INTEGER);
+CREATE TABLE IF NOT EXISTS contact(tag INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS name(
   id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, unit TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS clock_offset(ts INTEGER, tag INTEGER, offset INTEGER,
@@ -123,6 +126,8 @@ impl History {
             for (utc, record) in rows.iter().filter(|(utc, _)| of_day(utc.as_nanos())) {
                 put_record(&tx, boot, *utc, record, &ids).map_err(sql)?;
             }
+            let stamps = rows.iter().map(|(utc, _)| utc.as_nanos()).filter(|ts| of_day(*ts));
+            seq = put_record_flushes(&tx, seq, stamps).map_err(sql)?;
             tx.commit().map_err(sql)?;
             day.seq = seq;
             self.offsets = offsets;
@@ -137,8 +142,10 @@ impl History {
         } else {
             if self.days.len() >= DAYS_OPEN {
                 let oldest = self.days.remove(0);
-                close_day(oldest.db)
-                    .map_err(|source| StoreError::Sql { what: "close a day of history", source })?;
+                // A reader may hold the file just now; it then stays in WAL mode, and whole.
+                if let Err(error) = close_day(oldest.db) {
+                    tracing::warn!(%error, day = oldest.name, "A day of history was left in WAL mode.");
+                }
             }
             let day = self.open(name, state)?;
             self.days.push(day);
@@ -169,7 +176,12 @@ impl History {
         self.copy_names(&db).map_err(sql)?;
         // A power cut may take the last flushes with it, but not what a sink has sent of them.
         let flushed: i64 = db
-            .query_row("SELECT coalesce(max(seq), 0) FROM flush", [], |row| row.get(0))
+            .query_row(
+                "SELECT max((SELECT coalesce(max(seq), 0) FROM flush),
+                            (SELECT coalesce(max(seq), 0) FROM record_flush))",
+                [],
+                |row| row.get(0),
+            )
             .map_err(sql)?;
         let sent = state.cursor_max(name).map_err(sql)?;
         Ok(Day { name: name.to_owned(), db, seq: 1 + flushed.max(sent) })
@@ -253,6 +265,28 @@ fn flushes(mut samples: &[SampleRow]) -> impl Iterator<Item = &[SampleRow]> {
     })
 }
 
+/// Notes the times of rows that are not samples, so that a sink can read whole ranges of them: at
+/// most 2000 rows and 60 s each. Returns the next number.
+fn put_record_flushes(
+    tx: &Transaction<'_>,
+    mut seq: i64,
+    stamps: impl Iterator<Item = i64>,
+) -> rusqlite::Result<i64> {
+    let mut stamps: Vec<i64> = stamps.collect();
+    stamps.sort_unstable();
+    let mut rest = stamps.as_slice();
+    while let Some(first) = rest.first() {
+        let near = |ts: &&i64| ts.saturating_sub(*first) <= FLUSH_SPAN_NANOS;
+        let count = rest.iter().take(FLUSH_ROWS).take_while(near).count();
+        let (of_flush, others) = rest.split_at(count);
+        tx.prepare_cached("INSERT INTO record_flush(seq, min_ts, max_ts, rows) VALUES(?, ?, ?, ?)")?
+            .execute(params![seq, first, of_flush.last(), of_flush.len().cast_signed()])?;
+        seq += 1;
+        rest = others;
+    }
+    Ok(seq)
+}
+
 fn put_flush(
     tx: &Transaction<'_>,
     seq: i64,
@@ -274,6 +308,10 @@ fn put_flush(
             Some(Value::Int(i)) => rusqlite::types::Value::Integer(i),
             Some(Value::Bool(b)) => rusqlite::types::Value::Integer(i64::from(b)),
         };
+        // SQLite keeps no truth values; a sink must not take a contact for a number.
+        if let Some(Value::Bool(_)) = row.value {
+            tx.prepare_cached("INSERT OR IGNORE INTO contact(tag) VALUES(?)")?.execute([tag])?;
+        }
         let flag = if row.offset == 0 { 0 } else { CLOCK_FLAG };
         let quality = i64::from(row.status) | flag;
         rows += 1;

@@ -44,6 +44,15 @@ pub(super) enum Row {
     Event(Event),
     Notice(Notice),
     Audit(super::AuditEntry),
+    Cursor(CursorRow),
+}
+
+/// How far a sink has come.
+#[derive(Debug)]
+pub(super) struct CursorRow {
+    pub(super) sink: &'static str,
+    pub(super) day: String,
+    pub(super) seq: i64,
 }
 
 #[derive(Debug, Default)]
@@ -251,6 +260,12 @@ impl StoreSender {
             what: what.to_owned(),
             reason: reason.to_owned(),
         }));
+    }
+
+    /// How far a sink has come: `day` is a day of history (`20261122`) or another source of its
+    /// rows. It is on disk within a second; a cursor never goes back.
+    pub fn cursor(&self, sink: &'static str, day: &str, seq: i64) {
+        self.queue.push_row(Row::Cursor(CursorRow { sink, day: day.to_owned(), seq }));
     }
 
     /// [`Self::audit`], then waits until it is on disk. Not for the scan thread.

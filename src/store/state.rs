@@ -10,6 +10,7 @@ use trimloop_core::ledger::Fate;
 use trimloop_core::record::{DecisionRow, LedgerRow, Outcome};
 use trimloop_core::time::{Mono, Utc};
 
+use super::queue::CursorRow;
 use super::{StoreError, StoreOptions};
 use crate::notice::Notice;
 use crate::output::{Named, Names, event_text};
@@ -163,6 +164,13 @@ impl State {
         for (utc, row) in &rows.ledger {
             put_ledger(&tx, self.boot, &self.names, *utc, row)?;
         }
+        for row in &rows.cursors {
+            tx.prepare_cached(
+                "INSERT INTO sink_cursor(sink, day, seq) VALUES(?, ?, ?)
+                 ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)",
+            )?
+            .execute(params![row.sink, row.day, row.seq])?;
+        }
         for entry in &rows.audit {
             seq += 1;
             let prev = hash;
@@ -201,6 +209,7 @@ pub(super) struct StateRows {
     pub(super) decisions: Vec<(Utc, DecisionRow)>,
     pub(super) ledger: Vec<(Utc, LedgerRow)>,
     pub(super) audit: Vec<AuditEntry>,
+    pub(super) cursors: Vec<CursorRow>,
 }
 
 impl StateRows {
@@ -210,6 +219,7 @@ impl StateRows {
             + self.decisions.len()
             + self.ledger.len()
             + self.audit.len()
+            + self.cursors.len()
     }
 
     pub(super) fn clear(&mut self) {
@@ -218,6 +228,7 @@ impl StateRows {
         self.decisions.clear();
         self.ledger.clear();
         self.audit.clear();
+        self.cursors.clear();
     }
 }
 

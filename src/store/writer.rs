@@ -151,6 +151,7 @@ impl Writer {
                 Row::Event(event) => self.state_rows.events.push(event),
                 Row::Notice(notice) => self.state_rows.notices.push(notice),
                 Row::Audit(entry) => self.state_rows.audit.push(entry),
+                Row::Cursor(cursor) => self.state_rows.cursors.push(cursor),
                 Row::Record(utc, Record::Decision(row)) => {
                     self.state_rows.decisions.push((utc, row));
                 }
