@@ -15,7 +15,7 @@ use crate::journal::{JournalHead, JournalWriter};
 use crate::output::Names;
 use crate::service::{CellHandle, CellSettings};
 use crate::settings::Settings;
-use crate::sink::{Sink, SinkOptions};
+use crate::sink::{Pace, Sink, SinkOptions};
 use crate::store::{Store, StoreOptions};
 
 const EXAMPLES: &str = "\
@@ -161,6 +161,7 @@ fn start_sink(
         store: store.sender(),
         notices: cell.notices(),
         clock: cell.clock(),
+        pace: Pace::default(),
     };
     Sink::start(options).map(Some).map_err(|error| internal(&error))
 }

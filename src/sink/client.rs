@@ -23,7 +23,7 @@ use crate::settings::{Dialect, InfluxSettings, InfluxUser, SecretPlace};
 /// To make a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// For a whole request.
-const REQUEST_MAX: Duration = Duration::from_secs(10);
+pub const REQUEST_MAX: Duration = Duration::from_secs(10);
 /// Most of an answer that is read.
 const BODY_BYTES_MAX: u64 = 256 * 1024;
 
@@ -51,11 +51,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// For these settings; nothing is sent yet.
+    /// For these settings; nothing is sent yet. `request_max` is the longest time of a request.
     ///
     /// # Errors
     /// [`ClientError::Ca`].
-    pub fn new(settings: &InfluxSettings) -> Result<Self, ClientError> {
+    pub fn new(settings: &InfluxSettings, request_max: Duration) -> Result<Self, ClientError> {
         let mut tls = TlsConfig::builder();
         if let Some(path) = &settings.ca_file {
             tls = tls.root_certs(RootCerts::new_with_certs(&certificates(path)?));
@@ -66,7 +66,7 @@ impl Client {
             .max_redirects_will_error(false)
             .proxy(None)
             .timeout_connect(Some(CONNECT_MAX))
-            .timeout_global(Some(REQUEST_MAX))
+            .timeout_global(Some(request_max))
             .max_idle_connections(1)
             .user_agent(concat!("trimloop/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls.build())

@@ -59,6 +59,7 @@ pub(super) struct Limits {
     pub(super) dialect: Dialect,
     pub(super) lines_max: usize,
     pub(super) max_age: Span,
+    pub(super) probe: Duration,
 }
 
 /// What the sink does just now.
@@ -240,7 +241,7 @@ impl Engine {
             Err(Stop::Wait(pause)) => Step::Wait(pause),
             Err(Stop::Hold(why)) => {
                 self.hold(why);
-                Step::Wait(PROBE)
+                Step::Wait(self.limits.probe)
             }
         }
     }

@@ -88,8 +88,12 @@ impl Rig {
         let origin = Origin { cell: "cell-1".into(), site: String::new() };
         let reader = Reader::open(&self.dir, "influx", origin).unwrap();
         let dead = DeadLetters::open(&self.dir, "influx").unwrap();
-        let limits =
-            Limits { dialect: Dialect::V1, lines_max: 1000, max_age: Span::from_secs(14 * 86_400) };
+        let limits = Limits {
+            dialect: Dialect::V1,
+            lines_max: 1000,
+            max_age: Span::from_secs(14 * 86_400),
+            probe: PROBE,
+        };
         Engine::new(limits, reader, dead, 7)
     }
 

@@ -27,7 +27,7 @@ use tracing::{debug, warn};
 use trimloop_core::time::Span;
 
 use self::answer::Answer;
-use self::client::Client;
+use self::client::{Client, REQUEST_MAX};
 use self::dead::DeadLetters;
 use self::engine::{Engine, Limits, PROBE, Server, Step};
 use self::line::Origin;
@@ -70,6 +70,23 @@ pub struct SinkOptions {
     pub notices: Notices,
     /// All times.
     pub clock: Clock,
+    /// How long things take; a test is less patient.
+    pub pace: Pace,
+}
+
+/// How long things take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Longest time of a request.
+    pub request_max: Duration,
+    /// Pause between two looks at a server that a person must set right.
+    pub probe: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { request_max: REQUEST_MAX, probe: PROBE }
+    }
 }
 
 /// A sink that runs.
@@ -175,7 +192,7 @@ fn run(options: &SinkOptions, shared: &Shared, done: SyncSender<()>) {
         );
     }
     let Some(mut engine) = prepared(options, shared) else { return };
-    let mut client = Client::new(&options.settings);
+    let mut client = Client::new(&options.settings, options.pace.request_max);
     let mut saved = options.clock.mono();
     loop {
         let began = options.clock.now();
@@ -185,7 +202,7 @@ fn run(options: &SinkOptions, shared: &Shared, done: SyncSender<()>) {
         };
         if engine.status.state == SinkState::Held {
             // Its certificates may be set right meanwhile.
-            client = Client::new(&options.settings);
+            client = Client::new(&options.settings, options.pace.request_max);
         }
         let now = options.clock.mono();
         if now - saved >= SAVE {
@@ -238,6 +255,7 @@ fn open(options: &SinkOptions) -> Result<Engine, String> {
         dialect: settings.dialect,
         lines_max: settings.batch,
         max_age: settings.max_age,
+        probe: options.pace.probe,
     };
     let seed = options.clock.utc().as_nanos().unsigned_abs();
     Ok(Engine::new(limits, reader, dead, seed))

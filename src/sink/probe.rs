@@ -7,7 +7,7 @@ use trimloop_core::time::Utc;
 
 use super::INFLUX;
 use super::answer::{Answer, Verdict, judge};
-use super::client::{self, Client, ClientError};
+use super::client::{self, Client, ClientError, REQUEST_MAX};
 use super::dead::{self, DeadLetters};
 use super::line::push_tag;
 use super::measurements::PROBE;
@@ -58,7 +58,7 @@ pub struct Resent {
 /// # Errors
 /// [`ProbeError`] when it was not taken.
 pub fn probe(settings: &InfluxSettings, now: Utc) -> Result<Probe, ProbeError> {
-    let client = Client::new(settings).map_err(ProbeError::Client)?;
+    let client = Client::new(settings, REQUEST_MAX).map_err(ProbeError::Client)?;
     let ts = now.as_nanos();
     // Differs from run to run, so that no old probe is taken for this one.
     let value = ts / 1_000_000 % 1_000_000_007;
@@ -99,7 +99,7 @@ pub fn dead_letters(data: &Path) -> std::io::Result<u64> {
 /// # Errors
 /// [`ProbeError`] when nothing can be sent, or a file not be changed.
 pub fn resend(settings: &InfluxSettings, data: &Path) -> Result<Vec<Resent>, ProbeError> {
-    let client = Client::new(settings).map_err(ProbeError::Client)?;
+    let client = Client::new(settings, REQUEST_MAX).map_err(ProbeError::Client)?;
     let letters = DeadLetters::open(data, INFLUX).map_err(ProbeError::Letters)?;
     let mut done = Vec::new();
     for file in letters.files().map_err(ProbeError::Letters)? {

@@ -342,12 +342,14 @@ impl Reader {
 
     /// Cursors that moved since the last call.
     pub(super) fn unsaved(&mut self) -> Vec<(String, i64)> {
-        let moved = self.positions.iter_mut().filter(|(_, position)| {
-            let moved = position.cursor > position.saved;
-            position.saved = position.cursor;
-            moved
-        });
-        moved.map(|(source, position)| (source.clone(), position.cursor)).collect()
+        let mut moved = Vec::new();
+        for (source, position) in &mut self.positions {
+            if position.cursor > position.saved {
+                position.saved = position.cursor;
+                moved.push((source.clone(), position.cursor));
+            }
+        }
+        moved
     }
 
     /// A day that is damaged, and passed over from now on; false when the error is another.
