@@ -170,10 +170,11 @@ fn approved_writes_are_named_where_they_are_carried_out() {
 /// Shells do not use one another: each is joined to the others by scan, dispatch and service.
 #[test]
 fn shells_do_not_use_one_another() {
-    let forbidden: [(&str, &[&str]); 6] = [
+    let forbidden: [(&str, &[&str]); 7] = [
         ("src/plc", &["store", "journal", "control", "cli", "service", "scan", "dispatch"]),
         ("src/store", &["plc", "journal", "control", "cli", "service", "scan", "dispatch"]),
         ("src/journal", &["plc", "store", "control", "cli", "service", "scan", "dispatch"]),
+        ("src/sink", &["plc", "journal", "control", "cli", "service", "scan", "dispatch"]),
         // The control socket queues commands in the service, and audits them in the store.
         ("src/control", &["plc", "journal", "cli", "scan"]),
         ("src/output", &["plc", "store", "journal", "control", "cli", "service", "scan"]),
@@ -235,6 +236,7 @@ fn few_files_spawn() {
         "src/store/writer.rs",   // the one writer of the store
         "src/control/server.rs", // the socket, and one per client
         "src/cli/run.rs",        // waits for signals
+        "src/sink/mod.rs",       // sends history to InfluxDB
     ];
     let mut found = Vec::new();
     for file in sources() {
@@ -360,7 +362,7 @@ fn page_of_codes() {
         ("04", "Authority"),
         ("05", "Models"),
         ("06", "PLC link"),
-        ("07", "Stores"),
+        ("07", "Stores and sinks"),
         ("09", "Security, audit, orders"),
     ];
     let all = all_codes();
@@ -558,7 +560,8 @@ fn page_of_commands() {
          environment twin: `--deny-warnings` is `TRIMLOOP_DENY_WARNINGS`.\n",
     );
     let verbs = "demo simulate init run check status loop plc plc/discover plc/browse plc/read \
-                 plc/watch plc/import plc/cert plc/conform explain schema completions";
+                 plc/watch plc/import plc/cert plc/conform connector connector/list connector/test \
+                 connector/status connector/resend explain schema completions";
     let top = help(&["-h"]);
     writeln!(text, "\n```text\n{}\n```", top.trim_end()).unwrap();
     for verb in verbs.split(' ') {
