@@ -173,12 +173,22 @@ fn main() {
     drop(std::fs::remove_dir_all(&dir));
     let (before, away, after) = (p99_ms(&mut before), p99_ms(&mut away), p99_ms(&mut after));
     let ratio = after / before;
-    println!("outage          {minutes} min at 5,000 values/s; {} rows waited", waiting.behind_rows);
-    println!("caught up       {:.1} s after the return, first rows after {:.1} s",
-        caught_up.as_secs_f64(), first.as_secs_f64());
-    println!("rows            {rows} made, {arrived} in InfluxDB, {dropped} dropped by the store, {} sent twice",
-        status.rows_resent);
-    println!("p99 of 10 ms    before {before:.2} ms, away {away:.2} ms, catching up {after:.2} ms: ratio {ratio:.2}");
+    println!(
+        "outage          {minutes} min at 5,000 values/s; {} rows waited",
+        waiting.behind_rows
+    );
+    println!(
+        "caught up       {:.1} s after the return, first rows after {:.1} s",
+        caught_up.as_secs_f64(),
+        first.as_secs_f64()
+    );
+    println!(
+        "rows            {rows} made, {arrived} in InfluxDB, {dropped} dropped by the store, {} sent twice",
+        status.rows_resent
+    );
+    println!(
+        "p99 of 10 ms    before {before:.2} ms, away {away:.2} ms, catching up {after:.2} ms: ratio {ratio:.2}"
+    );
     let whole = arrived + dropped == rows && dropped == 0;
     if !whole || caught_up > CATCH_UP_MAX || ratio > 2.0 {
         std::process::exit(1);

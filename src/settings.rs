@@ -16,9 +16,7 @@ use config::{Config, ConfigError, File, FileFormat, Map, Value, ValueKind};
 use trimloop_recipe::codes::Code;
 use trimloop_recipe::diagnostic::{Diagnostic, Source, did_you_mean};
 
-use crate::error::{
-    INFLUX_SETTING, SETTINGS_KEY, SETTINGS_READ, SETTINGS_SYNTAX, SETTINGS_VALUE,
-};
+use crate::error::{INFLUX_SETTING, SETTINGS_KEY, SETTINGS_READ, SETTINGS_SYNTAX, SETTINGS_VALUE};
 
 mod influx;
 

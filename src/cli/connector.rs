@@ -87,9 +87,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &ConnectorArgs) -> Result<Exit
         ConnectorVerb::List => list(ui, &settings),
         ConnectorVerb::Test(which) => test(ui, influx(&settings, &which.name)?),
         ConnectorVerb::Status => status(ui, &settings),
-        ConnectorVerb::Resend(which) => {
-            send_again(ui, &settings, influx(&settings, &which.name)?)
-        }
+        ConnectorVerb::Resend(which) => send_again(ui, &settings, influx(&settings, &which.name)?),
     }
 }
 
@@ -219,7 +217,7 @@ fn letters_failure(error: &std::io::Error) -> Failure {
 fn failure(error: &ProbeError) -> Failure {
     let text = chain(error);
     match error {
-        ProbeError::Client(_) => Failure::new(&CONNECTOR_REFUSED, text, Exit::Usage)
+        ProbeError::Local(_) => Failure::new(&CONNECTOR_REFUSED, text, Exit::Usage)
             .help("make the file readable for this user, or correct its name in [influx]"),
         ProbeError::Away(_) => Failure::new(&CONNECTOR_UNREACHABLE, text, Exit::Unreachable)
             .help("see that the server runs and that influx.url is its address"),

@@ -121,7 +121,8 @@ mod tests {
     /// A sink that holds back says so, with its lag, losses and reason, in one line.
     #[test]
     fn a_sink_has_one_line() {
-        let mut sink = SinkLine { name: "influx".into(), state: "sending".into(), ..SinkLine::default() };
+        let mut sink =
+            SinkLine { name: "influx".into(), state: "sending".into(), ..SinkLine::default() };
         assert_eq!(sink_line(&sink), "influx sending  behind 0 rows\n");
         sink.state = "held".into();
         (sink.behind_rows, sink.behind_seconds) = (1200, 61.7);

@@ -194,10 +194,9 @@ impl Reader<'_> {
         let [shortest, longest] = MAX_AGE_RANGE;
         match span.filter(|span| (shortest..=longest).contains(span)) {
             Some(span) => span,
-            None => {
-                self.wrong("influx.max_age", "use a number and s, min, h or d: \"1 min\" to \"400 d\"")
-                    .unwrap_or(MAX_AGE)
-            }
+            None => self
+                .wrong("influx.max_age", "use a number and s, min, h or d: \"1 min\" to \"400 d\"")
+                .unwrap_or(MAX_AGE),
         }
     }
 
@@ -328,7 +327,8 @@ impl Reader<'_> {
             return None;
         }
         let message = format!("`{key}` is missing");
-        let diagnostic: Diagnostic = self.about(&INFLUX_SETTING, "influx", message, "in this table");
+        let diagnostic: Diagnostic =
+            self.about(&INFLUX_SETTING, "influx", message, "in this table");
         self.found.push(diagnostic.help(help.to_owned()));
         None
     }

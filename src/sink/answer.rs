@@ -28,8 +28,10 @@ pub enum Answer {
         /// The body's begin.
         body: String,
     },
-    /// None: refused, reset, timed out. The server may have stored the lines all the same.
+    /// None: refused or reset. The server may have stored the lines all the same.
     Lost(String),
+    /// None in time; as [`Self::Lost`], but the server may have been started anew meanwhile.
+    TimedOut(String),
     /// The request could not be made: no secret to read.
     Local(String),
 }
@@ -59,7 +61,7 @@ pub enum Verdict {
 #[must_use]
 pub fn judge(dialect: Dialect, answer: &Answer) -> Verdict {
     let (status, retry_after, body) = match answer {
-        Answer::Lost(why) => return Verdict::Unknown(why.clone()),
+        Answer::Lost(why) | Answer::TimedOut(why) => return Verdict::Unknown(why.clone()),
         Answer::Local(why) => return Verdict::Hold(why.clone()),
         Answer::Http { status, retry_after, body } => (*status, retry_after.as_deref(), body),
     };
@@ -210,6 +212,7 @@ mod tests {
             (V1, http(503, Some("Wed, 21 Oct 2026 07:28:00 GMT"), ""), "overload 10"),
             (V1, http(504, None, ""), "overload"),
             (V1, Answer::Lost("reset".into()), "again"),
+            (V1, Answer::TimedOut("10 s".into()), "again"),
             (V1, Answer::Local("no token".into()), "hold"),
         ] {
             assert_eq!(why(judge(dialect, &answer)), expected, "{dialect:?} {answer:?}");

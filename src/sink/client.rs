@@ -84,17 +84,13 @@ impl Client {
         };
         let s = &self.settings;
         let query: Vec<(&str, &str)> = match s.dialect {
-            Dialect::V1 => vec![
-                ("db", &s.database),
-                ("rp", &s.retention_policy),
-                ("precision", "ns"),
-            ],
+            Dialect::V1 => {
+                vec![("db", &s.database), ("rp", &s.retention_policy), ("precision", "ns")]
+            }
             Dialect::V2 => vec![("org", &s.org), ("bucket", &s.bucket), ("precision", "ns")],
-            Dialect::V3 => vec![
-                ("db", &s.database),
-                ("precision", "nanosecond"),
-                ("accept_partial", "true"),
-            ],
+            Dialect::V3 => {
+                vec![("db", &s.database), ("precision", "nanosecond"), ("accept_partial", "true")]
+            }
         };
         let path = match s.dialect {
             Dialect::V1 => "write",
@@ -210,7 +206,7 @@ pub fn holds(answer: &Answer, value: i64) -> Option<bool> {
 fn answer(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
     let mut response = match result {
         Ok(response) => response,
-        Err(error) => return Answer::Lost(error.to_string()),
+        Err(error) => return lost(&error, error.to_string()),
     };
     let retry_after = response
         .headers()
@@ -224,8 +220,12 @@ fn answer(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answ
         Err(_) if (200..300).contains(&status) => {
             Answer::Http { status, retry_after, body: String::new() }
         }
-        Err(error) => Answer::Lost(format!("HTTP {status}, then {error}")),
+        Err(error) => lost(&error, format!("HTTP {status}, then {error}")),
     }
+}
+
+fn lost(error: &ureq::Error, why: String) -> Answer {
+    if matches!(error, ureq::Error::Timeout(_)) { Answer::TimedOut(why) } else { Answer::Lost(why) }
 }
 
 fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, ClientError> {
@@ -233,7 +233,9 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, ClientError> {
     let pem = fs::read(path).map_err(|error| failed(error.to_string()))?;
     let mut found = Vec::new();
     for item in parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| failed(error.to_string()))? {
+        if let PemItem::Certificate(certificate) =
+            item.map_err(|error| failed(error.to_string()))?
+        {
             found.push(certificate);
         }
     }
@@ -273,7 +275,8 @@ mod tests {
     /// What each dialect answers to the question for the probe.
     #[test]
     fn a_probe_is_found_in_each_answer() {
-        let http = |status, body: &str| Answer::Http { status, retry_after: None, body: body.into() };
+        let http =
+            |status, body: &str| Answer::Http { status, retry_after: None, body: body.into() };
         let v1 = r#"{"results":[{"series":[{"name":"p","values":[[17,42]]}]}]}"#;
         let csv = ",result,table,_time,_value\r\n,_result,0,2026-11-27T00:00:00Z,42\r\n";
         for (body, expected) in [

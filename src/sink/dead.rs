@@ -186,11 +186,8 @@ pub(super) fn count(file: &Path) -> io::Result<u64> {
 
 /// The service and the command both write; freed when the file is closed.
 fn lock(dir: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(dir.join("lock"))?;
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("lock"))?;
     file.lock()?;
     Ok(file)
 }

@@ -175,6 +175,8 @@ pub(super) struct Engine {
     cap_until: Mono,
     attempt: u32,
     failing: Option<Failing>,
+    /// Requests without an answer, in a row; a time-out counts twice.
+    losses: u32,
     /// The overlap of this outage was set back already.
     rewound: bool,
     quarantine: Vec<Quarantine>,
@@ -198,6 +200,7 @@ impl Engine {
             cap_until: Mono::default(),
             attempt: 0,
             failing: None,
+            losses: 0,
             rewound: false,
             quarantine: Vec::new(),
             refusals: HashMap::new(),
@@ -225,9 +228,9 @@ impl Engine {
         };
         self.pass_expired(&mut batch, now);
         if batch.units.is_empty() {
-            if self.status.state == SinkState::Starting {
-                self.status.state = SinkState::Sending;
-            }
+            // All is sent, so nothing is wrong any more.
+            self.status.state = SinkState::Sending;
+            self.status.why = None;
             return Step::Idle;
         }
         match self.deliver(&batch, now, server) {
@@ -393,7 +396,7 @@ impl Engine {
         let answer = server.write(text);
         let word = match &answer {
             Answer::Http { status, .. } => status.to_string(),
-            Answer::Lost(_) => "lost".to_owned(),
+            Answer::Lost(_) | Answer::TimedOut(_) => "lost".to_owned(),
             Answer::Local(_) => "unsent".to_owned(),
         };
         *self.status.requests.entry(word).or_default() += 1;
@@ -421,18 +424,30 @@ impl Engine {
             Verdict::Hold(why) => Err(Stop::Hold(why)),
             Verdict::Overload(asked, why) => Err(self.fails(now, why, asked)),
             Verdict::Unknown(why) => {
-                if matches!(answer, Answer::Lost(_)) && !self.rewound {
-                    self.reader.rewind(now.mono);
-                    self.rewound = true;
-                }
+                self.note_loss(&answer, now.mono);
                 Err(self.fails(now, why, None))
             }
+        }
+    }
+
+    /// One broken connection is no outage; a second one in a row is, and so is a time-out: the
+    /// server may have died with what it had not brought to its disk.
+    fn note_loss(&mut self, answer: &Answer, now: Mono) {
+        self.losses += match answer {
+            Answer::Lost(_) => 1,
+            Answer::TimedOut(_) => 2,
+            Answer::Http { .. } | Answer::Local(_) => return,
+        };
+        if self.losses >= 2 && !self.rewound {
+            self.reader.rewind(now);
+            self.rewound = true;
         }
     }
 
     /// The server takes lines.
     fn works(&mut self) {
         self.attempt = 0;
+        self.losses = 0;
         self.rewound = false;
         let told = self.failing.take().is_some_and(|failing| failing.told);
         if told || self.status.state == SinkState::Held {
@@ -450,8 +465,7 @@ impl Engine {
         self.attempt = self.attempt.saturating_add(1);
         let attempt = self.attempt;
         let pause = backoff(attempt, self.random()).max(asked.unwrap_or_default());
-        let failing =
-            self.failing.get_or_insert_with(|| Failing { since: now.mono, told: false });
+        let failing = self.failing.get_or_insert_with(|| Failing { since: now.mono, told: false });
         if !failing.told && now.mono - failing.since + span_of(pause) >= TOLD_AFTER {
             failing.told = true;
             let begin = utc_text(now.utc - (now.mono - failing.since));
@@ -546,10 +560,8 @@ impl Engine {
             };
             if matches!(self.ask(now, batch.line(index), 1, server)?, Refusal::None) {
                 let lifted = self.quarantine.remove(place);
-                let sentence = format!(
-                    "InfluxDB takes {} of {} again.",
-                    lifted.field, lifted.measurement
-                );
+                let sentence =
+                    format!("InfluxDB takes {} of {} again.", lifted.field, lifted.measurement);
                 self.tells.push(("sink_quarantine", sentence));
             } else if let Some(quarantine) = self.quarantine.get_mut(place) {
                 quarantine.canary = now.mono + CANARY;

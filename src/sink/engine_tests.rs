@@ -255,10 +255,15 @@ fn poison_is_found_by_halves() {
     let mut engine = rig.engine();
     rig.server.rule = Some(Box::new(|lines, points| {
         // v1: good lines are stored, and `dropped` is wrong.
-        let good: String = lines.lines().filter(|l| !l.contains("=217i")).map(|l| format!("{l}\n")).collect();
+        let good: String =
+            lines.lines().filter(|l| !l.contains("=217i")).map(|l| format!("{l}\n")).collect();
         put(&good, points);
         let bad = good.len() != lines.len();
-        if bad { http(400, "{\"error\":\"partial write: unable to parse dropped=0\"}") } else { http(204, "") }
+        if bad {
+            http(400, "{\"error\":\"partial write: unable to parse dropped=0\"}")
+        } else {
+            http(204, "")
+        }
     }));
     rig.run(&mut engine);
     assert_eq!(rig.count("trimloop_sample"), 998);
@@ -340,7 +345,8 @@ fn a_refused_field_is_quarantined() {
                     measurement \\\"trimloop_sample\\\" is type float, already exists as type \
                     string dropped=1\"}";
     rig.server.rule = Some(Box::new(move |lines, points| {
-        let good: String = lines.lines().filter(|l| !l.contains(" value=")).map(|l| format!("{l}\n")).collect();
+        let good: String =
+            lines.lines().filter(|l| !l.contains(" value=")).map(|l| format!("{l}\n")).collect();
         put(&good, points);
         if good.len() == lines.len() { http(204, "") } else { http(400, conflict) }
     }));

@@ -92,12 +92,7 @@ const fn tag(key: &'static str, says: &'static str) -> Tag {
     Tag { key, says }
 }
 
-const fn field(
-    key: &'static str,
-    kind: Kind,
-    unit: &'static str,
-    says: &'static str,
-) -> Field {
+const fn field(key: &'static str, kind: Kind, unit: &'static str, says: &'static str) -> Field {
     Field { key, kind, unit, says }
 }
 

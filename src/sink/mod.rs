@@ -247,8 +247,8 @@ fn prepared(options: &SinkOptions, shared: &Shared) -> Option<Engine> {
 fn open(options: &SinkOptions) -> Result<Engine, String> {
     let settings = &options.settings;
     let origin = Origin { cell: settings.cell.clone(), site: settings.site.clone() };
-    let reader = Reader::open(&options.data, INFLUX, origin)
-        .map_err(|error: ReadError| chain(&error))?;
+    let reader =
+        Reader::open(&options.data, INFLUX, origin).map_err(|error: ReadError| chain(&error))?;
     let dead = DeadLetters::open(&options.data, INFLUX)
         .map_err(|error| format!("the dead-letter folder cannot be read: {error}"))?;
     let limits = Limits {

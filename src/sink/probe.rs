@@ -28,9 +28,9 @@ pub struct Probe {
 /// Why a test or resend failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// The request could not be made.
-    #[error(transparent)]
-    Client(ClientError),
+    /// The request could not be made: a secret or certificate that cannot be read.
+    #[error("{0}")]
+    Local(String),
     /// No answer, or "later".
     #[error("no lines are taken now: {0}")]
     Away(String),
@@ -58,7 +58,7 @@ pub struct Resent {
 /// # Errors
 /// [`ProbeError`] when it was not taken.
 pub fn probe(settings: &InfluxSettings, now: Utc) -> Result<Probe, ProbeError> {
-    let client = Client::new(settings, REQUEST_MAX).map_err(ProbeError::Client)?;
+    let client = Client::new(settings, REQUEST_MAX).map_err(local)?;
     let ts = now.as_nanos();
     // Differs from run to run, so that no old probe is taken for this one.
     let value = ts / 1_000_000 % 1_000_000_007;
@@ -67,6 +67,9 @@ pub fn probe(settings: &InfluxSettings, now: Utc) -> Result<Probe, ProbeError> {
     push_tag(&mut line, "site", &settings.site);
     line.push_str(&format!(" probe={value}i {ts}\n"));
     let answer = client.write(&line);
+    if let Answer::Local(why) = answer {
+        return Err(ProbeError::Local(why));
+    }
     match judge(settings.dialect, &answer) {
         Verdict::Stored => {}
         Verdict::Unknown(why) | Verdict::Overload(_, why) => return Err(ProbeError::Away(why)),
@@ -99,7 +102,7 @@ pub fn dead_letters(data: &Path) -> std::io::Result<u64> {
 /// # Errors
 /// [`ProbeError`] when nothing can be sent, or a file not be changed.
 pub fn resend(settings: &InfluxSettings, data: &Path) -> Result<Vec<Resent>, ProbeError> {
-    let client = Client::new(settings, REQUEST_MAX).map_err(ProbeError::Client)?;
+    let client = Client::new(settings, REQUEST_MAX).map_err(local)?;
     let letters = DeadLetters::open(data, INFLUX).map_err(ProbeError::Letters)?;
     let mut done = Vec::new();
     for file in letters.files().map_err(ProbeError::Letters)? {
@@ -125,6 +128,10 @@ pub fn resend(settings: &InfluxSettings, data: &Path) -> Result<Vec<Resent>, Pro
     Ok(done)
 }
 
+fn local(error: ClientError) -> ProbeError {
+    ProbeError::Local(error.to_string())
+}
+
 /// Sends lines; `stored` says which were taken.
 fn send(
     client: &Client,
@@ -137,7 +144,10 @@ fn send(
     }
     let mut text = lines.join("\n");
     text.push('\n');
-    let answer: Answer = client.write(&text);
+    let answer = client.write(&text);
+    if let Answer::Local(why) = answer {
+        return Err(ProbeError::Local(why));
+    }
     match judge(settings.dialect, &answer) {
         Verdict::Stored => stored.fill(true),
         Verdict::StoredExcept(bad) => {

@@ -279,8 +279,10 @@ fn put_record_flushes(
         let near = |ts: &&i64| ts.saturating_sub(*first) <= FLUSH_SPAN_NANOS;
         let count = rest.iter().take(FLUSH_ROWS).take_while(near).count();
         let (of_flush, others) = rest.split_at(count);
-        tx.prepare_cached("INSERT INTO record_flush(seq, min_ts, max_ts, rows) VALUES(?, ?, ?, ?)")?
-            .execute(params![seq, first, of_flush.last(), of_flush.len().cast_signed()])?;
+        tx.prepare_cached(
+            "INSERT INTO record_flush(seq, min_ts, max_ts, rows) VALUES(?, ?, ?, ?)",
+        )?
+        .execute(params![seq, first, of_flush.last(), of_flush.len().cast_signed()])?;
         seq += 1;
         rest = others;
     }

@@ -129,7 +129,8 @@ fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut client = stream;
     while let Some(request) = read_request(&mut reader)? {
-        let fault = if request.line.contains("write") { fault(&request, shared) } else { Fault::None };
+        let fault =
+            if request.line.contains("write") { fault(&request, shared) } else { Fault::None };
         match fault {
             Fault::None => {
                 let answer = pass(&request, None, shared)?;
@@ -187,7 +188,8 @@ fn fault(request: &Request, shared: &Shared) -> Fault {
 
 fn answer(status: u16, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    format!("HTTP/1.1 {status} Fault\r\n{headers}Content-Length: {length}\r\n\r\n{body}").into_bytes()
+    format!("HTTP/1.1 {status} Fault\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
+        .into_bytes()
 }
 
 /// Hands a request to the server behind, with other lines if given; its whole answer.

@@ -31,9 +31,8 @@ fn programs() -> Result<PathBuf, Skip> {
     MADE.get_or_init(|| {
         let folder = environments().join("influx");
         make_once(&folder, &PACKAGES.join(" "), || {
-            let download = || {
-                run(Command::new("apt-get").arg("download").args(PACKAGES).current_dir(&folder))
-            };
+            let download =
+                || run(Command::new("apt-get").arg("download").args(PACKAGES).current_dir(&folder));
             // Without lists of packages nothing is found; only root may fetch them.
             download().or_else(|_| {
                 run(Command::new("apt-get").args(["update", "--quiet"]))?;
@@ -54,10 +53,9 @@ fn programs() -> Result<PathBuf, Skip> {
 
 /// A port that was free a moment ago.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_or_else(
-        |error| panic!("no free port: {error}"),
-        |address| address.port(),
-    )
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .map_or_else(|error| panic!("no free port: {error}"), |address| address.port())
 }
 
 fn spawn(program: &Path, arguments: &[String]) -> Child {
