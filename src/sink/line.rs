@@ -98,7 +98,6 @@ pub(super) fn push_field(
     out.push('=');
     match (kind, value) {
         (Kind::Float, ValueRef::Real(x)) if x.is_finite() => push(out, format_args!("{x:?}")),
-        #[expect(clippy::cast_precision_loss, reason = "a column of floats holds a whole number")]
         (Kind::Float, ValueRef::Integer(i)) => push(out, format_args!("{:?}", i as f64)),
         (Kind::Int, ValueRef::Integer(i)) => push(out, format_args!("{i}i")),
         (Kind::Bool, ValueRef::Integer(i)) => out.push_str(if i == 0 { "false" } else { "true" }),

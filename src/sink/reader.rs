@@ -94,17 +94,6 @@ impl Batch {
         let at = |i: usize| i.checked_sub(1).and_then(|i| self.ends.get(i)).copied().unwrap_or(0);
         at(to).saturating_sub(at(from))
     }
-
-    #[cfg(test)]
-    pub(super) fn of_lines(lines: &[&str]) -> Self {
-        let mut batch = Self::default();
-        for line in lines {
-            batch.text.push_str(line);
-            batch.text.push('\n');
-            batch.ends.push(batch.text.len());
-        }
-        batch
-    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
