@@ -93,6 +93,8 @@ fn bad_request(dialect: Dialect, parsed: Option<&Value>, reason: String) -> Verd
         Dialect::V1 if has("partial write") || has("unable to parse") => Verdict::Bisect(reason),
         // Such as "database is required": no line is to blame.
         Dialect::V1 => Verdict::Hold(reason),
+        // vmauth's answer to a token that it does not know.
+        Dialect::V2 if has("auth token") => Verdict::Hold(reason),
         Dialect::V2 => match parsed.and_then(|body| body.get("code")).and_then(Value::as_str) {
             Some("invalid" | "unprocessable entity") | None => Verdict::Bisect(reason),
             Some(_) => Verdict::Hold(reason),
@@ -195,6 +197,7 @@ mod tests {
             (V2, http(400, None, r#"{"code":"invalid","message":"x"}"#), "bisect"),
             (V2, http(400, None, r#"{"code":"internal error","message":"x"}"#), "hold"),
             (V2, http(400, None, "cannot parse"), "bisect"),
+            (V2, http(400, None, "cannot find the provided auth token"), "hold"),
             (V3, http(400, None, v3), "except (2, \"bad\")"),
             (V3, http(400, None, r#"{"error":"x"}"#), "bisect"),
             (V1, http(413, None, ""), "halve"),

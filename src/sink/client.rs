@@ -102,12 +102,14 @@ impl Client {
             .post(self.address(path, &query))
             .header("Content-Type", "text/plain; charset=utf-8")
             .header("Content-Encoding", "gzip");
-        match self.authorization() {
-            Ok(Some(value)) => request = request.header("Authorization", value),
-            Ok(None) => {}
+        let user = match self.user() {
+            Ok(user) => user,
             Err(error) => return Answer::Local(error.to_string()),
+        };
+        if let Some(user) = &user {
+            request = request.header("Authorization", &user.header);
         }
-        answer(request.send(&body[..]))
+        answer(request.send(&body[..]), user)
     }
 
     /// Asks for the field `field` of the measurement at one time, in the dialect's own language.
@@ -128,9 +130,11 @@ impl Client {
             }
             Dialect::V2 => return self.read_back_flux(measurement, field, ts),
         };
-        match self.authorization() {
-            Ok(Some(value)) => answer(request.header("Authorization", value).call()),
-            Ok(None) => answer(request.call()),
+        match self.user() {
+            Ok(Some(user)) => {
+                answer(request.header("Authorization", &user.header).call(), Some(user))
+            }
+            Ok(None) => answer(request.call(), None),
             Err(error) => Answer::Local(error.to_string()),
         }
     }
@@ -148,12 +152,14 @@ impl Client {
             .post(self.address("api/v2/query", &[("org", &s.org)]))
             .header("Content-Type", "application/vnd.flux")
             .header("Accept", "application/csv");
-        match self.authorization() {
-            Ok(Some(value)) => request = request.header("Authorization", value),
-            Ok(None) => {}
+        let user = match self.user() {
+            Ok(user) => user,
             Err(error) => return Answer::Local(error.to_string()),
+        };
+        if let Some(user) = &user {
+            request = request.header("Authorization", &user.header);
         }
-        answer(request.send(flux))
+        answer(request.send(flux), user)
     }
 
     fn address(&self, path: &str, query: &[(&str, &str)]) -> String {
@@ -170,18 +176,27 @@ impl Client {
     }
 
     /// Secrets are read anew each time, so that a changed one needs no restart.
-    fn authorization(&self) -> Result<Option<String>, ClientError> {
+    fn user(&self) -> Result<Option<User>, ClientError> {
         Ok(match &self.settings.user {
             InfluxUser::Nobody => None,
             InfluxUser::Token(place) => {
                 let word = if self.settings.dialect == Dialect::V3 { "Bearer" } else { "Token" };
-                Some(format!("{word} {}", secret(place)?))
+                let secret = secret(place)?;
+                Some(User { header: format!("{word} {secret}"), secret })
             }
             InfluxUser::Password { name, place } => {
-                Some(format!("Basic {}", BASE64.encode(format!("{name}:{}", secret(place)?))))
+                let secret = secret(place)?;
+                let pair = BASE64.encode(format!("{name}:{secret}"));
+                Some(User { header: format!("Basic {pair}"), secret })
             }
         })
     }
+}
+
+/// Who we are, for one request. Not `Debug`: it is never printed.
+struct User {
+    header: String,
+    secret: String,
 }
 
 /// Whether an answer to [`Client::read_back`] holds the value that was written: `Some(false)` when
@@ -203,7 +218,10 @@ pub fn holds(answer: &Answer, value: i64) -> Option<bool> {
     Some(rows.is_some_and(|rows| rows.iter().any(|row| row.get(1).is_some_and(|v| v == value))))
 }
 
-fn answer(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
+fn answer(
+    result: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    user: Option<User>,
+) -> Answer {
     let mut response = match result {
         Ok(response) => response,
         Err(error) => return lost(&error, error.to_string()),
@@ -215,7 +233,11 @@ fn answer(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answ
     let status = response.status().as_u16();
     let body = response.body_mut().with_config().limit(BODY_BYTES_MAX).lossy_utf8(true);
     match body.read_to_string() {
-        Ok(body) => Answer::Http { status, retry_after, body },
+        Ok(body) => {
+            // vmauth quotes the token that it refuses; what it says is logged and shown.
+            let body = user.map_or_else(|| body.clone(), |user| body.replace(&user.secret, "[secret]"));
+            Answer::Http { status, retry_after, body }
+        }
         // What the status says is known; the words are not needed where all is stored.
         Err(_) if (200..300).contains(&status) => {
             Answer::Http { status, retry_after, body: String::new() }
