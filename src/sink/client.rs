@@ -235,7 +235,8 @@ fn answer(
     match body.read_to_string() {
         Ok(body) => {
             // vmauth quotes the token that it refuses; what it says is logged and shown.
-            let body = user.map_or_else(|| body.clone(), |user| body.replace(&user.secret, "[secret]"));
+            let body =
+                user.map_or_else(|| body.clone(), |user| body.replace(&user.secret, "[secret]"));
             Answer::Http { status, retry_after, body }
         }
         // What the status says is known; the words are not needed where all is stored.
