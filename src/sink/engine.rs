@@ -465,7 +465,7 @@ impl Engine {
         self.attempt = self.attempt.saturating_add(1);
         let attempt = self.attempt;
         let pause = backoff(attempt, self.random()).max(asked.unwrap_or_default());
-        let failing = self.failing.get_or_insert_with(|| Failing { since: now.mono, told: false });
+        let failing = self.failing.get_or_insert(Failing { since: now.mono, told: false });
         if !failing.told && now.mono - failing.since + span_of(pause) >= TOLD_AFTER {
             failing.told = true;
             let begin = utc_text(now.utc - (now.mono - failing.since));
