@@ -204,7 +204,7 @@ fn pass(request: &Request, lines: Option<String>, shared: &Shared) -> io::Result
     for header in &request.headers {
         let name = header.split(':').next().unwrap_or_default().to_ascii_lowercase();
         let replaced = ["content-length", "connection"].contains(&name.as_str());
-        if !replaced && !(plain && name == "content-encoding") {
+        if !(replaced || plain && name == "content-encoding") {
             head.push_str(header);
         }
     }
