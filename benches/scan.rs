@@ -16,7 +16,7 @@ use trimloop_core::model::Models;
 use trimloop_core::plan::{
     Budget, CharacteristicId, CharacteristicPlan, Chart, ChartPlan, Clause, Condition, Controller,
     Cut, CyclePlan, EffectPlan, FeatureId, FeaturePlan, InterlockId, InterlockPlan, LinearPlan,
-    LinkPlan, LoopId, LoopPlan, Model, ModelId, ModelPlan, PcaLimits, PcaPlan, Plan, Rate,
+    LinkPlan, LoopId, LoopPlan, Model, ModelId, ModelPlan, PcaLimits, PcaPlan, Plan, PlcId, Rate,
     RunToRunPlan, SetpointId, SetpointPlan, SignaturePlan, Source, TagPlan, Take,
 };
 use trimloop_core::scan::{Ack, AckResult, Action, Command, Link, Order, Scan};
@@ -46,6 +46,7 @@ fn main() {
 fn tag(index: u16) -> TagPlan {
     TagPlan {
         name: format!("tag_{index}"),
+        plc: PlcId::LEAD,
         unit: if index < FIRST_VALUE { String::new() } else { "bar".to_owned() },
         range: (index >= FIRST_VALUE).then_some((0.0, 1000.0)),
         rate_max: (index >= FIRST_VALUE).then_some(1000.0),
@@ -183,14 +184,15 @@ fn plan() -> Plan {
             latch: Span::ZERO,
             running: Some((STATE, 6)),
         },
-        link: LinkPlan {
+        links: vec![LinkPlan {
+            name: "press".to_owned(),
             stale_after: Span::from_secs(2),
             heartbeat: None,
             enable: None,
             clock: None,
             clock_step_max: Span::from_secs(600),
             skew_max: Span::from_secs(2),
-        },
+        }],
         bindings: Vec::new(),
         features: (0..FEATURES).map(feature).collect(),
         models: models(),
@@ -299,11 +301,11 @@ impl Straw {
 
     fn step(&mut self, commands: &[Order]) {
         self.seq += 1;
-        let link = Link { up: true, epoch: 1, life: Some(self.now.mono) };
+        let link = [Link { up: true, epoch: 1, life: Some(self.now.mono) }];
         let scan = Scan {
             seq: self.seq,
             now: self.now,
-            link,
+            links: &link,
             changes: &self.samples,
             acks: &self.acks,
             commands,
@@ -397,6 +399,7 @@ fn permit_passes(bencher: Bencher) {
         on_time: true,
         trip: Trip::Clear,
         mode: Mode::Auto,
+        plc: PlcId::LEAD,
         enabled: true,
         owned: true,
         link: true,

@@ -29,8 +29,9 @@ use trimloop_simulator::{
 
 use crate::clock::Clock;
 use crate::dispatch::{OrderResult, Seen};
-use crate::journal::{JournalError, JournalHead, JournalWriter};
+use crate::journal::{JournalError, JournalHead, JournalWriter, keep_plan};
 use crate::output::Names;
+use crate::seal::{SealError, SealSettings, Sealer};
 use crate::service::{CellHandle, CellSettings, ServiceError};
 use crate::store::{Store, StoreError, StoreOptions};
 
@@ -79,6 +80,9 @@ pub enum DemoError {
     /// The journal failed.
     #[error("the demo's journal could not be opened")]
     Journal(#[from] JournalError),
+    /// The records could not be signed.
+    #[error("the demo's records cannot be signed")]
+    Seal(#[from] SealError),
     /// Something that takes a moment never came.
     #[error("{0} in {1} s")]
     Late(&'static str, i64),
@@ -220,8 +224,10 @@ fn bound(url: &str) -> Result<Bound, DemoError> {
     for (name, bytes) in MODELS {
         models.insert(name, bytes.to_vec());
     }
-    let mut bound = bind(&recipe, &plc, &models).map_err(|found| failed(&found))?;
-    url.clone_into(&mut bound.plc.url);
+    let mut bound = bind(&recipe, &[plc], &models).map_err(|found| failed(&found))?;
+    for plc in &mut bound.plcs {
+        url.clone_into(&mut plc.url);
+    }
     Ok(bound)
 }
 
@@ -249,6 +255,7 @@ fn start_press(settings: &DemoSettings, runtime: &Runtime) -> Result<Simulator, 
     let mut press = SimulatorSettings::new(settings.scenario.clone(), settings.seed);
     press.parts = Some(settings.parts);
     press.speed = Speed::Pace(settings.pace);
+    press.relay = settings.scenario.needs_relay();
     Ok(runtime.block_on(Simulator::start(press))?)
 }
 
@@ -259,6 +266,7 @@ struct Stage {
     on: CellHandle,
     names: Names,
     store: Store,
+    sealer: Sealer,
 }
 
 impl Stage {
@@ -290,6 +298,13 @@ impl Stage {
                 utc: clock.utc(),
             },
         )?;
+        keep_plan(&settings.data.join("journal"), &on)?;
+        let sealer = Sealer::start(SealSettings {
+            data: settings.data.clone(),
+            store: store.sender(),
+            journal: journal.tips(),
+            clock,
+        })?;
         let cell = |bound, arm: &str, journal, store| CellSettings {
             bound,
             journal,
@@ -301,7 +316,7 @@ impl Stage {
         let handle = runtime.handle();
         let off = CellHandle::start(cell(bound(&urls[0])?, "off", None, None), handle)?;
         let on = CellHandle::start(cell(on, "on", Some(journal), Some(store.sender())), handle)?;
-        Ok(Self { clock, off, on, names, store })
+        Ok(Self { clock, off, on, names, store, sealer })
     }
 
     fn perform(
@@ -359,7 +374,7 @@ impl Stage {
                 p99: latency.p99_ms,
                 max: latency.max_ms,
             },
-            resubscriptions: status.plc.counts.resubscriptions,
+            resubscriptions: status.of_links(|link| link.resubscriptions),
             loops: loops.collect(),
             missed: status.counts.watchers_lost,
         })
@@ -369,7 +384,7 @@ impl Stage {
     fn wait_live(&self, cell: &CellHandle) -> Result<(), DemoError> {
         let deadline = self.clock.mono() + PATIENCE;
         let events = cell.events();
-        while !cell.status().link.up {
+        while !cell.status().all_up() {
             if self.clock.mono() > deadline {
                 return Err(DemoError::Late("the OPC UA link did not come up", 30));
             }
@@ -390,6 +405,10 @@ impl Stage {
             loop {
                 let order = self.on.order(Command::SetMode(id, Mode::Auto))?;
                 if self.on.wait_order(order, PROGRESS) == OrderResult::Done {
+                    let of_loop = self.on.plan().loops.get(index);
+                    let what =
+                        format!("loop auto {}: done", of_loop.map_or("?", |l| l.name.as_str()));
+                    self.store.sender().audit(order, "demo", &what, "the demo raises every loop");
                     break;
                 }
                 if self.clock.mono() > deadline {
@@ -416,8 +435,8 @@ impl Stage {
                     tell(Progress::Seen(&news, &self.names));
                     tally.take(&news);
                     // A lost session leaves the loops in SHADOW: people raise them again.
-                    if let Seen::Event(event) = &news
-                        && matches!(event.what, What::LinkUp(_))
+                    if let Seen::Event(_, event) = &news
+                        && matches!(event.what, What::LinkUp(..))
                     {
                         self.raise()?;
                     }
@@ -440,6 +459,11 @@ impl Stage {
     fn close(self) {
         self.off.stop();
         self.on.stop();
+        if self.store.sender().barrier().is_err() {
+            tracing::warn!("The demo's last rows could not be written.");
+        }
+        // Signs everything up to here.
+        drop(self.sealer);
         drop(self.store);
     }
 }
@@ -469,7 +493,7 @@ impl Tally {
                     *self.holds.entry(reason.word()).or_default() += 1;
                 }
             }
-            Seen::Event(event) => {
+            Seen::Event(_, event) => {
                 if let What::Tripped(_, reason) = event.what {
                     *self.trips.entry(reason.word()).or_default() += 1;
                 }

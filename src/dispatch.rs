@@ -3,8 +3,8 @@
 //!
 //! | to | policy |
 //! |---|---|
-//! | PLC writes | bounded; when full or when there is no audit, answered `NotSent` |
-//! | heartbeat | latest |
+//! | PLC writes | to their own PLC, bounded; when full, without a link or an audit: `NotSent` |
+//! | heartbeat | to its own PLC, latest |
 //! | store | its own queue; never waits |
 //! | watchers | bounded, lossy, counted |
 //! | order results | the last [`RESULTS_MAX`] |
@@ -37,8 +37,8 @@ pub const SEEN_MAX: usize = 4096;
 /// What a watcher sees.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Seen {
-    /// An event.
-    Event(Event),
+    /// An event, with its number in this start.
+    Event(u64, Event),
     /// A part, a score, a label, a decision or a ledger row, with the scan's UTC.
     Record(Utc, Record),
     /// A proposal for a person to decide.
@@ -145,12 +145,14 @@ pub struct DispatchCounts {
     pub confirmed: u64,
     /// Decisions to hold.
     pub holds: u64,
+    /// Events told; the number of the newest.
+    pub events: u64,
 }
 
 /// Carries out actions.
 pub struct Dispatch {
-    /// Where writes go; `None` without a PLC.
-    pub port: Option<Port>,
+    /// Where writes go, by `PlcId`; one that is missing takes none.
+    pub ports: Vec<Port>,
     /// Where rows go.
     pub store: Option<StoreSender>,
     /// Where answers of writes that were not sent go.
@@ -181,8 +183,8 @@ impl Dispatch {
         for action in actions {
             match action {
                 Action::Write(write) => self.write(now, newest, audited, write),
-                Action::Heartbeat(beat) => {
-                    if let Some(port) = &self.port {
+                Action::Heartbeat(plc, beat) => {
+                    if let Some(port) = self.ports.get(plc.index()) {
                         port.heartbeat(beat);
                     }
                 }
@@ -202,7 +204,7 @@ impl Dispatch {
 
     fn write(&mut self, now: Now, newest: Option<Mono>, audited: bool, write: ApprovedWrite) {
         let seq = write.seq();
-        let sent = match &self.port {
+        let sent = match self.ports.get(write.plc().index()) {
             Some(port) if audited => port.write(write),
             _ => Err(seq),
         };
@@ -237,7 +239,7 @@ impl Dispatch {
                 self.watchers.tell(Seen::Record(now.utc, record));
             }
             // Too many for watchers; the store has them.
-            Record::Feature(_) => {}
+            Record::Feature(_) | Record::Check(_) | Record::Input(_) | Record::Wish(_) => {}
         }
         if let Some(store) = &self.store {
             store.record(now.utc, record);
@@ -253,9 +255,11 @@ impl Dispatch {
             }
             _ => {}
         }
-        self.watchers.tell(Seen::Event(event));
+        self.counts.events += 1;
+        let number = self.counts.events;
+        self.watchers.tell(Seen::Event(number, event));
         if let Some(store) = &self.store {
-            store.event(event);
+            store.event(number, event);
         }
     }
 }

@@ -175,6 +175,50 @@ codes! {
         wrong: "trimloop connector resend influx   (as a user who may not read the data folder)",
         right: "sudo -u trimloop trimloop connector resend influx",
     }
+    JOURNAL_READ = "TL0730" {
+        title: "there is no journal to read",
+        means: "The folder or file is missing, may not be read, or holds no journal-NNNNNNNN.tlj.",
+        why: "Nothing can be replayed or checked.",
+        wrong: "trimloop replay recipes",
+        right: "trimloop replay /var/lib/trimloop/journal",
+    }
+    JOURNAL_DAMAGED = "TL0731" {
+        title: "the journal is not what was written",
+        means: "A record does not fit its checksum, the hash chain, or the record before it. The report \
+                says which file, record and byte.",
+        why: "Nothing after that place can be trusted.",
+        wrong: "(one changed bit on a disk)",
+        right: "(the file from a backup; what is before the damage stays good)",
+    }
+    REPLAY_DIFFERS = "TL0732" {
+        title: "a scan was decided otherwise",
+        means: "The same scan led to other actions than those recorded: another version of trimloop, another \
+                plan, or a mistake in trimloop.",
+        why: "Replay proves that what is told about a decision is how it was made.",
+        wrong: "trimloop replay          (with a later version that decides otherwise)",
+        right: "trimloop replay          (with the version in plans/HASH/bundle.json)",
+    }
+    PLAN_NOT_KEPT = "TL0733" {
+        title: "the plan of a journal cannot be used",
+        means: "There is no plans/HASH beside the journal, or its files make another plan than its name says.",
+        why: "Without recipe, PLC config and models nobody can decide the same.",
+        wrong: "trimloop replay journal-00000001.tlj      (copied without the folder plans)",
+        right: "trimloop replay journal                   (the folder with its plans)",
+    }
+    PLACE = "TL0734" {
+        title: "no such place or stop",
+        means: "A place is a scan (1200, 7-1200) or a UTC time; a stop is write, trip, event=CODE or bad=TAG.",
+        why: "What is not understood is not guessed.",
+        wrong: "trimloop replay --from yesterday",
+        right: "trimloop replay --from 2026-11-22T21:00",
+    }
+    NO_RECORD = "TL0735" {
+        title: "no such write, event or decision",
+        means: "The data folder has no record of this id or time.",
+        why: "The answer says which ids there are.",
+        wrong: "trimloop why 7-9999",
+        right: "trimloop why 7-12            (ids stand in `trimloop status` and its events)",
+    }
     SIMULATOR = "TL0602" {
         title: "the simulator could not start or go on",
         means: "Its port is taken, or its OPC UA server did not start.",
@@ -238,6 +282,48 @@ codes! {
         wrong: "MeltTemp;DB1.MeltTemp;Real      (no line with the names of the columns)",
         right: "name;id;type",
     }
+    NO_SUCH_NAME = "TL0720" {
+        title: "the store knows no such name",
+        means: "No tag, feature, model, loop, setpoint or event of this name was ever recorded here.",
+        why: "A column that silently stays empty would look like a machine that stood still.",
+        wrong: "trimloop query melt_tmp",
+        right: "trimloop query melt_temp      (or 'melt_*')",
+    }
+    NO_ROWS = "TL0721" {
+        title: "there are no rows in this range",
+        means: "The store has no rows of this kind between the times that were asked for.",
+        why: "An empty file would look like an export that worked.",
+        wrong: "trimloop query melt_temp --from 1999-01-01 --to 1999-01-02",
+        right: "trimloop query melt_temp --last 1d",
+    }
+    SELECTION = "TL0722" {
+        title: "the selection makes no sense",
+        means: "A time cannot be read, or an option does not go with the kind of rows.",
+        why: "Rows of another time or shape than was meant are worse than none.",
+        wrong: "trimloop export events --every 1m --out events.csv",
+        right: "trimloop export samples --every 1m --out samples.csv",
+    }
+    EXPORT_FILE = "TL0723" {
+        title: "the file cannot be written",
+        means: "It is there already, its folder is not, its name ends in no known format, or the disk is full.",
+        why: "What somebody has saved is not overwritten unasked.",
+        wrong: "trimloop export --out week.csv      (there already)",
+        right: "trimloop export --out week-2.csv, or --force",
+    }
+    HISTORY_READ = "TL0724" {
+        title: "the history cannot be read",
+        means: "There is no store in the data folder, or one of its files may not be read or is damaged.",
+        why: "Rows with an unknown hole in them would be taken for all.",
+        wrong: "trimloop query melt_temp                      (in a folder without data/)",
+        right: "trimloop query melt_temp --config my-cell     (the folder with trimloop.toml)",
+    }
+    EXPORT_FEATURE = "TL0725" {
+        title: "this build cannot write that format",
+        means: "XLSX and Parquet are cargo features, and this trimloop was built without.",
+        why: "Each brings a dozen crates that a cell does not need to run.",
+        wrong: "trimloop export --out week.xlsx      (a build without the feature)",
+        right: "cargo build --release --features xlsx,parquet",
+    }
     NO_SERVICE = "TL0901" {
         title: "no service answers",
         means: "Nothing listens on the control socket.",
@@ -258,6 +344,21 @@ codes! {
         why: "No audit, no write.",
         wrong: "(a full disk under the data folder)",
         right: "(free space, then ask again)",
+    }
+    CHAIN_BROKEN = "TL0930" {
+        title: "a chain of records is not whole",
+        means: "An entry of the audit trail, the write ledger, the journal or the signed heads was changed, \
+                removed or cut off. The report names the first.",
+        why: "Records that can be changed unseen prove nothing.",
+        wrong: "(an UPDATE in state.db)",
+        right: "(the folder from a backup; the heads say up to where it is whole)",
+    }
+    AUDIT_KEY = "TL0931" {
+        title: "the key of the signed heads cannot be used",
+        means: "The key file is missing, unreadable, open to others, or not an Ed25519 key.",
+        why: "A head that nobody can vouch for proves nothing.",
+        wrong: "chmod 644 keys/audit.key",
+        right: "chmod 600 keys/audit.key",
     }
     NO_SUCH_LOOP = "TL0904" {
         title: "no such loop",

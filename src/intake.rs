@@ -5,18 +5,19 @@
 //! | samples | all, in order of arrival, up to [`SAMPLES_PER_TAG`] per tag | the oldest of that tag is dropped and counted |
 //! | acks | never dropped | cannot be: each answers one of a bounded number of writes |
 //! | orders | first in, first out, [`ORDERS_MAX`] | the newcomer is refused; one that waits for over [`ORDER_LIFE`] dies |
-//! | link | latest | overwritten |
+//! | links | latest of each PLC | overwritten |
 //!
 //! Producers take one short mutex. The scan thread swaps the filled buffer against an empty one,
 //! so in steady state nothing allocates on either side.
 //!
-//! A *session* number guards against stragglers: samples of a PLC session that is over are not
-//! taken in, however late they come.
+//! A *session* number, one per PLC, guards against stragglers: samples of a PLC session that is
+//! over are not taken in, however late they come. What happens to one PLC's session is nothing to
+//! another's.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use trimloop_core::plan::CHANGES_MAX;
+use trimloop_core::plan::{CHANGES_MAX, PlcId};
 use trimloop_core::scan::{Ack, Link, Order};
 use trimloop_core::tag::Sample;
 use trimloop_core::time::{Mono, Span};
@@ -42,10 +43,13 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The producers' end. Clones share the queues.
+/// The producers' end, for the link of one PLC. Clones share the queues, and so do the handles of
+/// all PLCs of a cell.
 #[derive(Clone, Debug)]
 pub struct Intake {
     shared: Arc<Shared>,
+    /// Whose session this handle opens and closes.
+    plc: usize,
 }
 
 #[derive(Debug)]
@@ -60,11 +64,18 @@ struct State {
     samples: Queue,
     acks: Vec<Ack>,
     orders: Vec<(Order, Mono)>,
-    link: Link,
+    /// By `PlcId`.
+    lines: Vec<Line>,
     link_news: bool,
-    session: u64,
     stop: bool,
     counts: IntakeCounts,
+}
+
+/// The link to one PLC, and the number of its session.
+#[derive(Clone, Copy, Debug, Default)]
+struct Line {
+    link: Link,
+    session: u64,
 }
 
 /// What the queues had to turn away.
@@ -192,23 +203,29 @@ pub struct Batch {
     pub orders: Vec<Order>,
     /// Orders that died waiting, by number.
     pub expired: Vec<u64>,
-    /// The link as it stands.
-    pub link: Link,
+    /// The links as they stand, by `PlcId`.
+    pub links: Vec<Link>,
     /// Samples left for the next scan.
     pub left: usize,
 }
 
 impl Intake {
-    /// Queues for tags `0..tags`, and the buffers for their one consumer.
+    /// Queues for tags `0..tags` of one PLC, and the buffers for their one consumer.
     #[must_use]
     pub fn new(tags: usize, clock: Clock) -> (Self, Batch) {
+        Self::for_plcs(1, tags, clock)
+    }
+
+    /// Queues for tags `0..tags` of several PLCs. The handle is that of the leading one; see
+    /// [`Self::of`].
+    #[must_use]
+    pub fn for_plcs(plcs: usize, tags: usize, clock: Clock) -> (Self, Batch) {
         let state = State {
             samples: Queue::new(tags),
             acks: Vec::with_capacity(ACKS_ROOM),
             orders: Vec::with_capacity(ORDERS_MAX),
-            link: Link::default(),
+            lines: vec![Line::default(); plcs],
             link_news: false,
-            session: 0,
             stop: false,
             counts: IntakeCounts::default(),
         };
@@ -219,11 +236,17 @@ impl Intake {
             acks: Vec::with_capacity(ACKS_ROOM),
             orders: Vec::with_capacity(ORDERS_MAX),
             expired: Vec::with_capacity(ORDERS_MAX),
-            link: Link::default(),
+            links: vec![Link::default(); plcs],
             left: 0,
         };
         let shared = Shared { state: Mutex::new(state), wake: Condvar::new(), clock };
-        (Self { shared: Arc::new(shared) }, batch)
+        (Self { shared: Arc::new(shared), plc: 0 }, batch)
+    }
+
+    /// The handle for the link of another PLC, to the same queues.
+    #[must_use]
+    pub fn of(&self, plc: PlcId) -> Self {
+        Self { shared: Arc::clone(&self.shared), plc: plc.index() }
     }
 
     /// The clock that stamps what comes in.
@@ -238,13 +261,14 @@ impl Intake {
     /// be written. Returns the session number, which later samples must carry, and the epoch.
     pub fn open(&self, announce: bool, life: Mono, first: &[Sample]) -> (u64, u64) {
         let mut state = lock(&self.shared.state);
-        state.session += 1;
-        state.link.up = announce;
-        state.link.epoch += u64::from(announce);
-        state.link.life = Some(life);
+        let Some(line) = state.lines.get_mut(self.plc) else { return (0, 0) };
+        line.session += 1;
+        line.link.up = announce;
+        line.link.epoch += u64::from(announce);
+        line.link.life = Some(life);
+        let numbers = (line.session, line.link.epoch);
         state.link_news = true;
         state.take_in(first);
-        let numbers = (state.session, state.link.epoch);
         drop(state);
         self.shared.wake.notify_one();
         numbers
@@ -253,11 +277,10 @@ impl Intake {
     /// Closes the session: the link is down, and its late samples are strays.
     pub fn close(&self) {
         let mut state = lock(&self.shared.state);
-        state.session += 1;
-        if state.link.up {
-            state.link.up = false;
-            state.link_news = true;
-        }
+        let Some(line) = state.lines.get_mut(self.plc) else { return };
+        line.session += 1;
+        let was_up = std::mem::replace(&mut line.link.up, false);
+        state.link_news |= was_up;
         drop(state);
         self.shared.wake.notify_one();
     }
@@ -266,12 +289,13 @@ impl Intake {
     /// which a read of our own does not.
     pub fn samples(&self, session: u64, samples: &[Sample], received: Mono, life: bool) {
         let mut state = lock(&self.shared.state);
-        if state.session != session {
+        let line = state.lines.get_mut(self.plc).filter(|line| line.session == session);
+        let Some(line) = line else {
             state.counts.stray += samples.len() as u64;
             return;
-        }
+        };
         if life {
-            state.link.life = Some(received);
+            line.link.life = Some(received);
         }
         state.take_in(samples);
         drop(state);
@@ -309,10 +333,10 @@ impl Intake {
         self.shared.wake.notify_one();
     }
 
-    /// The link as the next scan will see it.
+    /// The link to this handle's PLC as the next scan will see it.
     #[must_use]
     pub fn link(&self) -> Link {
-        lock(&self.shared.state).link
+        lock(&self.shared.state).lines.get(self.plc).map_or_else(Link::default, |line| line.link)
     }
 
     /// What was turned away so far.
@@ -392,7 +416,8 @@ impl State {
     }
 
     fn fill(&mut self, batch: &mut Batch, now: Mono) {
-        batch.link = self.link;
+        batch.links.clear();
+        batch.links.extend(self.lines.iter().map(|line| line.link));
         self.link_news = false;
         batch.acks.clear();
         batch.acks.append(&mut self.acks);
@@ -529,9 +554,30 @@ mod tests {
         intake.samples(second, &[sample(0, 3)], Mono::from_nanos(9), false);
         take(&intake, &mut batch);
         assert_eq!(values(&batch), [(0, 2), (0, 3)]);
-        assert_eq!(batch.link.life, Some(Mono::from_nanos(5)));
+        assert_eq!(batch.links[0].life, Some(Mono::from_nanos(5)));
         assert_eq!(intake.counts().stray, 1);
         assert_eq!(intake.open(true, Mono::default(), &[]).1, 2);
+    }
+
+    /// What happens to the session of one PLC is nothing to that of another.
+    #[test]
+    fn each_plc_has_a_session_of_its_own() {
+        let (press, mut batch) = Intake::for_plcs(2, 2, Clock::start());
+        let dryer = press.of(PlcId(1));
+        let (of_press, _) = press.open(true, Mono::from_nanos(1), &[]);
+        let (first, epoch) = dryer.open(true, Mono::from_nanos(2), &[sample(1, 1)]);
+        assert_eq!(epoch, 1);
+        dryer.close();
+        dryer.samples(first, &[sample(1, 2)], Mono::from_nanos(3), true);
+        press.samples(of_press, &[sample(0, 3)], Mono::from_nanos(4), true);
+        take(&press, &mut batch);
+        assert_eq!(values(&batch), [(1, 1), (0, 3)], "the closed session's straggler is left out");
+        let link = |up, life| Link { up, epoch: 1, life: Some(Mono::from_nanos(life)) };
+        assert_eq!(batch.links, [link(true, 4), link(false, 2)]);
+        assert_eq!(dryer.open(true, Mono::from_nanos(5), &[]).1, 2);
+        assert_eq!((press.link().epoch, dryer.link().epoch), (1, 2));
+        // A handle for a PLC that the cell does not have opens nothing.
+        assert_eq!(press.of(PlcId(2)).open(true, Mono::default(), &[]), (0, 0));
     }
 
     /// The order queue refuses when full; acks are never refused.

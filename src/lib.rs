@@ -21,10 +21,15 @@ pub mod latency;
 pub mod notice;
 
 pub mod journal;
+pub mod limits;
+pub mod replay;
+pub mod seal;
 pub mod sink;
 pub mod store;
+pub mod why;
 
 pub mod control;
+pub mod export;
 pub mod output;
 pub mod settings;
 

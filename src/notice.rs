@@ -19,7 +19,8 @@ pub const RECENT_MAX: usize = 64;
 pub struct Notice {
     /// When.
     pub at: Utc,
-    /// Stable word: `register_problem`, `certificate_expiry`.
+    /// Stable word: `register_problem`, `certificate_expiry`, `address_changed`, `other_server`,
+    /// `write_clamped`.
     pub code: &'static str,
     /// What it is about: a PLC, a register, a certificate.
     pub subject: String,

@@ -6,10 +6,16 @@
 //! pki/own/next.der      private/next.pem        renewed; in force once the server takes it
 //! pki/own/old-HEX.der                           what was in force before
 //! pki/trusted/*.der     rejected/*.der          servers
+//! pki/rejected/HEX.refused                      a person rejected it, whoever issued it
+//! pki/issuers/*.der     crl/*                   trusted issuers, and revocation lists
+//! pki/session/                                  what the OPC UA library is told to take
 //! ```
 //!
-//! A server is trusted by its certificate itself, put into `trusted` by a person. Chains of
-//! issuers and revocation lists are not followed.
+//! A server is trusted by its certificate itself, put into `trusted` by a person, or because an
+//! issuer in `issuers` vouches for it ([`chain`]). What was revoked, or rejected by a person, is
+//! taken neither way.
+
+mod chain;
 
 use std::fmt;
 use std::fs;
@@ -20,13 +26,14 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use opcua::crypto::{CertificateStore, PrivateKey, X509};
-use rsa::pkcs8::DecodePrivateKey as _;
+use rsa::pkcs1::DecodeRsaPrivateKey as _;
+use rsa::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, SecretDocument};
 use rsa::traits::PublicKeyParts as _;
 use sha2::{Digest as _, Sha256};
 use trimloop_core::time::{Span, Utc};
 use x509_cert::builder::{Builder as _, CertificateBuilder, Profile};
 use x509_cert::der::asn1::{Ia5String, OctetString};
-use x509_cert::der::{Decode as _, DecodePem as _, Encode as _, pem::LineEnding};
+use x509_cert::der::{Decode as _, Encode as _, Reader as _, pem::LineEnding};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{
     BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectAltName,
@@ -35,6 +42,8 @@ use x509_cert::name::Name;
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 use x509_cert::time::{Time, Validity};
+
+pub use chain::{Chain, Distrust};
 
 /// Length of our RSA keys [bit]: within every policy we speak.
 const KEY_BITS: u32 = 2048;
@@ -72,6 +81,28 @@ pub enum PkiError {
     /// Key or certificate could not be made.
     #[error("no certificate could be made: {0}")]
     Make(String),
+    /// A certificate that may not issue others.
+    #[error("{subject} is no issuer: {lacks}")]
+    NotAnIssuer {
+        /// Whose certificate.
+        subject: String,
+        /// What it lacks.
+        lacks: &'static str,
+    },
+    /// A revocation list that is none.
+    #[error("{} is no revocation list (DER or PEM)", .path.display())]
+    NotAList {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A certificate from elsewhere that cannot be ours.
+    #[error("{} cannot be our certificate: {why}", .path.display())]
+    NotOurs {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// There is one.
     #[error("there is a certificate already: {}", .path.display())]
     Exists {
@@ -115,16 +146,32 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads one from DER or PEM.
+    /// Reads one from DER or PEM; of several the first, which is the owner's.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let parsed = if bytes.starts_with(b"-----") {
-            x509_cert::Certificate::from_pem(bytes).ok()?
-        } else {
-            // Servers append their issuers; the first one is theirs.
-            let mut reader = x509_cert::der::SliceReader::new(bytes).ok()?;
-            x509_cert::Certificate::decode(&mut reader).ok()?
-        };
+        Self::parse_all(bytes).into_iter().next()
+    }
+
+    /// Reads all from DER or PEM: servers and CAs append the issuers. What follows something that
+    /// cannot be read is left out.
+    #[must_use]
+    pub fn parse_all(bytes: &[u8]) -> Vec<Self> {
+        if bytes.trim_ascii_start().starts_with(b"-----") {
+            let all = x509_cert::Certificate::load_pem_chain(bytes).unwrap_or_default();
+            return all.iter().map_while(Self::of).collect();
+        }
+        let Ok(mut reader) = x509_cert::der::SliceReader::new(bytes) else { return Vec::new() };
+        let mut all = Vec::new();
+        while !reader.is_finished()
+            && let Ok(parsed) = x509_cert::Certificate::decode(&mut reader)
+            && let Some(certificate) = Self::of(&parsed)
+        {
+            all.push(certificate);
+        }
+        all
+    }
+
+    fn of(parsed: &x509_cert::Certificate) -> Option<Self> {
         let body = &parsed.tbs_certificate;
         let names = body.get::<SubjectAltName>().ok().flatten().map(|(_, names)| names.0);
         let mut application_uri = None;
@@ -142,18 +189,14 @@ impl Certificate {
         let key = body.subject_public_key_info.to_der().ok()?;
         let key = rsa::pkcs8::SubjectPublicKeyInfoRef::from_der(&key).ok();
         let key = key.and_then(|info| rsa::RsaPublicKey::try_from(info).ok());
-        let time = |time: Time| {
-            let nanos = time.to_unix_duration().as_nanos();
-            Utc::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
-        };
         Some(Self {
             der: parsed.to_der().ok()?,
             subject: body.subject.to_string(),
             issuer: body.issuer.to_string(),
             application_uri,
             hosts,
-            not_before: time(body.validity.not_before),
-            not_after: time(body.validity.not_after),
+            not_before: utc_of(body.validity.not_before),
+            not_after: utc_of(body.validity.not_after),
             key_bits: key.map_or(0, |key| key.n().bits()),
         })
     }
@@ -207,6 +250,12 @@ impl fmt::Display for Certificate {
     }
 }
 
+/// A time of a certificate; far ones saturate.
+fn utc_of(time: Time) -> Utc {
+    let nanos = time.to_unix_duration().as_nanos();
+    Utc::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
+}
+
 fn ip_text(bytes: &[u8]) -> Option<String> {
     if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
         return Some(std::net::Ipv4Addr::from(v4).to_string());
@@ -233,6 +282,8 @@ pub enum Place {
     Trusted,
     /// A server that was turned away.
     Rejected,
+    /// An issuer that people trust.
+    Issuer,
 }
 
 impl Place {
@@ -244,8 +295,21 @@ impl Place {
             Self::Next => "next",
             Self::Trusted => "trusted",
             Self::Rejected => "rejected",
+            Self::Issuer => "issuer",
         }
     }
+}
+
+/// What we make of a server's certificate, by those who vouch for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether it is taken.
+    pub trusted: bool,
+    /// Why no issuer vouches for it, or why it is not taken although people trust it; `None` for
+    /// one that vouches for itself.
+    pub distrust: Option<Distrust>,
+    /// The issuers that vouch for it.
+    pub chain: Option<Chain>,
 }
 
 /// The folder of certificates.
@@ -294,11 +358,12 @@ impl Pki {
             Place::Own | Place::Next => "own",
             Place::Trusted => "trusted",
             Place::Rejected => "rejected",
+            Place::Issuer => "issuers",
         })
     }
 
     fn make_folders(&self) -> Result<(), PkiError> {
-        for name in ["own", "private", "trusted", "rejected"] {
+        for name in ["own", "private", "trusted", "rejected", "issuers", "crl"] {
             let path = self.dir.join(name);
             fs::create_dir_all(&path).map_err(file("make the folder", &path))?;
         }
@@ -358,6 +423,12 @@ impl Pki {
         let secret = key.to_der().map_err(|error| PkiError::Make(error.to_string()))?;
         let made = self_signed(secret.as_bytes(), uri, now);
         let der = made.map_err(|error| PkiError::Make(error.to_string()))?;
+        self.write_pair(pair, &der, &secret)?;
+        Certificate::read(&pair.certificate)
+    }
+
+    fn write_pair(&self, pair: &Pair, der: &[u8], secret: &SecretDocument) -> Result<(), PkiError> {
+        self.make_folders()?;
         let pem = secret
             .to_pem("PRIVATE KEY", LineEnding::LF)
             .map_err(|error| PkiError::Make(error.to_string()))?;
@@ -370,8 +441,7 @@ impl Pki {
             .open(path)
             .map_err(file("write", path))?;
         out.write_all(pem.as_bytes()).map_err(file("write", path))?;
-        fs::write(&pair.certificate, &der).map_err(file("write", &pair.certificate))?;
-        Certificate::read(&pair.certificate)
+        fs::write(&pair.certificate, der).map_err(file("write", &pair.certificate))
     }
 
     /// All certificates with where they are, in a steady order. Files that are none are left out.
@@ -383,7 +453,7 @@ impl Pki {
                 all.push((place, pair.certificate, certificate));
             }
         }
-        for place in [Place::Trusted, Place::Rejected] {
+        for place in [Place::Trusted, Place::Rejected, Place::Issuer] {
             let Ok(entries) = fs::read_dir(self.folder(place)) else { continue };
             let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
             files.sort();
@@ -396,11 +466,106 @@ impl Pki {
         all
     }
 
-    /// Whether people trust this certificate.
+    /// Whether people trust this certificate itself.
     #[must_use]
     pub fn trusts(&self, certificate: &Certificate) -> bool {
         let path = self.folder(Place::Trusted).join(certificate.file_name());
         Certificate::read(&path).is_ok_and(|kept| kept.der == certificate.der)
+    }
+
+    /// What we make of a server that shows `shown`: its own certificate first, then issuers that
+    /// it may have sent along.
+    #[must_use]
+    pub fn judge(&self, shown: &[Certificate], now: Utc) -> Verdict {
+        let Some((leaf, sent)) = shown.split_first() else { return Verdict::default() };
+        let itself = self.trusts(leaf);
+        if self.refused(leaf).exists() {
+            let print = leaf.fingerprint();
+            let print = print.get(..16).unwrap_or(&print).to_owned();
+            let distrust = Some(Distrust::Rejected { print });
+            return Verdict { trusted: false, distrust, chain: None };
+        }
+        if leaf.self_signed() {
+            return Verdict { trusted: itself, distrust: None, chain: None };
+        }
+        match chain::vouch(leaf, sent, &self.issuers(), &self.lists(), now) {
+            Ok(chain) => Verdict { trusted: true, distrust: None, chain: Some(chain) },
+            Err(why) => {
+                Verdict { trusted: itself && !why.is_final(), distrust: Some(why), chain: None }
+            }
+        }
+    }
+
+    /// The trusted issuers.
+    fn issuers(&self) -> Vec<Certificate> {
+        let all = self.list().into_iter().filter(|(place, _, _)| *place == Place::Issuer);
+        all.map(|(_, _, certificate)| certificate).collect()
+    }
+
+    /// The revocation lists, in a steady order.
+    fn lists(&self) -> Vec<chain::List> {
+        let Ok(entries) = fs::read_dir(self.dir.join("crl")) else { return Vec::new() };
+        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        files.sort();
+        // One that cannot be read is like one that is none: it refuses.
+        let list = |file: PathBuf| {
+            let bytes = fs::read(&file).unwrap_or_default();
+            chain::List::parse(file, &bytes)
+        };
+        files.into_iter().filter(|file| file.is_file()).map(list).collect()
+    }
+
+    /// Takes a copy of a revocation list into `crl`, under its own name.
+    ///
+    /// # Errors
+    /// [`PkiError::NotAList`], [`PkiError::File`].
+    pub fn add_list(&self, path: &Path) -> Result<PathBuf, PkiError> {
+        let bytes = fs::read(path).map_err(file("read", path))?;
+        if !chain::List::parse(path.to_owned(), &bytes).is_list() {
+            return Err(PkiError::NotAList { path: path.to_owned() });
+        }
+        self.make_folders()?;
+        let kept = self.dir.join("crl").join(path.file_name().unwrap_or_default());
+        // In one step: the service may read it at any moment.
+        let part = self.dir.join("list.part");
+        fs::write(&part, &bytes).map_err(file("write", &part))?;
+        fs::rename(&part, &kept).map_err(file("write", &kept))?;
+        Ok(kept)
+    }
+
+    /// Mark of a certificate that a person rejected.
+    fn refused(&self, certificate: &Certificate) -> PathBuf {
+        self.folder(Place::Rejected).join(format!("{}.refused", certificate.fingerprint()))
+    }
+
+    /// The folder that the OPC UA library looks into. It knows no issuers, so it is told by
+    /// [`Self::accept`] which certificate to take; whether to is decided here.
+    #[must_use]
+    pub fn library_dir(&self) -> PathBuf {
+        self.dir.join("session")
+    }
+
+    /// Lets the library take a certificate that was judged a moment ago.
+    ///
+    /// # Errors
+    /// [`PkiError::File`].
+    pub fn accept(&self, certificate: &Certificate) -> Result<(), PkiError> {
+        let (trusted, rejected) =
+            (self.library_dir().join("trusted"), self.library_dir().join("rejected"));
+        for path in [&trusted, &rejected] {
+            fs::create_dir_all(path).map_err(file("make the folder", path))?;
+        }
+        let left = rejected.join(certificate.file_name());
+        if left.exists() {
+            fs::remove_file(&left).map_err(file("remove", &left))?;
+        }
+        let path = trusted.join(certificate.file_name());
+        if fs::read(&path).is_ok_and(|kept| kept == certificate.der) {
+            return Ok(());
+        }
+        let part = trusted.join(format!("{}.part", certificate.fingerprint()));
+        fs::write(&part, &certificate.der).map_err(file("write", &part))?;
+        fs::rename(&part, &path).map_err(file("write", &path))
     }
 
     /// Puts a certificate aside for a person to look at.
@@ -418,11 +583,11 @@ impl Pki {
         Ok(path)
     }
 
-    /// Moves a certificate to `to`. `given` is a file, or the beginning of the fingerprint of one
-    /// that is trusted or rejected.
+    /// Moves a certificate to `to`: trusted, rejected, or among the trusted issuers. `given` is a
+    /// file, or the beginning of the fingerprint of one that is in one of these places.
     ///
     /// # Errors
-    /// [`PkiError::Unclear`] when not exactly one fits.
+    /// [`PkiError::Unclear`] when not exactly one fits, [`PkiError::NotAnIssuer`].
     pub fn decide(&self, given: &str, to: Place) -> Result<Certificate, PkiError> {
         let path = Path::new(given);
         let certificate = if path.is_file() {
@@ -433,7 +598,7 @@ impl Pki {
                 .list()
                 .into_iter()
                 .filter(|(place, _, c)| {
-                    matches!(place, Place::Trusted | Place::Rejected)
+                    matches!(place, Place::Trusted | Place::Rejected | Place::Issuer)
                         && !wanted.is_empty()
                         && c.fingerprint().starts_with(&wanted)
                 })
@@ -448,13 +613,72 @@ impl Pki {
                 }
             }
         };
+        if to == Place::Issuer
+            && let Some(lacks) = chain::no_anchor(&certificate)
+        {
+            return Err(PkiError::NotAnIssuer { subject: certificate.subject, lacks });
+        }
         self.put(to, &certificate)?;
-        let other = if to == Place::Trusted { Place::Rejected } else { Place::Trusted };
-        let left = self.folder(other).join(certificate.file_name());
-        if left.exists() {
-            fs::remove_file(&left).map_err(file("remove", &left))?;
+        let refused = self.refused(&certificate);
+        if to == Place::Rejected {
+            fs::write(&refused, []).map_err(file("write", &refused))?;
+        } else if refused.exists() {
+            fs::remove_file(&refused).map_err(file("remove", &refused))?;
+        }
+        for other in [Place::Trusted, Place::Rejected, Place::Issuer] {
+            let left = self.folder(other).join(certificate.file_name());
+            if other != to && left.exists() {
+                fs::remove_file(&left).map_err(file("remove", &left))?;
+            }
         }
         Ok(certificate)
+    }
+
+    /// Takes a certificate and its key that were made elsewhere, such as by the plant's CA. They
+    /// come into force as a renewed pair does, or at once where there is none yet.
+    ///
+    /// # Errors
+    /// [`PkiError::NotOurs`] when the two do not belong together, or not to this service.
+    pub fn import(
+        &self,
+        certificate: &Path,
+        key: &Path,
+        application_uri: &str,
+        now: Utc,
+    ) -> Result<(Certificate, bool), PkiError> {
+        let parsed = Certificate::read(certificate)?;
+        let not_ours = |why: String| PkiError::NotOurs { path: certificate.to_owned(), why };
+        let uri = parsed.application_uri.as_deref().unwrap_or("none");
+        if uri != application_uri {
+            return Err(not_ours(format!(
+                "it is for the application {uri}, and this service is {application_uri}"
+            )));
+        }
+        if parsed.left(now) < Span::ZERO {
+            return Err(not_ours("it has run out".to_owned()));
+        }
+        let text = fs::read_to_string(key).map_err(file("read", key))?;
+        let secret = rsa::RsaPrivateKey::from_pkcs8_pem(&text)
+            .ok()
+            .or_else(|| rsa::RsaPrivateKey::from_pkcs1_pem(&text).ok())
+            .ok_or_else(|| PkiError::NotAKey { path: key.to_owned() })?;
+        let public = SubjectPublicKeyInfoOwned::from_key(secret.to_public_key())
+            .map_err(|error| PkiError::Make(error.to_string()))?;
+        let own = x509_cert::Certificate::from_der(&parsed.der)
+            .map_err(|error| PkiError::Make(error.to_string()))?;
+        if own.tbs_certificate.subject_public_key_info != public {
+            return Err(not_ours(format!("{} is not its private key", key.display())));
+        }
+        let first = !self.own().certificate.exists() && !self.own().private_key.exists();
+        let pair = if first { self.own() } else { self.next() };
+        for path in [&pair.certificate, &pair.private_key] {
+            if path.exists() {
+                fs::remove_file(path).map_err(file("remove", path))?;
+            }
+        }
+        let secret = secret.to_pkcs8_der().map_err(|error| PkiError::Make(error.to_string()))?;
+        self.write_pair(&pair, &parsed.der, &secret)?;
+        Ok((parsed, first))
     }
 }
 

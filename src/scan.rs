@@ -46,8 +46,8 @@ pub struct ScanCounts {
 pub struct Board {
     /// Clocks of the scan.
     pub at: Now,
-    /// Link as the scan saw it.
-    pub link: Link,
+    /// Links as the scan saw them, by `PlcId`.
+    pub links: Vec<Link>,
     /// Part being made.
     pub part: i64,
     /// Process time.
@@ -139,7 +139,7 @@ impl Scanner {
         let scan = Scan {
             seq: self.state.seq,
             now,
-            link: self.batch.link,
+            links: &self.batch.links,
             changes: &self.batch.changes,
             acks: &self.batch.acks,
             commands: &self.batch.orders,
@@ -197,7 +197,8 @@ impl Scanner {
         let Ok(mut board) = self.board.try_lock() else { return };
         self.state.shown = Some(now);
         board.at = Now { mono: self.state.last.unwrap_or(now), ..self.intake.clock().now() };
-        board.link = self.batch.link;
+        board.links.clear();
+        board.links.extend_from_slice(&self.batch.links);
         board.part = self.cell.part();
         board.process = self.cell.process();
         for (tag, slot) in (0..).zip(&mut board.readings) {

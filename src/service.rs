@@ -1,8 +1,8 @@
 //! Starts and joins what makes a cell live; the only spawner.
 //!
 //! ```text
-//! PLC link (tokio tasks) --samples, acks, link--> intake --> scan thread --> dispatch
-//!        ^-------------------- writes, heartbeats ---------------------------+
+//! PLC links (tokio tasks) --samples, acks, links--> intake --> scan thread --> dispatch
+//!        ^-------------- writes, heartbeats, each to its own PLC -----------------+
 //! ```
 //!
 //! Several cells may run in one process; they share nothing but the clock.
@@ -19,13 +19,13 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::{error, info};
 use trimloop_core::cell::{Cell, LoopStatus};
-use trimloop_core::plan::{Plan, PlanError};
+use trimloop_core::plan::{Plan, PlanError, PlcId};
 use trimloop_core::scan::{Command, Link, Order};
 use trimloop_core::tag::{Reading, TagId};
 use trimloop_core::time::{Now, Process, Span};
-use trimloop_recipe::Bound;
 use trimloop_recipe::plc_config::{Address, Member};
 use trimloop_recipe::unit::Unit;
+use trimloop_recipe::{Bound, PlcConfig};
 
 use crate::clock::{Clock, wait_of};
 use crate::dispatch::{Dispatch, DispatchCounts, OrderBook, OrderResult, Seen, Watchers};
@@ -33,7 +33,9 @@ use crate::intake::{Intake, IntakeCounts, QueueFull, lock};
 use crate::journal::JournalWriter;
 use crate::latency::{Histogram, Stopwatch, Summary};
 use crate::notice::{Notice, Notices};
-use crate::plc::{self, LinkConfig, LinkStatus, NodeConfig, PlcError, Purpose, Scalar, handshake};
+use crate::plc::{
+    self, LinkConfig, LinkCounts, LinkStatus, NodeConfig, PlcError, Purpose, Scalar, handshake,
+};
 use crate::scan::{Board, ScanCounts, Scanner};
 use crate::store::StoreSender;
 
@@ -42,7 +44,7 @@ const STOP_MAX: Duration = Duration::from_secs(4);
 
 /// What a cell is made of.
 pub struct CellSettings {
-    /// Recipe, PLC and models.
+    /// Recipe, PLCs and models.
     pub bound: Bound,
     /// Where scans are kept, before they are used. `None` is for what is never a plant: tests, and
     /// the demo's arm that writes nothing.
@@ -91,9 +93,11 @@ struct Inner {
     orders: Arc<OrderBook>,
     next_order: AtomicU64,
     board: Arc<Mutex<Board>>,
-    plc: plc::View,
+    /// By `PlcId`.
+    plcs: Vec<plc::View>,
     notices: Notices,
-    stop: watch::Sender<bool>,
+    /// One per PLC link.
+    stops: Vec<watch::Sender<bool>>,
     running: Mutex<Option<Running>>,
 }
 
@@ -112,10 +116,8 @@ pub struct CellStatus {
     pub revision: u32,
     /// Clocks of the last scan shown here.
     pub at: Now,
-    /// Link as the cell sees it.
-    pub link: Link,
-    /// Link as the PLC shell sees it.
-    pub plc: LinkStatus,
+    /// PLCs; the first leads.
+    pub plcs: Vec<PlcStatus>,
     /// What the shells told last.
     pub notices: Vec<Notice>,
     /// Part being made; 0 before the first.
@@ -132,6 +134,30 @@ pub struct CellStatus {
     pub latency: Summary,
     /// The same, whole.
     pub latency_histogram: Histogram,
+}
+
+impl CellStatus {
+    /// Whether every PLC has a session with live subscriptions.
+    #[must_use]
+    pub fn all_up(&self) -> bool {
+        self.plcs.iter().all(|plc| plc.link.up)
+    }
+
+    /// A counter of all PLC links together.
+    pub fn of_links(&self, counter: impl Fn(&LinkCounts) -> u64) -> u64 {
+        self.plcs.iter().map(|plc| counter(&plc.plc.counts)).sum()
+    }
+}
+
+/// A PLC in a snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct PlcStatus {
+    /// Name of its PLC config.
+    pub name: String,
+    /// Link as the cell sees it.
+    pub link: Link,
+    /// Link as the PLC shell sees it.
+    pub plc: LinkStatus,
 }
 
 /// A tag in a snapshot.
@@ -179,19 +205,21 @@ impl CellHandle {
     /// A PLC that is not there is no error: the link keeps trying.
     pub fn start(settings: CellSettings, runtime: &Handle) -> Result<Self, ServiceError> {
         let clock = Clock::start();
-        let link_config = link_config(&settings);
+        let configs = link_configs(&settings);
         let plan = settings.bound.plan;
-        let (intake, batch) = Intake::new(plan.tags.len(), clock);
+        let (intake, batch) = Intake::for_plcs(plan.links.len(), plan.tags.len(), clock);
         let notices = Notices::new(clock, settings.store.clone());
-        let link =
-            plc::link(link_config, intake.clone(), notices.clone()).map_err(ServiceError::Plc)?;
+        let links = (0..).map(PlcId).zip(configs).map(|(plc, config)| {
+            plc::link(config, intake.of(plc), notices.clone()).map_err(ServiceError::Plc)
+        });
+        let links = links.collect::<Result<Vec<_>, _>>()?;
         let cell = Cell::new(plan.clone()).map_err(ServiceError::Plan)?;
         let watchers = Arc::new(Watchers::default());
         let orders = Arc::new(OrderBook::default());
         let board = Arc::new(Mutex::new(Board::new(plan.tags.len(), plan.loops.len())));
         let audit = settings.store.clone();
         let dispatch = Dispatch {
-            port: Some(link.port),
+            ports: links.iter().map(|link| link.port.clone()).collect(),
             store: settings.store,
             intake: intake.clone(),
             watchers: Arc::clone(&watchers),
@@ -211,18 +239,25 @@ impl CellHandle {
             .spawn(move || scanner.run())
             .map_err(ServiceError::Thread)?;
         let (done, tasks) = mpsc::sync_channel::<()>(1);
-        if let Some(store) = audit {
-            runtime.spawn(link.view.tell_problems(move |problem, is_here| {
-                let what = if is_here { "register refused" } else { "register as before" };
-                store.audit(0, "plc", what, &format!("{}: {}", problem.node, problem.what));
-            }));
-        }
-        for (_, task) in link.tasks {
-            let done = done.clone();
-            runtime.spawn(async move {
-                task.await;
-                drop(done);
-            });
+        let (mut plcs, mut stops) = (Vec::new(), Vec::new());
+        for (link, plan) in links.into_iter().zip(&plan.links) {
+            if let Some(store) = audit.clone() {
+                let plc = plan.name.clone();
+                runtime.spawn(link.view.tell_problems(move |problem, is_here| {
+                    let what = if is_here { "register refused" } else { "register as before" };
+                    let detail = format!("{plc}: {}: {}", problem.node, problem.what);
+                    store.audit(0, "plc", what, &detail);
+                }));
+            }
+            for (_, task) in link.tasks {
+                let done = done.clone();
+                runtime.spawn(async move {
+                    task.await;
+                    drop(done);
+                });
+            }
+            plcs.push(link.view);
+            stops.push(link.stop);
         }
         info!(recipe = %plan.name, revision = plan.revision, "The cell runs, in SHADOW.");
         let inner = Inner {
@@ -234,9 +269,9 @@ impl CellHandle {
             watchers,
             orders,
             board,
-            plc: link.view,
+            plcs,
             notices,
-            stop: link.stop,
+            stops,
             running: Mutex::new(Some(Running { scan, tasks })),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -287,8 +322,15 @@ impl CellHandle {
             recipe: inner.plan.name.clone(),
             revision: inner.plan.revision,
             at: board.at,
-            link: inner.intake.link(),
-            plc: inner.plc.status(),
+            plcs: (0..)
+                .map(PlcId)
+                .zip(inner.plan.links.iter().zip(&inner.plcs))
+                .map(|(plc, (plan, view))| PlcStatus {
+                    name: plan.name.clone(),
+                    link: inner.intake.of(plc).link(),
+                    plc: view.status(),
+                })
+                .collect(),
             notices: inner.notices.recent(),
             part: board.part,
             process: board.process,
@@ -330,7 +372,7 @@ impl CellHandle {
         self.inner.clock
     }
 
-    /// Ends the scan thread, then the PLC link, whose session is closed. Later calls do nothing.
+    /// Ends the scan thread, then all PLC links at once, whose sessions are closed. Later calls do nothing.
     /// Not on an async thread.
     pub fn stop(self) {
         let Some(running) = lock(&self.inner.running).take() else { return };
@@ -338,11 +380,19 @@ impl CellHandle {
         if running.scan.join().is_err() {
             error!("The scan thread had panicked.");
         }
-        self.inner.stop.send_replace(true);
+        self.inner.stop_links();
         if running.tasks.recv_timeout(STOP_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
-            error!("The PLC link did not end in time; its session runs out by itself.");
+            error!("A PLC link did not end in time; its session runs out by itself.");
         }
         info!(recipe = %self.inner.plan.name, "The cell has ended.");
+    }
+}
+
+impl Inner {
+    fn stop_links(&self) {
+        for stop in &self.stops {
+            stop.send_replace(true);
+        }
     }
 }
 
@@ -350,7 +400,7 @@ impl Drop for Inner {
     /// A cell whose last handle goes without [`CellHandle::stop`] ends by itself.
     fn drop(&mut self) {
         self.intake.stop();
-        self.stop.send_replace(true);
+        self.stop_links();
     }
 }
 
@@ -360,12 +410,18 @@ fn thread_name(recipe: &str) -> String {
     format!("scan-{short}")
 }
 
-fn link_config(settings: &CellSettings) -> LinkConfig {
-    let Bound { plan, plc, tag_nodes, heartbeat_write, .. } = &settings.bound;
+/// How each PLC is reached, and which tags live on it.
+fn link_configs(settings: &CellSettings) -> Vec<LinkConfig> {
+    let configs = (0..).map(PlcId).zip(&settings.bound.plcs);
+    configs.map(|(id, plc)| link_config(settings, id, plc)).collect()
+}
+
+fn link_config(settings: &CellSettings, id: PlcId, plc: &PlcConfig) -> LinkConfig {
+    let Bound { plan, tag_nodes, .. } = &settings.bound;
     let mut nodes = Vec::with_capacity(tag_nodes.len() + 1);
-    let mut heartbeat = *heartbeat_write;
-    for (tag, place) in (0..).map(TagId).zip(tag_nodes) {
-        let Some(node) = plc.nodes.get(*place) else { continue };
+    let mut heartbeat = plc.heartbeat.map(|heartbeat| heartbeat.write);
+    for (tag, (of, place)) in (0..).map(TagId).zip(plan.tags.iter().zip(tag_nodes)) {
+        let Some(node) = plc.nodes.get(*place).filter(|_| of.plc == id) else { continue };
         let setpoint = plan.setpoints.iter().find(|setpoint| setpoint.tag == tag);
         let purpose = match setpoint {
             Some(setpoint) if plc.guard(*place).is_some() => {
@@ -385,12 +441,11 @@ fn link_config(settings: &CellSettings) -> LinkConfig {
     if let Some(node) = heartbeat.and_then(|place| plc.nodes.get(place)) {
         nodes.push(node_config(node, None, Purpose::Heartbeat));
     }
-    nodes.extend(handshake_nodes(&settings.bound));
+    nodes.extend(handshake_nodes(&settings.bound, id, plc));
     let known = |unit: &Unit| !unit.is_none() && unit.free_words().next().is_none();
-    let units = (0..)
-        .map(TagId)
-        .zip(&plan.tags)
-        .filter_map(|(tag, plan)| Some((tag, Unit::parse(&plan.unit).ok().filter(known)?)));
+    let here = (0..).map(TagId).zip(&plan.tags).filter(|(_, tag)| tag.plc == id);
+    let units =
+        here.filter_map(|(tag, plan)| Some((tag, Unit::parse(&plan.unit).ok().filter(known)?)));
     let link =
         plc_link(plc, nodes, &settings.client_name, &settings.pki_dir, &settings.secrets_dir);
     LinkConfig { units: units.collect(), ..link }
@@ -398,7 +453,7 @@ fn link_config(settings: &CellSettings) -> LinkConfig {
 
 /// How the PLC of a PLC config is reached, to read and write `nodes`.
 pub(crate) fn plc_link(
-    plc: &trimloop_recipe::PlcConfig,
+    plc: &PlcConfig,
     nodes: Vec<NodeConfig>,
     client_name: &str,
     pki_dir: &Path,
@@ -407,10 +462,11 @@ pub(crate) fn plc_link(
     LinkConfig {
         name: plc.name.clone(),
         url: plc.url.clone(),
+        standby: plc.standby.clone(),
         publishing: wait_of(plc.publishing),
         security: plc.security,
         user: plc.user_from(secrets_dir),
-        items_per_call: plc.items_per_call as usize,
+        per_call: plc.per_call,
         nodes,
         units: BTreeMap::new(),
         client_name: client_name.to_owned(),
@@ -418,12 +474,13 @@ pub(crate) fn plc_link(
     }
 }
 
-/// Members of the handshake blocks; none while no guarded setpoint is in the recipe.
-fn handshake_nodes(bound: &Bound) -> Vec<NodeConfig> {
-    let Bound { plan, plc, tag_nodes, .. } = bound;
+/// Members of the handshake blocks of a PLC; none while the recipe has no guarded setpoint there.
+fn handshake_nodes(bound: &Bound, id: PlcId, plc: &PlcConfig) -> Vec<NodeConfig> {
+    let Bound { plan, tag_nodes, .. } = bound;
     let mut blocks = Vec::new();
     for setpoint in &plan.setpoints {
         let place = tag_nodes.get(usize::from(setpoint.tag.0));
+        let place = place.filter(|_| plan.plc_of(setpoint.tag) == id);
         let Some(guard) = place.and_then(|place| plc.guard(*place)) else { continue };
         blocks.push((setpoint.name.as_str(), Some(setpoint.tag), &guard.members));
     }

@@ -17,6 +17,7 @@ use trimloop_recipe::codes::Code;
 use trimloop_recipe::diagnostic::{Diagnostic, Source, did_you_mean};
 
 use crate::error::{INFLUX_SETTING, SETTINGS_KEY, SETTINGS_READ, SETTINGS_SYNTAX, SETTINGS_VALUE};
+use crate::limits::{self, HistoryLimits};
 
 mod influx;
 
@@ -35,7 +36,7 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Every setting: its key, and what it takes.
-const KEYS: [(&str, Kind); 24] = [
+const KEYS: [(&str, Kind); 30] = [
     ("name", Kind::Name),
     ("cell.recipe", Kind::Name),
     ("paths.recipes", Kind::Path),
@@ -44,6 +45,12 @@ const KEYS: [(&str, Kind); 24] = [
     ("paths.data", Kind::Path),
     ("control.socket", Kind::Path),
     ("log.level", Kind::Level),
+    ("history.raw_age", Kind::Age),
+    ("history.raw_bytes", Kind::Bytes),
+    ("history.rollup_age", Kind::Age),
+    ("history.rollup_bytes", Kind::Bytes),
+    ("history.free_bytes", Kind::Bytes),
+    ("history.free_percent", Kind::Percent),
     ("influx.url", Kind::Influx),
     ("influx.dialect", Kind::Influx),
     ("influx.database", Kind::Influx),
@@ -67,6 +74,9 @@ enum Kind {
     Name,
     Path,
     Level,
+    Age,
+    Bytes,
+    Percent,
     /// Checked in `settings/influx.rs`.
     Influx,
     /// The same, of few characters.
@@ -94,6 +104,8 @@ pub struct Settings {
     pub socket: PathBuf,
     /// Log level of the service.
     pub log_level: String,
+    /// How much history is kept.
+    pub history: HistoryLimits,
     /// Where history is sent, if anywhere.
     pub influx: Option<InfluxSettings>,
 }
@@ -306,6 +318,18 @@ impl Reader<'_> {
                 let bad = !LEVELS.contains(&text.as_str());
                 bad.then_some("use one of off, error, warn, info, debug, trace")
             }
+            Kind::Age => {
+                let bad = limits::parse_age(&text).is_none();
+                bad.then_some("use whole days or hours, such as \"7 d\" or \"36 h\"")
+            }
+            Kind::Bytes => {
+                let bad = limits::parse_bytes(&text).is_none();
+                bad.then_some("use a whole number with MiB, GiB or TiB, such as \"20 GiB\"")
+            }
+            Kind::Percent => {
+                let bad = limits::parse_percent(&text).is_none();
+                bad.then_some("use 0 to 90 with the sign, such as \"5 %\"")
+            }
             Kind::Influx | Kind::Word => None,
         };
         if let Some(help) = wrong {
@@ -349,6 +373,26 @@ impl Reader<'_> {
             socket,
             log_level: self.text("log.level").unwrap_or_else(|| "info".to_owned()),
             influx,
+            history: self.history(),
+        }
+    }
+
+    fn history(&mut self) -> HistoryLimits {
+        let own = HistoryLimits::default();
+        let mut age = |key| self.text(key).as_deref().and_then(limits::parse_age);
+        let (raw_age, rollup_age) = (age("history.raw_age"), age("history.rollup_age"));
+        let mut bytes = |key| self.text(key).as_deref().and_then(limits::parse_bytes);
+        HistoryLimits {
+            raw_age: raw_age.unwrap_or(own.raw_age),
+            rollup_age: rollup_age.unwrap_or(own.rollup_age),
+            raw_bytes: bytes("history.raw_bytes").unwrap_or(own.raw_bytes),
+            rollup_bytes: bytes("history.rollup_bytes").unwrap_or(own.rollup_bytes),
+            free_bytes: bytes("history.free_bytes").unwrap_or(own.free_bytes),
+            free_percent: self
+                .text("history.free_percent")
+                .as_deref()
+                .and_then(limits::parse_percent)
+                .unwrap_or(own.free_percent),
         }
     }
 }
@@ -461,6 +505,10 @@ mod tests {
         assert_eq!(settings.recipes, Path::new("recipes"));
         assert_eq!(settings.socket, Path::new("data/control.sock"));
         assert_eq!(settings.name, "trimloop");
+        assert_eq!(settings.history, HistoryLimits::default());
+        let settings = load("[history]\nraw_age = \"36 h\"\nfree_percent = \"0 %\"\n", &[]);
+        let history = settings.unwrap().history;
+        assert_eq!((history.raw_age.as_millis(), history.free_percent), (129_600_000, 0));
     }
 
     /// The environment wins over the file; paths count from the file; option twins are no settings.
@@ -504,6 +552,11 @@ mod tests {
                 "",
                 &[("TRIMLOOP_LOG__LEVEL", "loud")],
                 &["TL0104", "environment:1:21", "TRIMLOOP_LOG__LEVEL=loud"],
+            ),
+            (
+                "[history]\nraw_age = \"7 days\"\nraw_bytes = 20\n",
+                &[],
+                &["TL0104", "trimloop.toml:2:11", "\"7 d\"", "trimloop.toml:3:13", "quotes"],
             ),
             ("", &[("TRIMLOOP_LOG__LEVLE", "info")], &["TL0103", "log.levle", "log.level"]),
             ("[log]\nlevel = \"x\"\n[cell]\nrecipe = 1\n", &[], &[":2:9", ":4:10"]),

@@ -250,12 +250,75 @@ fn scenarios_are_listed() {
 /// The simulator alone makes its parts and says what came of them.
 #[test]
 fn the_simulator_makes_its_parts() {
+    let scratch = Scratch::new("parts");
     let args = ["simulate", "--parts", "30", "--speed", "max", "--port", "0", "--format", "json"];
-    let output = run(root(), &args);
+    let output = run(&scratch.0, &args);
     assert_eq!(code(&output), 0, "{}", err(&output));
     let object = json(&output);
     assert_eq!(object["parts"], 30);
     assert_eq!(object["finished"], true);
+}
+
+/// What the simulator does wrong is listed, switched while it runs, and scheduled by part; what
+/// cannot be had says what it takes.
+#[test]
+fn faults_are_switched() {
+    let scratch = Scratch::new("faults");
+    let dir = &scratch.0;
+    let object = json(&run(dir, &["fault", "list", "--port", "1", "--format", "json"]));
+    let faults = object["faults"].as_array().unwrap();
+    assert_eq!(faults.len(), trimloop_simulator::CATALOGUE.len());
+    assert_eq!(
+        (&object["schema"], &object["simulator"]),
+        (&"trimloop.faults/1".into(), &false.into())
+    );
+    assert!(faults.iter().all(|fault| fault["on"] == false && fault["must"].is_string()));
+    for (args, exit, expect) in [
+        (&["fault", "on", "half-open", "--port", "1"][..], 4, "no simulator answers on port 1"),
+        (&["fault", "on", "half-opne"], 2, "half-open"),
+        (&["fault", "on"], 2, "which fault?"),
+        (&["fault", "off", "half-open", "--for", "5s"], 2, "--for goes with"),
+        (&["fault", "on", "server-restarted", "--for", "5s"], 2, "happens once"),
+        (&["simulate", "--fault", "write-late@9..3"], 2, "no range of parts"),
+        (&["simulate", "--fault", "write-late@0"], 2, "no range of parts"),
+        (&["simulate", "--fault", "batch-partial", "--port", "0"], 4, "the handshake blocks"),
+    ] {
+        let output = run(dir, args);
+        assert_eq!(code(&output), exit, "{args:?}: {}", err(&output));
+        assert!(err(&output).contains(expect), "{args:?}: {}", err(&output));
+    }
+
+    let story = ["simulate", "--speed", "200", "--port", "0", "--fault", "write-late@1..1000000"];
+    let mut simulator = Running::start(dir, &story);
+    let line = simulator.says("opc.tcp://");
+    let url = line.split_whitespace().find(|word| word.starts_with("opc.tcp://")).unwrap();
+    let port = url.trim_end_matches('/').rsplit(':').next().unwrap();
+    let on = || {
+        let list = run(dir, &["fault", "list", "--port", port, "--format", "json"]);
+        let faults = json(&list)["faults"].as_array().unwrap().clone();
+        let names = faults.into_iter().filter(|fault| fault["on"] == true);
+        names.map(|fault| fault["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let ask = |args: &[&str]| {
+        let output = run(dir, &[&["fault"], args, &["--port", port]].concat());
+        assert_eq!(code(&output), 0, "{args:?}: {}", err(&output));
+        out(&output)
+    };
+    let said = ask(&["on", "write-ignored"]);
+    assert!(said.starts_with("write-ignored is on: A write is answered Good"), "{said}");
+    assert_eq!(on(), ["write-ignored", "write-late"], "switched and scheduled");
+    assert!(ask(&["on", "half-open", "--for", "5min"]).contains("is on for 300 s"));
+    assert!(ask(&["list"]).contains("half-open            ON"), "{}", ask(&["list"]));
+    ask(&["off", "half-open"]);
+    assert_eq!(ask(&["off", "write-ignored"]), "write-ignored is off\n");
+    assert!(ask(&["on", "server-restarted"]).contains("happened"));
+    assert_eq!(on(), ["write-late"]);
+    let output = run(dir, &["fault", "on", "certificate-changed", "--port", port]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("needs encrypted endpoints"), "{}", err(&output));
+    assert_eq!(simulator.interrupt(), Some(130));
+    let left = std::fs::read_dir(dir.join("trimloop-simulator")).unwrap().count();
+    assert_eq!(left, 0, "a socket was left");
 }
 
 /// Completions name every command.
@@ -377,8 +440,8 @@ fn the_service_runs_the_starter_and_takes_orders() {
 
     let mut service = Running::start(dir, &["run"]);
     service.says("runs recipe starter");
-    let status = status_until(dir, |s| s["link"]["up"] == true && s["part"].as_i64() > Some(0));
-    assert_eq!(status["schema"], "trimloop.status/1");
+    let status = status_until(dir, |s| s["plcs"][0]["up"] == true && s["part"].as_i64() > Some(0));
+    assert_eq!(status["schema"], "trimloop.status/2");
     assert_eq!(status["loops"][0]["mode"], "shadow");
     assert_eq!(status["records_sound"], true);
     let table = out(&run(dir, &["status"]));

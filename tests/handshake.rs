@@ -17,7 +17,7 @@ use trimloop::plc::{LinkConfig, LinkState, NodeConfig, Purpose, Scalar, handshak
 use trimloop_core::scan::AckResult;
 use trimloop_core::tag::TagId;
 use trimloop_core::unit::Ticks;
-use trimloop_recipe::plc_config::{Address, Identifier, Security, User};
+use trimloop_recipe::plc_config::{Address, Identifier, PerCall, Security, User};
 use trimloop_simulator::{
     BlockCommand, HandshakeSettings, Scenario, SimCommand, Simulator, SimulatorSettings,
 };
@@ -110,7 +110,8 @@ fn config(press: &Press, slot: char) -> LinkConfig {
         publishing: Duration::from_millis(10),
         security: Security::None,
         user: User::Anonymous,
-        items_per_call: 1000,
+        per_call: PerCall::default(),
+        standby: Vec::new(),
         nodes,
         units: std::collections::BTreeMap::new(),
         client_name: format!("handshake-{slot}"),

@@ -3,6 +3,8 @@
 //!
 //! The load is this test binary itself, started again with [`ROLE`] set. It is killed after a
 //! number of acknowledgements drawn from a fixed seed, so nothing here waits by the clock.
+//! `TRIMLOOP_KILL_ROUNDS=200 cargo test --test kill` kills more often than the twelve times of the
+//! suite.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
@@ -16,15 +18,19 @@ use rusqlite::Connection;
 use trimloop::clock::Clock;
 use trimloop::journal::{Item, JournalHead, JournalWriter, Reader, verify};
 use trimloop::output::{Named, Names};
-use trimloop::store::{Store, StoreOptions, verify_audit};
+use trimloop::store::{Store, StoreOptions, verify_audit, verify_ledger_with};
 use trimloop_core::guard::{Cut, FailedChecks};
+use trimloop_core::ledger::Fate;
 use trimloop_core::mode::{Mode, Rung};
-use trimloop_core::plan::LoopId;
-use trimloop_core::record::{DecisionRow, Outcome, Record};
+use trimloop_core::plan::{LoopId, SetpointId};
+use trimloop_core::record::{DecisionRow, LedgerRow, Outcome, Record};
 use trimloop_core::scan::{Action, Link, Scan};
 use trimloop_core::tag::{Sample, Status, TagId, Value};
 use trimloop_core::time::{Mono, Now, Utc};
+use trimloop_core::unit::Ticks;
 
+/// Variable with the number of kills.
+const ROUNDS: &str = "TRIMLOOP_KILL_ROUNDS";
 const ROLE: &str = "TRIMLOOP_TEST_KILL_DIR";
 const SAMPLES_PER_SCAN: u64 = 20;
 /// Scans between two barriers of the store.
@@ -64,6 +70,21 @@ fn decision(number: u64) -> Record {
     })
 }
 
+fn ledger(write: u64) -> Record {
+    Record::Ledger(LedgerRow {
+        write,
+        setpoint: SetpointId(0),
+        desired: 1.5,
+        limited: Ticks::new(3),
+        sent: Ticks::new(3),
+        issued: Mono::from_millis(1),
+        acknowledged: None,
+        read_back: None,
+        confirmed: None,
+        fate: Fate::Sent,
+    })
+}
+
 /// The load; only does anything when started by the test below.
 #[test]
 fn load() {
@@ -77,8 +98,8 @@ fn load() {
     let mut out = std::io::stdout().lock();
     writeln!(out, "boot {boot}").unwrap();
     for seq in 1_u64.. {
-        // Each boot has its own minutes, so that no two samples share time and tag.
-        let millis = T0_MILLIS + boot.cast_signed() * 600_000 + seq.cast_signed();
+        // Each boot has its own minute, so that no two samples share time and tag.
+        let millis = T0_MILLIS + boot.cast_signed() * 60_000 + seq.cast_signed();
         let utc = Utc::from_millis(millis);
         let samples: Vec<Sample> = (0..SAMPLES_PER_SCAN)
             .map(|tag| Sample {
@@ -91,13 +112,14 @@ fn load() {
             })
             .collect();
         let now = Now { mono: Mono::from_millis(seq.cast_signed()), utc };
-        let link = Link::default();
-        let scan = Scan { seq, now, link, changes: &samples, acks: &[], commands: &[] };
+        let links = &[Link::default()];
+        let scan = Scan { seq, now, links, changes: &samples, acks: &[], commands: &[] };
         journal.append_scan(&scan).unwrap();
         journal.append_actions(seq, &[Action::Record(decision(seq))]).unwrap();
         writeln!(out, "journal {seq}").unwrap();
         sender.samples(utc, &samples);
         sender.record(utc, decision(seq));
+        sender.record(utc, ledger(seq));
         sender.audit(seq, "test", "load", "kill");
         if seq.is_multiple_of(BARRIER) {
             sender.barrier().unwrap();
@@ -147,7 +169,7 @@ fn run_and_kill(dir: &Path, lines: usize, acknowledged: &mut Acknowledged) {
     assert!(seen >= lines, "the load ended by itself after {seen} lines");
 }
 
-/// Twelve kills in a row over one data folder.
+/// Twelve kills in a row over one data folder, or as many as [`ROUNDS`] says.
 #[test]
 fn killed_hard_nothing_acknowledged_is_lost_or_doubled() {
     if std::env::var_os(ROLE).is_some() {
@@ -159,7 +181,8 @@ fn killed_hard_nothing_acknowledged_is_lost_or_doubled() {
     }
     let mut acknowledged = Acknowledged::new();
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
-    for _kill in 0..12 {
+    let rounds = std::env::var(ROUNDS).map_or(12, |text| text.parse().unwrap());
+    for _kill in 0..rounds {
         // xorshift64; lines from 3 to 402.
         random ^= random << 13;
         random ^= random >> 7;
@@ -212,6 +235,7 @@ fn check_journal(dir: &Path, acknowledged: &Acknowledged) {
 fn check_store(dir: &Path, acknowledged: &Acknowledged) {
     let state = Connection::open(dir.join("state.db")).unwrap();
     verify_audit(&state).unwrap().unwrap();
+    verify_ledger_with(&state, &mut |_| ()).unwrap().unwrap();
     let history = Connection::open(dir.join("history-20261122.db")).unwrap();
     let check: String = history.query_row("PRAGMA integrity_check", [], |r| r.get(0)).unwrap();
     assert_eq!(check, "ok");
@@ -225,6 +249,7 @@ fn check_store(dir: &Path, acknowledged: &Acknowledged) {
         for sql in [
             "SELECT count(*), coalesce(max(orders), 0) FROM audit WHERE boot = ?",
             "SELECT count(*), coalesce(max(number), 0) FROM decision WHERE boot = ?",
+            "SELECT count(*), coalesce(max(write), 0) FROM ledger WHERE boot = ?",
         ] {
             let (rows, last) = count(&state, sql);
             assert_eq!(rows, last, "boot {boot}: a row is missing or doubled ({sql})");
@@ -232,8 +257,8 @@ fn check_store(dir: &Path, acknowledged: &Acknowledged) {
         }
         let sql = format!(
             "SELECT count(*), coalesce(max(value), 0) FROM sample
-             WHERE ts / 1000000 > {T0_MILLIS} + ?1 * 600000
-               AND ts / 1000000 < {T0_MILLIS} + (?1 + 1) * 600000"
+             WHERE ts / 1000000 > {T0_MILLIS} + ?1 * 60000
+               AND ts / 1000000 < {T0_MILLIS} + (?1 + 1) * 60000"
         );
         let (rows, last) = count(&history, &sql);
         assert_eq!(rows, last * SAMPLES_PER_SCAN, "boot {boot}: samples");

@@ -33,9 +33,8 @@ impl Watch {
             }
             assert!(
                 waited < span_of(LONG),
-                "{what}: link {:?} plc {:?} counts {:?} loops {:?}",
-                status.link,
-                status.plc,
+                "{what}: plcs {:?} counts {:?} loops {:?}",
+                status.plcs,
                 status.counts,
                 status.loops
             );
@@ -57,7 +56,7 @@ fn a_cell_runs_against_the_simulator() {
 
     let project = Project::read(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
     let mut bound = project.bind(project.recipe("housing-lid").unwrap()).unwrap();
-    bound.plc.url = simulator.url();
+    bound.plcs[0].url = simulator.url();
     let settings = CellSettings {
         bound,
         journal: None,
@@ -68,25 +67,25 @@ fn a_cell_runs_against_the_simulator() {
     };
     let cell = CellHandle::start(settings, runtime.handle()).unwrap();
     let watch = Watch(cell.clone(), cell.clock());
-    watch.until("the link", |status| status.link.up && status.part > 10);
+    watch.until("the link", |status| status.plcs[0].link.up && status.part > 10);
     let status = cell.status();
-    assert!(status.plc.problems.is_empty(), "{:?}", status.plc.problems);
+    assert!(status.plcs[0].plc.problems.is_empty(), "{:?}", status.plcs[0].plc.problems);
     for (loop_id, _) in (0..).zip(&status.loops) {
         let order = cell.order(Command::SetMode(LoopId(loop_id), Mode::Auto)).unwrap();
         assert_eq!(cell.wait_order(order, LONG), OrderResult::Done);
     }
     watch.until("five confirmed writes", |status| status.latency.count >= 5);
     let status = cell.status();
-    let (link, counts) = (status.plc.counts, status.counts);
+    let (link, counts) = (status.plcs[0].plc.counts, status.counts);
     eprintln!("latency {:?}", status.latency);
     eprintln!("link {link:?}\ncounts {counts:?}");
     assert_eq!((link.writes_refused, link.writes_unknown, counts.intake.dropped), (0, 0, 0));
 
-    let epoch = status.link.epoch;
+    let epoch = status.plcs[0].link.epoch;
     runtime.block_on(simulator.command(SimCommand::RestartServer)).unwrap();
     let back = watch.until("data after the restart", |status| {
-        status.link.up
-            && status.link.epoch > epoch
+        status.plcs[0].link.up
+            && status.plcs[0].link.epoch > epoch
             && status.tags.iter().all(|tag| tag.age.is_some_and(|age| age < Span::from_secs(5)))
     });
     assert!(back < Span::from_secs(5), "{back:?}");
@@ -140,7 +139,7 @@ fn a_cell_runs_behind_guard_blocks() {
     let (config, found) = trimloop_recipe::check_plc_config("press-4.toml", &guarded());
     project.plc_configs = vec![config.unwrap_or_else(|| panic!("{found:?}"))];
     let mut bound = project.bind(project.recipe("housing-lid").unwrap()).unwrap();
-    bound.plc.url = simulator.url();
+    bound.plcs[0].url = simulator.url();
     let settings = CellSettings {
         bound,
         journal: None,
@@ -151,15 +150,15 @@ fn a_cell_runs_behind_guard_blocks() {
     };
     let cell = CellHandle::start(settings, runtime.handle()).unwrap();
     let watch = Watch(cell.clone(), cell.clock());
-    watch.until("the link", |status| status.link.up && status.part > 10);
-    let problems = cell.status().plc.problems;
+    watch.until("the link", |status| status.plcs[0].link.up && status.part > 10);
+    let problems = cell.status().plcs[0].plc.problems.clone();
     assert!(problems.is_empty(), "{problems:?}");
     for (loop_id, _) in (0..).zip(&cell.status().loops) {
         let order = cell.order(Command::SetMode(LoopId(loop_id), Mode::Auto)).unwrap();
         assert_eq!(cell.wait_order(order, LONG), OrderResult::Done);
     }
     watch.until("five confirmed writes", |status| status.latency.count >= 5);
-    let counts = cell.status().plc.counts;
+    let counts = cell.status().plcs[0].plc.counts;
     assert_eq!((counts.writes_refused, counts.writes_unknown), (0, 0), "{counts:?}");
     let verdict = simulator.report().verdict;
     let taken: u64 = verdict.writes.iter().map(|writes| writes.accepted).sum();
@@ -180,9 +179,9 @@ fn a_refused_register_is_in_the_audit_trail() {
     let simulator = runtime.block_on(Simulator::start(settings)).unwrap();
     let project = Project::read(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
     let mut bound = project.bind(project.recipe("housing-lid").unwrap()).unwrap();
-    bound.plc.url = simulator.url();
-    let hold = bound.plc.node("hold_pressure_sp").unwrap();
-    bound.plc.nodes[hold].kind = Some(NodeType::Float);
+    bound.plcs[0].url = simulator.url();
+    let hold = bound.plcs[0].node("hold_pressure_sp").unwrap();
+    bound.plcs[0].nodes[hold].kind = Some(NodeType::Float);
     let dir = std::env::temp_dir().join(format!("trimloop-live-audit-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let store = Store::open(&StoreOptions {
@@ -211,9 +210,9 @@ fn a_refused_register_is_in_the_audit_trail() {
         sender.barrier().unwrap();
         let query = "SELECT reason FROM audit WHERE actor = 'plc' AND what = 'register refused'";
         let reason = state.query_row(query, [], |row| row.get::<_, String>(0));
-        reason.is_ok_and(|reason| reason.starts_with("hold_pressure_sp: it is Double"))
+        reason.is_ok_and(|reason| reason.starts_with("press-4: hold_pressure_sp: it is Double"))
     });
-    assert!(!cell.status().link.up, "nothing may be written");
+    assert!(!cell.status().plcs[0].link.up, "nothing may be written");
     cell.stop();
     runtime.block_on(simulator.shutdown());
     drop(store);

@@ -271,3 +271,20 @@ fn pain_16_lists_are_imported() {
     scratch.write("tags.csv", "a;b\n1;2\n");
     scratch.expect(2, &import);
 }
+
+/// Profiles are listed, and shown as their files; a wrong name is answered with the nearest.
+#[test]
+fn profiles_are_listed_and_shown() {
+    let scratch = Scratch::new("profiles");
+    let listed = scratch.json(0, &["plc", "profiles"]);
+    let names: Vec<&str> =
+        listed["profiles"].as_array().unwrap().iter().filter_map(|p| p["name"].as_str()).collect();
+    assert_eq!(names, ["beckhoff", "kepware", "rockwell", "s7-1200", "s7-1500"]);
+    assert!(scratch.expect(0, &["plc", "profiles"]).contains("s7-1500   Siemens"));
+    let shown = scratch.expect(0, &["plc", "profiles", "s7-1500"]);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("plc-configs/profiles/s7-1500.toml");
+    assert_eq!(shown, std::fs::read_to_string(file).unwrap());
+    let wrong = scratch.run(&["plc", "profiles", "s7-150"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("did you mean \"s7-1500\"?"));
+}

@@ -38,9 +38,11 @@ use trimloop_core::scan::{AckResult, Action};
 use trimloop_core::tag::{Status, TagId};
 use trimloop_core::time::{Mono, Now, Span};
 use trimloop_core::unit::Ticks;
-use trimloop_recipe::plc_config::{Address, Identifier, Secret, Security, Segment, User};
+use trimloop_recipe::plc_config::{Address, Identifier, PerCall, Secret, Security, Segment, User};
 
 const URI: &str = "urn:trimloop:test";
+/// What the server takes in one call.
+const ITEMS_PER_CALL: usize = 3;
 const PUBLISHING: Duration = Duration::from_millis(10);
 
 // --- The server -----------------------------------------------------------------------------
@@ -100,7 +102,9 @@ impl Plc {
         limits.min_publishing_interval_ms = 1.0;
         limits.min_sampling_interval_ms = 0.0;
         limits.max_queued_notifications = 1000;
-        builder.limits_mut().operational.max_monitored_items_per_call = 3;
+        let limits = &mut builder.limits_mut().operational;
+        limits.max_monitored_items_per_call = ITEMS_PER_CALL;
+        limits.max_nodes_per_read = ITEMS_PER_CALL;
         let _entered = runtime.enter();
         let (server, handle) = builder.build().unwrap();
         let namespace = handle.get_namespace_index(URI).unwrap();
@@ -289,7 +293,8 @@ fn config(port: u16) -> LinkConfig {
         publishing: PUBLISHING,
         security: Security::None,
         user: User::Anonymous,
-        items_per_call: 1000,
+        per_call: PerCall::default(),
+        standby: Vec::new(),
         nodes: vec![
             node("value", Some(0), Purpose::Read),
             other,
@@ -349,7 +354,7 @@ fn data_in_setpoints_out() {
 /// A cut connection comes back under a new epoch with data; writes of the old epoch are dead.
 /// Regression: the library's subscriptions stay dead after every reconnect.
 #[test]
-fn data_resume_after_a_cut_connection() {
+fn pain_05_nothing_is_sent_again_after_a_cut_connection() {
     let plc = Plc::start(0, 0);
     let proxy = Proxy::start(plc.port);
     let mut client = Client::start(config(proxy.port));
@@ -373,7 +378,7 @@ fn data_resume_after_a_cut_connection() {
 /// A killed server that comes back after a download (namespaces moved) is resolved anew, and data
 /// are back within 5 s of its return.
 #[test]
-fn data_resume_after_a_server_restart() {
+fn pain_06_data_come_back_after_a_server_restart() {
     let mut plc = Plc::start(0, 0);
     let port = plc.port;
     let mut client = Client::start(config(port));
@@ -400,7 +405,7 @@ fn data_resume_after_a_server_restart() {
 /// A server that accepts and says nothing is given up within a few seconds, although no
 /// connection broke, and found again when it speaks.
 #[test]
-fn a_silent_server_is_noticed() {
+fn pain_08_a_silent_server_is_noticed() {
     let plc = Plc::start(0, 0);
     let proxy = Proxy::start(plc.port);
     let mut client = Client::start(config(proxy.port));
@@ -412,9 +417,25 @@ fn a_silent_server_is_noticed() {
     client.data_flow(&plc, 1);
 }
 
+/// A server that takes few items a call gets few: all values are there, and no call fails for its
+/// size.
+#[test]
+fn pain_09_server_limits_are_obeyed() {
+    let plc = Plc::start(0, 0);
+    let config = config(plc.port);
+    assert!(config.per_call.read == 1000 && config.nodes.len() > ITEMS_PER_CALL);
+    let mut client = Client::start(config);
+    client.until("all first values", |client| {
+        client.link.up && (0..5).all(|tag| client.value(tag).is_some())
+    });
+    let status = client.status("live", |status| status.state == LinkState::Live);
+    assert!(status.problems.is_empty(), "{status:?}");
+    assert_eq!((status.counts.connects, status.counts.resubscriptions), (1, 0));
+}
+
 /// Values that the server had to drop are counted by its overflow bit.
 #[test]
-fn overflow_is_counted() {
+fn pain_10_overflow_is_counted() {
     let plc = Plc::start(0, 0);
     let mut slow = config(plc.port);
     slow.publishing = Duration::from_millis(200);
@@ -529,7 +550,7 @@ fn dispatch_holds_writes_back() {
     let (intake, mut batch) = Intake::new(1, clock);
     let (port, mut queue, _beats) = Port::open_ended();
     let mut dispatch = Dispatch {
-        port: Some(port),
+        ports: vec![port],
         store: None,
         intake: intake.clone(),
         watchers: Arc::default(),

@@ -1,5 +1,5 @@
 //! The PLC link against servers that this project did not write: values in, setpoints out and read
-//! back, refusals, Bad quality, and a kill with a restart.
+//! back, refusals, Bad quality, a kill with a restart, and a PLC with two addresses.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its assumptions do")]
 
@@ -12,13 +12,17 @@ use std::time::Duration;
 
 use foreign::{ForeignServer, Kind, or_skip};
 use link::{Client, TTL, approved, grid};
+use opcua::client::{ClientBuilder, IdentityToken};
+use opcua::types::{
+    AttributeId, DataValue, DateTime, NodeId, NumericRange, StatusCode, Variant, WriteValue,
+};
 use serde_json::json;
 use trimloop::plc::{LinkConfig, LinkState, NodeConfig, Purpose, Scalar};
 use trimloop_core::scan::AckResult;
 use trimloop_core::tag::{Status, TagId};
 use trimloop_core::time::Span;
 use trimloop_core::unit::Ticks;
-use trimloop_recipe::plc_config::{Address, Identifier, OPC_UA, Security, Segment, User};
+use trimloop_recipe::plc_config::{Address, Identifier, OPC_UA, PerCall, Security, Segment, User};
 
 const URI: &str = "urn:trimloop:foreign";
 
@@ -60,7 +64,8 @@ fn config(url: &str) -> LinkConfig {
         publishing: Duration::from_millis(10),
         security: Security::None,
         user: User::Anonymous,
-        items_per_call: 1000,
+        per_call: PerCall::default(),
+        standby: Vec::new(),
         nodes: vec![
             node("Value", Some(0), Purpose::Read),
             by_path,
@@ -157,10 +162,67 @@ fn works_with(test: &str, kind: Kind) {
     assert!(back < Span::from_secs(5), "{back:?}");
 }
 
+/// Only the value is written: servers that refuse a status or timestamps with it, as many PLCs do,
+/// take all our writes; one that a library makes as usual is refused.
+fn value_only(test: &str, kind: Kind) {
+    let Some(server) = or_skip(test, ForeignServer::start(kind, 0)) else { return };
+    add(&server);
+    server.ask(json!({"cmd": "strict"}));
+    let mut client = Client::start(config(server.url()));
+    client.until("the link", |client| client.link.up && client.value(2).is_some());
+    let write = approved(2, 120.0, 1, client.link.epoch, client.clock.mono(), TTL);
+    client.port.write(write).unwrap();
+    client.until("an answer", |client| client.acks.contains_key(&1));
+    assert_eq!(client.acks.get(&1), Some(&AckResult::Good));
+    assert_eq!(server.wait_event("write", Duration::from_secs(20))["bare"], json!(true));
+    client.port.heartbeat(7);
+    let beat = server.wait_event("write", Duration::from_secs(20));
+    assert_eq!((&beat["id"], &beat["bare"]), (&json!("Beat"), &json!(true)));
+    let stamped = client.runtime.block_on(stamped_write(server.url()));
+    assert_eq!(stamped, StatusCode::BadWriteNotSupported, "the server is not strict");
+}
+
+/// What a server makes of a write with a timestamp, by a plain client of the library.
+async fn stamped_write(url: &str) -> StatusCode {
+    let mut client = ClientBuilder::new()
+        .application_name("other")
+        .application_uri("urn:trimloop:other")
+        .pki_dir(std::env::temp_dir().join("trimloop-test-client-pki"))
+        .session_retry_limit(0)
+        .client()
+        .unwrap();
+    let endpoint = opcua::types::EndpointDescription::from(url);
+    let identity = IdentityToken::new_anonymous();
+    let (session, events) = client.connect_to_matching_endpoint(endpoint, identity).await.unwrap();
+    let events = events.spawn();
+    session.wait_for_connection().await;
+    let namespace = session.get_namespace_index(URI).await.unwrap();
+    let write = WriteValue {
+        node_id: NodeId::new(namespace, "Setpoint"),
+        attribute_id: AttributeId::Value as u32,
+        index_range: NumericRange::None,
+        value: DataValue::new_at(Variant::Float(121.0), DateTime::now()),
+    };
+    let status = session.write(&[write]).await.unwrap()[0];
+    session.disconnect().await.unwrap();
+    events.await.unwrap();
+    status
+}
+
+#[test]
+fn pain_04_value_only_with_asyncua() {
+    value_only("pain_04_value_only_with_asyncua", Kind::Asyncua);
+}
+
+#[test]
+fn pain_04_value_only_with_node_opcua() {
+    value_only("pain_04_value_only_with_node_opcua", Kind::NodeOpcua);
+}
+
 /// A setpoint whose limits reach beyond the register's EURange is refused, and nothing is written.
 #[test]
-fn limits_beyond_the_range_are_refused() {
-    let test = "limits_beyond_the_range_are_refused";
+fn pain_01_limits_beyond_the_range_are_refused() {
+    let test = "pain_01_limits_beyond_the_range_are_refused";
     let Some(server) = or_skip(test, ForeignServer::start(Kind::Asyncua, 0)) else {
         return;
     };
@@ -175,4 +237,149 @@ fn limits_beyond_the_range_are_refused() {
         "{status:?}"
     );
     assert!(!client.link.up);
+}
+
+/// A setpoint as the server holds it.
+fn held(server: &ForeignServer) -> f64 {
+    let answer = server.ask(json!({"cmd": "get", "ids": ["Setpoint"]}));
+    answer["values"]["Setpoint"].as_f64().unwrap()
+}
+
+/// Writes once under the present epoch, and sees it taken.
+fn write(client: &mut Client, seq: u64, to: f64) {
+    let write = approved(2, to, seq, client.link.epoch, client.clock.mono(), TTL);
+    client.port.write(write).unwrap();
+    client.until("a write answered", |client| client.acks.contains_key(&seq));
+    assert_eq!(client.acks.get(&seq), Some(&AckResult::Good));
+}
+
+/// The link at this address, live.
+fn uses(client: &Client, url: &str) {
+    client.status(url, |status| status.state == LinkState::Live && status.address == url);
+}
+
+fn both(first: &ForeignServer, second: &ForeignServer) -> LinkConfig {
+    LinkConfig { standby: vec![second.url().to_owned()], ..config(first.url()) }
+}
+
+/// When the first address goes dead, data come by the second under a new epoch; nothing of the old
+/// one is written there, and the first is used again when the second goes.
+fn two_addresses(test: &str, kind: Kind) {
+    let Some(mut first) = or_skip(test, ForeignServer::start(kind, 0)) else { return };
+    let mut second = ForeignServer::start(kind, 0).unwrap_or_else(|skip| panic!("{skip}"));
+    add(&first);
+    add(&second);
+    let mut client = Client::start(both(&first, &second));
+    data_flow(&mut client, &first, 0);
+    uses(&client, first.url());
+    write(&mut client, 1, 120.0);
+    let (epoch, port) = (client.link.epoch, first.port());
+    first.kill();
+    let back = data_flow(&mut client, &second, epoch);
+    eprintln!(
+        "{}: first address dead, data by the second after {} ms",
+        kind.name(),
+        back.as_millis()
+    );
+    assert!(back < Span::from_secs(5), "{back:?}");
+    uses(&client, second.url());
+    // A write of the old session is dropped, and the second server was not written to.
+    client.port.write(approved(2, 130.0, 2, epoch, client.clock.mono(), TTL)).unwrap();
+    client.until("an answer", |client| client.acks.contains_key(&2));
+    assert_eq!(client.acks.get(&2), Some(&AckResult::NotSent));
+    assert!((held(&second) - 100.0).abs() < 1e-9 && second.take_events("write").is_empty());
+    write(&mut client, 3, 140.0);
+    assert!((held(&second) - 140.0).abs() < 1e-9);
+    let told = client.notices.recent();
+    assert!(
+        told.iter().any(|one| one.code == "address_changed" && one.sentence.contains(second.url())),
+        "{told:?}"
+    );
+    let first = ForeignServer::start(kind, port).unwrap_or_else(|skip| panic!("{skip}"));
+    add(&first);
+    let epoch = client.link.epoch;
+    second.kill();
+    data_flow(&mut client, &first, epoch);
+    uses(&client, first.url());
+    assert!((held(&first) - 100.0).abs() < 1e-9);
+}
+
+#[test]
+fn two_addresses_with_asyncua() {
+    two_addresses("two_addresses_with_asyncua", Kind::Asyncua);
+}
+
+#[test]
+fn two_addresses_with_node_opcua() {
+    two_addresses("two_addresses_with_node_opcua", Kind::NodeOpcua);
+}
+
+/// A server of another name behind the second address is not the PLC: nothing is read from it or
+/// written to it, people are told, and the link comes back by the first address.
+#[test]
+fn another_server_behind_an_address_is_refused() {
+    let test = "another_server_behind_an_address_is_refused";
+    let Some(mut first) = or_skip(test, ForeignServer::start(Kind::Asyncua, 0)) else { return };
+    let Some(other) = or_skip(test, ForeignServer::start(Kind::NodeOpcua, 0)) else { return };
+    add(&first);
+    add(&other);
+    let mut client = Client::start(both(&first, &other));
+    data_flow(&mut client, &first, 0);
+    let (epoch, port) = (client.link.epoch, first.port());
+    first.kill();
+    client.until("the link to go down", |client| !client.link.up);
+    let code = |client: &Client| {
+        let told = client.notices.recent();
+        told.iter().filter(|one| one.code == "other_server").count()
+    };
+    client.until("an event", |client| code(client) > 0);
+    client.port.write(approved(2, 130.0, 1, epoch, client.clock.mono(), TTL)).unwrap();
+    client.until("an answer", |client| client.acks.contains_key(&1));
+    assert_eq!(client.acks.get(&1), Some(&AckResult::NotSent));
+    let first = ForeignServer::start(Kind::Asyncua, port).unwrap_or_else(|skip| panic!("{skip}"));
+    add(&first);
+    data_flow(&mut client, &first, epoch);
+    uses(&client, first.url());
+    assert_eq!(code(&client), 1);
+    assert!((held(&other) - 100.0).abs() < 1e-9 && other.take_events("write").is_empty());
+    let sentence = client.notices.recent().into_iter().find(|one| one.code == "other_server");
+    let sentence = sentence.map(|one| one.sentence).unwrap_or_default();
+    assert!(sentence.contains("urn:trimloop:foreign:node-opcua"), "{sentence}");
+}
+
+/// A server that says it serves badly is left for a better one, at the start and later.
+fn service_level(test: &str, kind: Kind) {
+    let Some(first) = or_skip(test, ForeignServer::start(kind, 0)) else { return };
+    let second = ForeignServer::start(kind, 0).unwrap_or_else(|skip| panic!("{skip}"));
+    let level = |server: &ForeignServer, value: u8| {
+        server.ask(json!({"cmd": "level", "value": value}));
+    };
+    add(&first);
+    add(&second);
+    level(&first, 1);
+    let mut client = Client::start(both(&first, &second));
+    data_flow(&mut client, &second, 0);
+    uses(&client, second.url());
+    // Both serve badly now: the better one is used.
+    level(&first, 150);
+    level(&second, 100);
+    let epoch = client.link.epoch;
+    data_flow(&mut client, &first, epoch);
+    uses(&client, first.url());
+    // Alone, the worst is better than none.
+    level(&first, 0);
+    let epoch = client.link.epoch;
+    drop(second);
+    data_flow(&mut client, &first, epoch);
+    uses(&client, first.url());
+}
+
+#[test]
+fn the_better_server_is_used_of_asyncua() {
+    service_level("the_better_server_is_used_of_asyncua", Kind::Asyncua);
+}
+
+#[test]
+fn the_better_server_is_used_of_node_opcua() {
+    service_level("the_better_server_is_used_of_node_opcua", Kind::NodeOpcua);
 }

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its assumptions do")]
 #![expect(clippy::print_stdout, reason = "figures are shown with --nocapture")]
 
+#[path = "support/ca.rs"]
+mod ca;
 #[path = "support/foreign.rs"]
 mod foreign;
 #[path = "support/link.rs"]
@@ -13,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ca::Authority;
 use foreign::{ForeignServer, Kind, or_skip};
 use link::{Client, TTL, approved, grid};
 use serde_json::json;
@@ -24,9 +27,9 @@ use trimloop_core::tag::TagId;
 use trimloop_core::time::{Span, Utc};
 use trimloop_core::unit::Ticks;
 use trimloop_recipe::plc_config::{
-    Address, Identifier, Policy, Secret, Security, SecurityMode, User,
+    Address, Identifier, PerCall, Policy, Secret, Security, SecurityMode, User,
 };
-use x509_cert::der::{Decode as _, EncodePem as _, pem::LineEnding};
+use x509_cert::der::{Decode as _, Encode as _, EncodePem as _, pem::LineEnding};
 
 const NAME: &str = "security";
 const POLICIES: [Policy; 3] =
@@ -94,6 +97,19 @@ impl Keys {
         certificate.fingerprint()
     }
 
+    /// Gives the server a certificate of a CA; with `sent`, it sends the issuer along.
+    fn issued_server_certificate(&self, by: &Authority, serial: u8, sent: bool) {
+        let uri = format!("urn:trimloop:foreign:{}", self.kind.name());
+        let (certificate, key) = by.issue(&uri, serial, self.clock.utc());
+        fs::write(self.server().join("server.der"), certificate.to_der().unwrap()).unwrap();
+        let mut pem = certificate.to_pem(LineEnding::LF).unwrap();
+        if sent {
+            pem.push_str(&by.certificate.to_pem(LineEnding::LF).unwrap());
+        }
+        fs::write(self.server().join("server.pem"), pem).unwrap();
+        fs::write(self.server().join("server-key.pem"), key).unwrap();
+    }
+
     fn start(&self, port: u16) -> Result<ForeignServer, foreign::Skip> {
         let folder = self.server();
         let server =
@@ -126,7 +142,8 @@ impl Keys {
             publishing: Duration::from_millis(10),
             security,
             user,
-            items_per_call: 1000,
+            per_call: PerCall::default(),
+            standby: Vec::new(),
             nodes: vec![node("Value", 0, Purpose::Read), node("Setpoint", 1, setpoint)],
             units: std::collections::BTreeMap::new(),
             client_name: NAME.to_owned(),
@@ -361,4 +378,113 @@ fn encrypted_data_come_back_from_asyncua() {
 #[test]
 fn encrypted_data_come_back_from_node_opcua() {
     restarts("encrypted_data_come_back_from_node_opcua", Kind::NodeOpcua);
+}
+
+/// A server with a certificate of the plant's CA is taken when the chain ends in an issuer that a
+/// person trusts, without a restart of the service; and no longer once it is revoked.
+fn issued(test: &str, kind: Kind) {
+    let keys = Keys::new(test, kind);
+    let now = keys.clock.utc();
+    let root = Authority::new("Root", None, now);
+    let plant = Authority::new("Plant", Some(&root), now);
+    keys.issued_server_certificate(&plant, 11, false);
+    let Some(server) = or_skip(test, keys.start(0)) else { return };
+    let mut client = Client::start(keys.config(server.url(), ENCRYPTED, User::Anonymous));
+    said(&client, "issued by CN=Plant, which is not a trusted issuer");
+    let trust = |authority: &Authority, name: &str| {
+        let file = authority.save(&keys.folder.join(name));
+        keys.pki().decide(file.to_str().unwrap(), Place::Issuer).unwrap()
+    };
+    trust(&root, "root.pem");
+    said(&client, "issued by CN=Plant, which is not a trusted issuer");
+    trust(&plant, "plant.pem");
+    data_flow(&mut client, &server, 0);
+    let write = approved(1, 55.0, 1, client.link.epoch, client.clock.mono(), TTL);
+    client.port.write(write).unwrap();
+    client.until("the write", |client| client.acks.contains_key(&1));
+    assert_eq!(client.acks.get(&1), Some(&AckResult::Good));
+    // Nothing was trusted but the issuers.
+    let places: Vec<Place> = keys.pki().list().into_iter().map(|(place, _, _)| place).collect();
+    assert_eq!(places.iter().filter(|place| **place == Place::Issuer).count(), 2);
+    // The next certificate of the server needs nobody here, until the CA takes it back.
+    keys.issued_server_certificate(&plant, 12, false);
+    let epoch = client.link.epoch;
+    let server = restarted(&keys, server);
+    data_flow(&mut client, &server, epoch);
+    let list = plant.revoke(&[12], &keys.folder.join("plant.crl"), now);
+    keys.pki().add_list(&list).unwrap();
+    let server = restarted(&keys, server);
+    said(&client, "CN=Plant revoked CN=press,O=plant on");
+    drop((client, server));
+}
+
+#[test]
+fn a_trusted_issuer_vouches_for_asyncua() {
+    issued("a_trusted_issuer_vouches_for_asyncua", Kind::Asyncua);
+}
+
+#[test]
+fn a_trusted_issuer_vouches_for_node_opcua() {
+    issued("a_trusted_issuer_vouches_for_node_opcua", Kind::NodeOpcua);
+}
+
+/// Known limit of the OPC UA library (0.19.0): a server that sends its issuers along cannot be
+/// spoken to. It is told, with what to do, instead of failing in the middle.
+#[test]
+fn a_server_that_sends_its_issuers_is_told() {
+    let test = "a_server_that_sends_its_issuers_is_told";
+    let keys = Keys::new(test, Kind::NodeOpcua);
+    let now = keys.clock.utc();
+    let root = Authority::new("Root", None, now);
+    let plant = Authority::new("Plant", Some(&root), now);
+    keys.issued_server_certificate(&plant, 11, true);
+    let file = root.save(&keys.folder.join("root.pem"));
+    keys.pki().decide(file.to_str().unwrap(), Place::Issuer).unwrap();
+    let Some(server) = or_skip(test, keys.start(0)) else { return };
+    let client = Client::start(keys.config(server.url(), ENCRYPTED, User::Anonymous));
+    said(&client, "appends 1 more certificate(s) to its own");
+}
+
+/// A certificate of ours that a CA made is imported with its key, shown, and taken by a server
+/// that knows it.
+fn imported(test: &str, kind: Kind) {
+    let keys = Keys::new(test, kind);
+    let now = keys.clock.utc();
+    let plant = Authority::new("Plant", None, now);
+    let (certificate, key) = plant.issue(&application_uri_of(NAME), 21, now);
+    let (file, key_file) = (keys.folder.join("ours.pem"), keys.folder.join("ours-key.pem"));
+    fs::write(&file, certificate.to_pem(LineEnding::LF).unwrap()).unwrap();
+    fs::write(&key_file, &key).unwrap();
+    let pki = keys.pki();
+    // What does not belong together, or not to us, is refused.
+    let user = Pki::new(&keys.folder.join("user")).own().private_key;
+    let uri = application_uri_of(NAME);
+    assert!(pki.import(&file, &user, &uri, now).unwrap_err().to_string().contains("private key"));
+    let other = pki.import(&file, &key_file, "urn:other", now).unwrap_err().to_string();
+    assert!(other.contains("this service is urn:other"), "{other}");
+    let (taken, in_force) = pki.import(&file, &key_file, &uri, now).unwrap();
+    assert!(!in_force && taken.issuer == "CN=Plant");
+    keys.server_trusts(&pki.next().certificate, "ours.der");
+    // Some servers want to know the issuer, too, and what it took back.
+    for folder in ["issuers", "crl"] {
+        fs::create_dir_all(keys.server().join(folder)).unwrap();
+    }
+    let issuer = plant.certificate.to_der().unwrap();
+    fs::write(keys.server().join("issuers/plant.der"), issuer).unwrap();
+    plant.revoke(&[], &keys.server().join("crl/plant.crl"), now);
+    let Some(server) = or_skip(test, keys.start(0)) else { return };
+    let mut client = Client::start(keys.config(server.url(), ENCRYPTED, User::Anonymous));
+    data_flow(&mut client, &server, 0);
+    let own = pki.list().into_iter().find(|(place, _, _)| *place == Place::Own);
+    assert_eq!(own.map(|(_, _, certificate)| certificate), Some(taken));
+}
+
+#[test]
+fn our_certificate_of_a_ca_is_taken_by_asyncua() {
+    imported("our_certificate_of_a_ca_is_taken_by_asyncua", Kind::Asyncua);
+}
+
+#[test]
+fn our_certificate_of_a_ca_is_taken_by_node_opcua() {
+    imported("our_certificate_of_a_ca_is_taken_by_node_opcua", Kind::NodeOpcua);
 }

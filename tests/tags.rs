@@ -19,7 +19,7 @@ use trimloop_core::scan::AckResult;
 use trimloop_core::tag::{Status, TagId};
 use trimloop_core::unit::Ticks;
 use trimloop_recipe::plc_config::{
-    Address, Identifier, OPC_UA, Part, Security, Segment, User, parse_field, parse_index,
+    Address, Identifier, OPC_UA, Part, PerCall, Security, Segment, User, parse_field, parse_index,
 };
 use trimloop_recipe::unit::Unit;
 
@@ -72,7 +72,8 @@ fn config(url: &str, nodes: Vec<NodeConfig>) -> LinkConfig {
         publishing: Duration::from_millis(10),
         security: Security::None,
         user: User::Anonymous,
-        items_per_call: 1000,
+        per_call: PerCall::default(),
+        standby: Vec::new(),
         nodes,
         units: std::collections::BTreeMap::new(),
         client_name: "tags".to_owned(),

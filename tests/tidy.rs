@@ -3,7 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::{BTreeMap, BTreeSet};
+#[path = "tidy/faults.rs"]
+mod faults;
+#[path = "tidy/links.rs"]
+mod links;
+
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -114,6 +119,7 @@ fn is_test_file(file: &str) -> bool {
     file.contains("/tests/")
         || file.starts_with("tests/")
         || file.ends_with("/tests.rs")
+        || file.ends_with("_tests.rs")
         || file.ends_with("/fixture.rs")
         || file.contains("crates/core/src/properties")
         || file.starts_with("src/plc/fault_sim/")
@@ -170,14 +176,19 @@ fn approved_writes_are_named_where_they_are_carried_out() {
 /// Shells do not use one another: each is joined to the others by scan, dispatch and service.
 #[test]
 fn shells_do_not_use_one_another() {
-    let forbidden: [(&str, &[&str]); 7] = [
+    let forbidden: [(&str, &[&str]); 11] = [
         ("src/plc", &["store", "journal", "control", "cli", "service", "scan", "dispatch"]),
         ("src/store", &["plc", "journal", "control", "cli", "service", "scan", "dispatch"]),
         ("src/journal", &["plc", "store", "control", "cli", "service", "scan", "dispatch"]),
         ("src/sink", &["plc", "journal", "control", "cli", "service", "scan", "dispatch"]),
         // The control socket queues commands in the service, and audits them in the store.
         ("src/control", &["plc", "journal", "cli", "scan"]),
+        // They look at records, never at what acts.
+        ("src/seal", &["plc", "control", "cli", "service", "scan", "dispatch"]),
+        ("src/replay", &["plc", "store", "control", "cli", "service", "scan", "dispatch"]),
+        ("src/why", &["plc", "store", "control", "cli", "service", "scan", "dispatch"]),
         ("src/output", &["plc", "store", "journal", "control", "cli", "service", "scan"]),
+        ("src/export", &["plc", "journal", "control", "cli", "service", "scan", "dispatch"]),
         ("src/settings.rs", &["plc", "store", "journal", "control", "cli", "service", "scan"]),
     ];
     let mut found = Vec::new();
@@ -234,6 +245,7 @@ fn few_files_spawn() {
         "src/service.rs",        // the scan thread
         "src/journal/sync.rs",   // brings the journal to disk
         "src/store/writer.rs",   // the one writer of the store
+        "src/seal/mod.rs",       // signs the records
         "src/control/server.rs", // the socket, and one per client
         "src/cli/run.rs",        // waits for signals
         "src/sink/mod.rs",       // sends history to InfluxDB
@@ -559,9 +571,11 @@ fn page_of_commands() {
          json` stdout holds exactly one JSON object, errors included. Every option has an \
          environment twin: `--deny-warnings` is `TRIMLOOP_DENY_WARNINGS`.\n",
     );
-    let verbs = "demo simulate init run check status loop plc plc/discover plc/browse plc/read \
-                 plc/watch plc/import plc/cert plc/conform connector connector/list connector/test \
-                 connector/status connector/resend explain schema completions";
+    let verbs = "demo simulate fault init run check status loop why replay audit audit/verify \
+                 audit/list audit/show audit/key plc plc/discover plc/browse plc/read \
+                 plc/watch plc/import plc/cert plc/conform query export connector \
+                 connector/list connector/test connector/status connector/resend explain schema \
+                 completions";
     let top = help(&["-h"]);
     writeln!(text, "\n```text\n{}\n```", top.trim_end()).unwrap();
     for verb in verbs.split(' ') {
@@ -665,90 +679,6 @@ fn settings_are_documented() {
     for key in keys {
         assert!(page.contains(&format!("`{key}`")), "settings.md does not explain {key}");
     }
-}
-
-fn texts() -> Vec<String> {
-    let mut all = files("docs", ".md");
-    let names = ["README", "CHANGELOG", "CONTRIBUTING", "SECURITY", "ARCHITECTURE"];
-    all.extend(names.map(|name| format!("{name}.md")));
-    all
-}
-
-/// As GitHub and mdBook make it from a heading.
-fn anchor(heading: &str) -> String {
-    let kept = heading.trim().chars().filter_map(|c| match c {
-        ' ' => Some('-'),
-        c if c.is_alphanumeric() || c == '-' || c == '_' => Some(c.to_ascii_lowercase()),
-        _ => None,
-    });
-    kept.collect()
-}
-
-/// Lines outside fenced blocks.
-fn prose(text: &str) -> Vec<&str> {
-    let mut fenced = false;
-    let mut lines = Vec::new();
-    for line in text.lines() {
-        if line.trim_start().starts_with("```") {
-            fenced = !fenced;
-        } else if !fenced {
-            lines.push(line);
-        }
-    }
-    lines
-}
-
-/// Links between our texts lead somewhere, headings included.
-#[test]
-fn links_resolve() {
-    let mut anchors: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for file in texts() {
-        let text = read(&file);
-        let headings = prose(&text).into_iter().filter(|line| line.starts_with('#'));
-        let found = headings.map(|line| anchor(line.trim_start_matches('#'))).collect();
-        anchors.insert(file, found);
-    }
-    let mut broken = Vec::new();
-    for file in texts() {
-        let text = read(&file);
-        for line in prose(&text) {
-            for (at, _) in line.match_indices("](") {
-                let target = line[at + 2..].split([')', ' ']).next().unwrap_or_default();
-                if target.is_empty() || target.contains("://") || target.starts_with("mailto:") {
-                    continue;
-                }
-                let (path, heading) = target.split_once('#').unwrap_or((target, ""));
-                let place = if path.is_empty() {
-                    file.clone()
-                } else {
-                    normal(&Path::new(&file).parent().unwrap().join(path))
-                };
-                if !root().join(&place).exists() {
-                    broken.push(format!("{file}: {target}"));
-                } else if !heading.is_empty()
-                    && anchors.get(&place).is_some_and(|known| !known.contains(heading))
-                {
-                    broken.push(format!("{file}: no heading for {target}"));
-                }
-            }
-        }
-    }
-    assert_none("links that lead nowhere", &broken);
-}
-
-/// `a/b/../c` as `a/c`.
-fn normal(path: &Path) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    for part in path.components() {
-        match part.as_os_str().to_string_lossy().as_ref() {
-            ".." => {
-                parts.pop();
-            }
-            "." => {}
-            name => parts.push(name.to_owned()),
-        }
-    }
-    parts.join("/")
 }
 
 /// The book's table of contents names every page.

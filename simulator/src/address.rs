@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use opcua::server::SubscriptionCache;
@@ -15,7 +16,7 @@ use opcua::server::address_space::{
 };
 use opcua::server::diagnostics::NamespaceMetadata;
 use opcua::server::node_manager::memory::{
-    InMemoryNodeManager, InMemoryNodeManagerBuilder, InMemoryNodeManagerImpl,
+    InMemoryNodeManager, InMemoryNodeManagerBuilder, InMemoryNodeManagerImpl, SimpleNodeManager,
 };
 use opcua::server::node_manager::{RequestContext, ServerContext, WriteNode};
 use opcua::sync::RwLock;
@@ -26,9 +27,11 @@ use opcua::types::{
 };
 
 use crate::block::nodes as block_nodes;
+use crate::catalogue::{Fault, Faults};
 use crate::cell::Cell;
 use crate::nodes::{
-    HEARTBEAT_IN, HEARTBEAT_OUT, NAMESPACE_URI, NODES, NodeSpec, NodeValue, SETPOINTS,
+    HEARTBEAT_IN, HEARTBEAT_OUT, MEASURED, NAMESPACE_URI, NODES, NodeSpec, NodeValue, SETPOINTS,
+    flicker,
 };
 use crate::plc::{Refusal, Setpoint};
 use crate::shared::Shared;
@@ -41,17 +44,27 @@ const MS_1601_TO_1970: i64 = 11_644_473_600_000;
 /// OPC UA ticks of 100 ns in a millisecond.
 const TICKS_PER_MS: i64 = 10_000;
 
+/// How late the source stamps of [`Fault::StampsLate`] are, in turn \[ms wall].
+const LATENESS_MS: [f64; 4] = [0.0, 5_000.0, 3_000.0, 8_000.0];
+/// How late its server stamps are \[ms].
+const SERVER_LATE_MS: i64 = 5_000;
+
 /// Our part of the node manager.
 pub(crate) struct CellNodesImpl {
     shared: Arc<Shared>,
     namespace: u16,
     ids: Vec<NodeId>,
     index_of: HashMap<NodeId, usize>,
+    /// The hold pressure setpoint is a Float in this life of the server.
+    retyped: bool,
+    /// Messages published, for the turn of the late stamps.
+    published: AtomicUsize,
 }
 
 /// Builds the node manager over `shared`.
 pub(crate) fn cell_nodes(
     shared: Arc<Shared>,
+    retyped: bool,
 ) -> InMemoryNodeManagerBuilder<impl FnOnce(ServerContext, &mut AddressSpace) -> CellNodesImpl> {
     InMemoryNodeManagerBuilder::new(move |context: ServerContext, space: &mut AddressSpace| {
         let namespace =
@@ -62,15 +75,49 @@ pub(crate) fn cell_nodes(
             let name = QualifiedName::new(namespace, folder);
             space.add_folder(&id, name, folder, &ObjectId::ObjectsFolder.into());
         }
-        for spec in &NODES {
-            add_variable(space, namespace, spec);
+        for (index, spec) in NODES.iter().enumerate() {
+            let mut spec = *spec;
+            if retyped && index == SETPOINTS {
+                spec.data_type = DataTypeId::Float;
+            }
+            add_variable(space, namespace, &spec);
         }
         if shared.cell().blocks().is_some() {
             ids.extend(add_blocks(space, namespace));
         }
         let index_of = ids.iter().cloned().zip(0..).collect();
-        CellNodesImpl { shared, namespace, ids, index_of }
+        let published = AtomicUsize::new(0);
+        CellNodesImpl { shared, namespace, ids, index_of, retyped, published }
     })
+}
+
+/// Fills a namespace that lies where ours was before: registers of the same names, whose writes
+/// are answered Good and counted as gone astray.
+pub(crate) fn add_strays(nodes: &SimpleNodeManager, namespace: u16, shared: &Arc<Shared>) {
+    let mut space = nodes.address_space().write();
+    let folder = NodeId::new(namespace, "Press4");
+    let name = QualifiedName::new(namespace, "Press4");
+    space.add_folder(&folder, name, "Press4", &ObjectId::ObjectsFolder.into());
+    for spec in NODES.iter().filter(|spec| spec.writable) {
+        let value = match spec.data_type {
+            DataTypeId::UInt32 => Variant::UInt32(0),
+            _ => Variant::Double(0.0),
+        };
+        let id = NodeId::new(namespace, spec.id);
+        VariableBuilder::new(&id, QualifiedName::new(namespace, spec.id), spec.id)
+            .data_type(spec.data_type)
+            .value(value)
+            .value_rank(-1)
+            .has_type_definition(VariableTypeId::BaseDataVariableType)
+            .component_of(folder.clone())
+            .writable()
+            .insert(&mut *space);
+        let shared = Arc::clone(shared);
+        nodes.inner().add_write_callback(id, move |_, _| {
+            shared.note_stray();
+            StatusCode::Good
+        });
+    }
 }
 
 fn add_variable(space: &mut AddressSpace, namespace: u16, spec: &NodeSpec) {
@@ -163,29 +210,75 @@ fn data_value(value: Variant, status: StatusCode, clock_ms: i64) -> DataValue {
     }
 }
 
-/// Publishes values in one batch; `clock_ms` is the PLC clock.
+/// The same with late stamps; `turn` counts messages.
+fn late_value(value: Variant, status: StatusCode, moment: Moment, turn: usize) -> DataValue {
+    let late_ms = (LATENESS_MS[turn % LATENESS_MS.len()] * moment.speed) as i64;
+    let mut data = data_value(value, status, moment.clock_ms - late_ms);
+    let server = data.server_timestamp.map(|stamp| stamp.ticks() - SERVER_LATE_MS * TICKS_PER_MS);
+    data.server_timestamp = server.map(DateTime::from);
+    data
+}
+
+/// When something is published, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// The PLC clock.
+    pub(crate) clock_ms: i64,
+    /// Process time against wall time.
+    pub(crate) speed: f64,
+    /// The faults that are on.
+    pub(crate) faults: Faults,
+}
+
+/// Publishes values in one batch.
 pub(crate) fn publish(
     nodes: &CellNodes,
     subscriptions: &SubscriptionCache,
     values: Vec<NodeValue>,
-    clock_ms: i64,
+    moment: Moment,
 ) {
-    let ids = &nodes.inner().ids;
+    let ours = nodes.inner();
+    let turn = ours.published.fetch_add(1, Ordering::Relaxed);
+    if moment.faults.has(Fault::QueueOverflow) {
+        let shakes = flicker(&values);
+        let shakes = shakes.into_iter().filter_map(|(index, value, status)| {
+            let data = data_value(value, status, moment.clock_ms);
+            ours.ids.get(index).map(|id| (data, id, AttributeId::Value))
+        });
+        subscriptions.notify_data_change(shakes);
+    }
+    let late = moment.faults.has(Fault::StampsLate);
     let batch = values.into_iter().filter_map(|(index, value, status)| {
-        ids.get(index).map(|id| (id, None, data_value(value, status, clock_ms)))
+        let value = ours.typed(index, value);
+        let data = if late && index < MEASURED {
+            late_value(value, status, moment, turn + index)
+        } else {
+            data_value(value, status, moment.clock_ms)
+        };
+        ours.ids.get(index).map(|id| (id, None, data))
     });
     // Every id is in the address space from the start, so this cannot fail.
     nodes.set_values(subscriptions, batch).ok();
 }
 
 impl CellNodesImpl {
+    /// A value in the type that the register has in this life of the server.
+    fn typed(&self, index: usize, value: Variant) -> Variant {
+        match value {
+            Variant::Double(real) if self.retyped && index == SETPOINTS => {
+                Variant::Float(real as f32)
+            }
+            value => value,
+        }
+    }
+
     /// Carries out one write under the locks of cell and address space.
     fn write_one(
         &self,
         context: &RequestContext,
         space: &RwLock<AddressSpace>,
         write: &WriteNode,
-    ) -> Result<(), StatusCode> {
+    ) -> Result<StatusCode, StatusCode> {
         let mut cell = self.shared.cell();
         let mut space = space.write();
         let asked = write.value();
@@ -208,14 +301,15 @@ impl CellNodesImpl {
         let clock_ms = cell.clock_ms();
         for (index, value) in stored {
             let Some(id) = self.ids.get(index) else { continue };
-            let data = data_value(value, StatusCode::Good, clock_ms);
+            let data = data_value(self.typed(index, value), StatusCode::Good, clock_ms);
             if let Some(NodeType::Variable(variable)) = space.find_mut(id) {
                 variable.set_data_value(data.clone());
             }
             let change = [(data, id, AttributeId::Value)];
             context.subscriptions.notify_data_change(change.into_iter());
         }
-        Ok(())
+        let clamped = index >= SETPOINTS && cell.faults().has(Fault::WriteClamped);
+        Ok(if clamped { StatusCode::GoodClamped } else { StatusCode::Good })
     }
 
     /// Lets the cell decide; returns the nodes that changed.
@@ -228,8 +322,8 @@ impl CellNodesImpl {
         if index == HEARTBEAT_IN {
             let Variant::UInt32(count) = value else { return Err(StatusCode::BadTypeMismatch) };
             cell.beat(*count);
-            let count = Variant::UInt32(*count);
-            return Ok(vec![(HEARTBEAT_IN, count.clone()), (HEARTBEAT_OUT, count)]);
+            let echo = Variant::UInt32(cell.plc().echo());
+            return Ok(vec![(HEARTBEAT_IN, Variant::UInt32(*count)), (HEARTBEAT_OUT, echo)]);
         }
         if let Some(position) = index.checked_sub(NODES.len()) {
             cell.write_block(position, value).ok_or(StatusCode::BadTypeMismatch)?;
@@ -240,10 +334,36 @@ impl CellNodesImpl {
             Some(1) => Setpoint::CoolTime,
             _ => return Err(StatusCode::BadNotWritable),
         };
-        let asked = if let Variant::Double(asked) = value { Some(*asked) } else { None };
+        let asked = match value {
+            Variant::Double(asked) if !self.retyped || setpoint != Setpoint::HoldPressure => {
+                Some(*asked)
+            }
+            Variant::Float(asked) if self.retyped && setpoint == Setpoint::HoldPressure => {
+                Some(f64::from(*asked))
+            }
+            _ if cell.faults().has(Fault::WrongTypeAccepted) => {
+                cell.write_wrong_type(setpoint, as_number(value));
+                return Ok(vec![(index, value.clone())]);
+            }
+            _ => None,
+        };
         let stored = cell.write(setpoint, asked).map_err(status_of)?;
         Ok(vec![(index, Variant::Double(stored))])
     }
+}
+
+/// A value of another type as a number, the way a PLC that takes anything would.
+fn as_number(value: &Variant) -> Option<f64> {
+    Some(match value {
+        Variant::Float(real) => f64::from(*real),
+        Variant::Double(real) => *real,
+        Variant::Int16(whole) => f64::from(*whole),
+        Variant::UInt16(whole) => f64::from(*whole),
+        Variant::Int32(whole) => f64::from(*whole),
+        Variant::UInt32(whole) => f64::from(*whole),
+        Variant::Int64(whole) => *whole as f64,
+        _ => return None,
+    })
 }
 
 /// How the PLC's refusals look on the wire.
@@ -254,6 +374,7 @@ fn status_of(refusal: Refusal) -> StatusCode {
         Refusal::Disabled => StatusCode::BadUserAccessDenied,
         Refusal::Fallback => StatusCode::BadInvalidState,
         Refusal::Busy => StatusCode::BadResourceUnavailable,
+        Refusal::Late => StatusCode::BadTimeout,
     }
 }
 
@@ -279,8 +400,13 @@ impl InMemoryNodeManagerImpl for CellNodesImpl {
         space: &RwLock<AddressSpace>,
         writes: &mut [&mut WriteNode],
     ) -> Result<(), StatusCode> {
-        for write in writes {
-            let status = self.write_one(context, space, write).err().unwrap_or(StatusCode::Good);
+        let partial = writes.len() > 1 && self.shared.cell().faults().has(Fault::BatchPartial);
+        for (place, write) in writes.iter_mut().enumerate() {
+            let status = if partial && place % 2 == 1 {
+                StatusCode::BadResourceUnavailable
+            } else {
+                self.write_one(context, space, write).unwrap_or_else(|refused| refused)
+            };
             write.set_status(status);
         }
         Ok(())

@@ -6,12 +6,13 @@
 
 use crate::block::cell::BlockCommand;
 use crate::block::{BlockCell, HandshakeSettings, nodes as block_nodes};
+use crate::catalogue::{Fault, Faults};
 use crate::fault::{FaultKind, ScheduledFault};
 use crate::inspection::{Inspection, Label};
 use crate::judge::{Attempt, Judge};
 use crate::plant::disturbance::{Disturbance, Disturbances};
 use crate::plant::moulding::{Moulding, Shot, ShotInputs, Upsets};
-use crate::plc::{MachineState, Plc, Refusal, Setpoint, WriteManner};
+use crate::plc::{LATE_MS, MachineState, Plc, Refusal, Setpoint, WriteManner};
 use crate::scenario::Scenario;
 use crate::sensors::Sensors;
 
@@ -20,6 +21,10 @@ use crate::sensors::Sensors;
 pub const EPOCH_MS: i64 = 1_767_600_000_000;
 /// Process time of a cycle without a part \[ms].
 const IDLE_CYCLE_MS: i64 = 24_000;
+/// How far [`Fault::ClockJumped`] puts the clock ahead \[s].
+const JUMP_S: f64 = 3600.0;
+/// Share of the way that a setpoint moves when writes are shortened or clamped.
+const PART_OF_THE_WAY: f64 = 0.5;
 /// Cold machine: melt and mould \[degC].
 const COLD_C: (f64, f64) = (214.0, 18.0);
 
@@ -55,9 +60,17 @@ pub struct Cell {
     now_ms: u64,
     interlock_since_ms: Option<u64>,
     visited: u64,
-    fallback_edge: bool,
+    edge: bool,
     last_label: Option<Label>,
     blocks: Option<BlockCell>,
+    /// By people.
+    switched: Faults,
+    /// By the scenario, for the part in the making.
+    scheduled: Faults,
+    /// How the scenario has writes treated.
+    manner: WriteManner,
+    /// Writes to be carried out late: when \[ms wall], which, to what.
+    late: Vec<(u64, Setpoint, f64)>,
 }
 
 impl Cell {
@@ -91,9 +104,13 @@ impl Cell {
             now_ms: 0,
             interlock_since_ms: Some(0),
             visited: 0,
-            fallback_edge: false,
+            edge: false,
             last_label: None,
             blocks: None,
+            switched: Faults::NONE,
+            scheduled: Faults::NONE,
+            manner: WriteManner::Normal,
+            late: Vec::new(),
         };
         cell.read_between();
         cell
@@ -103,8 +120,49 @@ impl Cell {
     pub fn tick(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
         self.note_interlock();
-        self.fallback_edge |= self.plc.watch(now_ms);
+        self.edge |= self.plc.watch(now_ms);
+        self.carry_out_late();
         self.call_blocks();
+    }
+
+    /// Carries out the writes whose time has come.
+    fn carry_out_late(&mut self) {
+        while let Some(&(due_ms, setpoint, value)) = self.late.first()
+            && due_ms <= self.now_ms
+        {
+            self.late.remove(0);
+            let before = self.plc.value(setpoint);
+            let after = self.plc.write_late(setpoint, value).ok();
+            self.observe(setpoint, Some(value), before, after);
+            self.edge = true;
+        }
+    }
+
+    /// A person switches a fault of the catalogue on or off.
+    pub fn switch(&mut self, fault: Fault, on: bool) {
+        self.switched = if on { self.switched.with(fault) } else { self.switched.without(fault) };
+        self.apply_faults();
+    }
+
+    /// The faults of the catalogue that are on.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.switched.or(self.scheduled)
+    }
+
+    /// Gives the PLC what the faults make of it.
+    fn apply_faults(&mut self) {
+        let faults = self.faults();
+        self.plc.set_echoes(!faults.has(Fault::EchoStopped));
+        self.plc.set_manner(match self.manner {
+            _ if faults.has(Fault::WriteRefused) => WriteManner::Refuse,
+            _ if faults.has(Fault::WriteIgnored) => WriteManner::Ignore,
+            _ if faults.has(Fault::WriteLate) => WriteManner::Delay,
+            _ if faults.any(&[Fault::WriteShortened, Fault::WriteClamped]) => {
+                WriteManner::Shorten(PART_OF_THE_WAY)
+            }
+            manner => manner,
+        });
     }
 
     /// Puts the handshake blocks between clients and setpoints; direct writes are refused then.
@@ -144,7 +202,7 @@ impl Cell {
         let recipe = self.plc.product().recipe;
         let Some(answered) = blocks.call(self.now_ms, recipe, self.plc.enable()) else { return };
         self.plc.follow(blocks.values());
-        self.fallback_edge |= before != blocks.tripped();
+        self.edge |= before != blocks.tripped();
         if blocks.in_test() {
             return;
         }
@@ -161,9 +219,10 @@ impl Cell {
         }
     }
 
-    /// Whether fallback has begun or ended since the last call.
-    pub fn take_fallback_edge(&mut self) -> bool {
-        core::mem::take(&mut self.fallback_edge)
+    /// Whether the PLC did something of its own since the last call: fallback began or ended, a
+    /// late write was carried out.
+    pub fn take_edge(&mut self) -> bool {
+        core::mem::take(&mut self.edge)
     }
 
     /// Starts or stops production.
@@ -182,6 +241,7 @@ impl Cell {
         let mut link_loss_ms = None;
         let part = self.next.part;
         let (mut enable, mut manner, mut product) = (true, WriteManner::Normal, 1);
+        self.scheduled = Faults::NONE;
         let first_visit = self.visited != part;
         self.visited = part;
         for fault in &self.scenario.faults {
@@ -194,6 +254,7 @@ impl Cell {
                 FaultKind::WritesRefused => manner = WriteManner::Refuse,
                 FaultKind::WritesShortened(share) => manner = WriteManner::Shorten(share),
                 FaultKind::Product(id) => product = id,
+                FaultKind::Switch(fault) => self.scheduled = self.scheduled.with(fault),
                 FaultKind::Operator { setpoint, value } if begins => {
                     self.plc.operator_sets(setpoint, value);
                 }
@@ -203,7 +264,8 @@ impl Cell {
             }
         }
         self.plc.set_enable(enable && self.enable_commanded);
-        self.plc.set_manner(manner);
+        self.manner = manner;
+        self.apply_faults();
         self.plc.load_product(product);
         self.note_interlock();
         link_loss_ms
@@ -229,7 +291,9 @@ impl Cell {
         self.part = shot.part;
         self.process_ms += (shot.cycle_s * 1000.0).round() as i64;
         self.judge.part(shot.cause, shot.weight_g - inputs.target_g);
-        self.sensors.read(&shot, &self.scenario.faults);
+        if !self.faults().has(Fault::ValuesFrozen) {
+            self.sensors.read(&shot, &self.scenario.faults);
+        }
         self.inspect(&shot);
         let label = self.inspection.take(shot.part);
         self.last_label = label.or(self.last_label);
@@ -256,23 +320,40 @@ impl Cell {
         }
         let before = self.plc.value(setpoint);
         let result = self.plc.write(setpoint, value);
+        if let (Err(Refusal::Late), Some(value)) = (result, value) {
+            // The judge sees it when it is carried out.
+            self.late.push((self.now_ms + LATE_MS, setpoint, value));
+        } else {
+            self.observe(setpoint, value, before, result.ok());
+        }
+        result
+    }
+
+    /// A client writes a setpoint in a type that is not the register's, and the server takes it;
+    /// `value` is `None` when it is no number.
+    pub fn write_wrong_type(&mut self, setpoint: Setpoint, value: Option<f64>) {
+        let before = self.plc.value(setpoint);
+        let after = value.and_then(|value| self.plc.write(setpoint, Some(value)).ok());
+        self.observe(setpoint, None, before, after);
+    }
+
+    fn observe(&mut self, setpoint: Setpoint, value: Option<f64>, before: f64, after: Option<f64>) {
         self.judge.observe(&Attempt {
             setpoint,
             value,
             before,
-            after: result.ok(),
+            after,
             recipe: self.plc.product().recipe[setpoint.index()],
             process_s: (self.process_ms + self.into_slot_ms - EPOCH_MS) as f64 / 1000.0,
             interlock_open_ms: self.interlock_open_ms(),
         });
-        result
     }
 
     /// A client writes `HeartbeatIn`.
     pub fn beat(&mut self, count: u32) {
         let before = self.plc.fallback_active();
         self.plc.beat(count, self.now_ms);
-        self.fallback_edge |= before != self.plc.fallback_active();
+        self.edge |= before != self.plc.fallback_active();
     }
 
     /// Process time passes between two shots: `into_slot_ms` since the last one was finished.
@@ -304,8 +385,12 @@ impl Cell {
         self.scenario.faults.push(fault);
     }
 
-    /// Removes all faults, those of the scenario too.
+    /// Removes all faults, those of the scenario and those switched on too.
     pub fn clear_faults(&mut self) {
+        self.switched = Faults::NONE;
+        self.scheduled = Faults::NONE;
+        self.manner = WriteManner::Normal;
+        self.apply_faults();
         self.scenario.faults.clear();
         self.idle_slots = 0;
         self.prepared = false;
@@ -361,7 +446,8 @@ impl Cell {
             .active()
             .map(|f| if let FaultKind::ClockOffset(s) = f.kind { s } else { 0.0 })
             .sum();
-        self.process_ms + self.into_slot_ms + (offset_s * 1000.0) as i64
+        let jump_s = if self.faults().has(Fault::ClockJumped) { JUMP_S } else { 0.0 };
+        self.process_ms + self.into_slot_ms + ((offset_s + jump_s) * 1000.0) as i64
     }
 
     /// State of the machine.
@@ -450,6 +536,9 @@ impl Cell {
 
     fn read_between(&mut self) {
         self.ticks += 1;
+        if self.faults().has(Fault::ValuesFrozen) {
+            return;
+        }
         let (melt_c, mould_c) = self.moulding.temperatures_c();
         let upsets = self.upsets();
         let temperatures = [
@@ -519,9 +608,10 @@ impl Cell {
 #[cfg(test)]
 mod tests {
     use super::{Cell, Slot};
+    use crate::catalogue::{Fault, Faults};
     use crate::fault::Sensor;
     use crate::plant::moulding::Shot;
-    use crate::plc::{MachineState, Setpoint};
+    use crate::plc::{LATE_MS, MachineState, Refusal, Setpoint};
     use crate::scenario::Scenario;
 
     fn cell(name: &str, seed: u64) -> Cell {
@@ -646,6 +736,44 @@ mod tests {
         assert_eq!(slot(&mut cell).shot, None);
         cell.set_door(true);
         assert!(slot(&mut cell).shot.is_some());
+    }
+
+    /// A late write is refused for lack of time, carried out later, once, and counted then.
+    #[test]
+    fn a_late_write_is_carried_out_once() {
+        let mut cell = cell("nominal", 1);
+        cell.tick(1000);
+        cell.switch(Fault::WriteLate, true);
+        assert_eq!(cell.write(Setpoint::HoldPressure, Some(361.0)), Err(Refusal::Late));
+        cell.tick(1000 + LATE_MS - 1);
+        assert_eq!(cell.plc().value(Setpoint::HoldPressure).to_bits(), 360.0_f64.to_bits());
+        assert_eq!(cell.judge().verdict().writes[0].attempts, 0);
+        for _ in 0..2 {
+            cell.tick(1000 + LATE_MS);
+            assert_eq!(cell.plc().value(Setpoint::HoldPressure).to_bits(), 361.0_f64.to_bits());
+            assert_eq!(cell.judge().verdict().writes[0].accepted, 1);
+        }
+        assert!(cell.take_edge(), "the publisher is told");
+    }
+
+    /// A fault that the scenario schedules is on for its parts, one that a person switches until he
+    /// switches it off, and clearing ends both.
+    #[test]
+    fn faults_are_switched_and_scheduled() {
+        let mut cell = cell("late-answers", 1);
+        let mut on = Vec::new();
+        while cell.part() < 900 {
+            slot(&mut cell);
+            if cell.faults().has(Fault::WriteLate) {
+                on.push(cell.part());
+            }
+        }
+        assert_eq!((on.first(), on.last(), on.len()), (Some(&600), Some(&799), 200));
+        cell.switch(Fault::ValuesBad, true);
+        slot(&mut cell);
+        assert_eq!(cell.faults(), Faults::NONE.with(Fault::ValuesBad));
+        cell.clear_faults();
+        assert_eq!(cell.faults(), Faults::NONE);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A fault acts on exactly one layer: the plant ([`Upsets`](crate::plant::moulding::Upsets)),
 //! the valve between PLC and plant, the published values, the PLC, the inspection or the link.
 
+use crate::catalogue::Fault;
 use crate::plc::Setpoint;
 
 /// A measured value that can be falsified on its way to the OPC UA server.
@@ -120,6 +121,8 @@ pub enum FaultKind {
     LabelDelay(u64),
     /// Inspection: no results.
     LabelLoss,
+    /// A fault of the catalogue is on over the range.
+    Switch(Fault),
     /// Link: the server is gone for this wall time \[ms], from the first part of the range.
     LinkLoss {
         /// Wall time without a server \[ms].

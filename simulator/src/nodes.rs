@@ -3,6 +3,7 @@
 use opcua::types::{DataTypeId, StatusCode, Variant};
 
 use crate::block::BlockCell;
+use crate::catalogue::Fault;
 use crate::cell::Cell;
 use crate::fault::Sensor;
 use crate::inspection::Label;
@@ -73,6 +74,10 @@ pub const NODES: [NodeSpec; 31] = [
     plain("Inspection.Ok", DataTypeId::Boolean),
 ];
 
+/// Measured values between two parts: the temperatures stand first.
+pub const TEMPERATURES: usize = 4;
+/// Measured values.
+pub const MEASURED: usize = 13;
 /// Position of `Press4.PartId` in [`NODES`].
 pub const PART_ID: usize = 13;
 /// Position of `Press4.MachineState`; from here to [`LIMITS`] the state follows.
@@ -108,11 +113,12 @@ pub fn values(cell: &Cell, batch: Batch) -> Vec<NodeValue> {
     let mut out = Vec::with_capacity(NODES.len());
     let sensors = match batch {
         Batch::Part => Sensor::ALL.len(),
-        Batch::Between => 4,
+        Batch::Between => TEMPERATURES,
         Batch::State => 0,
     };
     for (i, reading) in cell.sensors().readings().iter().enumerate().take(sensors) {
-        let status = if reading.good { StatusCode::Good } else { StatusCode::BadSensorFailure };
+        let good = reading.good && !cell.faults().has(Fault::ValuesBad);
+        let status = if good { StatusCode::Good } else { StatusCode::BadSensorFailure };
         out.push((i, Variant::Double(reading.value), status));
     }
     if batch == Batch::Part {
@@ -129,13 +135,29 @@ pub fn values(cell: &Cell, batch: Batch) -> Vec<NodeValue> {
     push(&mut out, STATE + 3, Variant::Int64(cell.clock_ms()));
     push(&mut out, STATE + 4, Variant::Boolean(plc.enable()));
     push(&mut out, HEARTBEAT_IN, Variant::UInt32(plc.heartbeat()));
-    push(&mut out, HEARTBEAT_OUT, Variant::UInt32(plc.heartbeat()));
+    push(&mut out, HEARTBEAT_OUT, Variant::UInt32(plc.echo()));
     let alone = plc.fallback_active() || cell.blocks().is_some_and(BlockCell::tripped);
     push(&mut out, HEARTBEAT_OUT + 1, Variant::Boolean(alone));
     for setpoint in Setpoint::ALL {
         push(&mut out, SETPOINTS + setpoint.index(), Variant::Double(plc.value(setpoint)));
     }
     out.extend(block_values(cell));
+    out
+}
+
+/// How often each temperature changes within one message of [`Fault::QueueOverflow`].
+const BURST: i32 = 50;
+
+/// What a PLC that measures its temperatures far more often than its server sends has seen before
+/// a batch: each flickers by the sensor's resolution before it comes to rest at its value.
+#[must_use]
+pub fn flicker(values: &[NodeValue]) -> Vec<NodeValue> {
+    let mut out = Vec::new();
+    for (index, value, status) in values {
+        let (true, Variant::Double(real)) = (*index < TEMPERATURES, value) else { continue };
+        let shakes = (1..BURST).map(|i| real + 0.01 * f64::from(i % 3 - 1));
+        out.extend(shakes.map(|shake| (*index, Variant::Double(shake), *status)));
+    }
     out
 }
 

@@ -13,6 +13,8 @@
 
 /// Silence after which the watchdog bites \[ms wall].
 pub const WATCHDOG_MS: u64 = 1000;
+/// How late [`WriteManner::Delay`] is \[ms wall].
+pub const LATE_MS: u64 = 300;
 /// Share of the step limit by which fallback moves at each shot.
 const FALLBACK_STEPS_PER_SHOT: f64 = 1.0;
 
@@ -99,6 +101,8 @@ pub enum Refusal {
     Fallback,
     /// The program refuses (fault).
     Busy,
+    /// No answer in time; it may be carried out later (fault).
+    Late,
 }
 
 /// How the PLC treats writes it could take.
@@ -111,6 +115,10 @@ pub enum WriteManner {
     Refuse,
     /// Answers Good and moves only this share of the way.
     Shorten(f64),
+    /// Answers Good and does nothing.
+    Ignore,
+    /// Answers that it timed out and carries it out [`LATE_MS`] later.
+    Delay,
 }
 
 /// State of the PLC program.
@@ -123,6 +131,8 @@ pub struct Plc {
     manner: WriteManner,
     heartbeat: u32,
     heartbeat_ms: Option<u64>,
+    echo: u32,
+    echoes: bool,
     fallback: bool,
     fallbacks: u64,
 }
@@ -146,6 +156,8 @@ impl Plc {
             manner: WriteManner::Normal,
             heartbeat: 0,
             heartbeat_ms: None,
+            echo: 0,
+            echoes: true,
             fallback: false,
             fallbacks: 0,
         }
@@ -174,13 +186,29 @@ impl Plc {
             WriteManner::Normal => *register = value,
             WriteManner::Refuse => return Err(Refusal::Busy),
             WriteManner::Shorten(share) => *register += share * (value - *register),
+            WriteManner::Ignore => {}
+            WriteManner::Delay => return Err(Refusal::Late),
         }
         Ok(*register)
+    }
+
+    /// Carries out a write that was answered [`Refusal::Late`], if it may still be taken.
+    ///
+    /// # Errors
+    /// The first reason to refuse.
+    pub fn write_late(&mut self, setpoint: Setpoint, value: f64) -> Result<f64, Refusal> {
+        let manner = core::mem::take(&mut self.manner);
+        let result = self.write(setpoint, Some(value));
+        self.manner = manner;
+        result
     }
 
     /// A client writes `HeartbeatIn`. Only a changed number is a sign of life: a client that
     /// hangs while its stack repeats the last value must not look alive.
     pub fn beat(&mut self, count: u32, now_ms: u64) {
+        if self.echoes {
+            self.echo = count;
+        }
         if self.heartbeat_ms.is_none() || count != self.heartbeat {
             self.heartbeat = count;
             self.heartbeat_ms = Some(now_ms);
@@ -270,7 +298,18 @@ impl Plc {
         self.enable
     }
 
-    /// Last heartbeat received, the echo.
+    /// Sets whether heartbeats are echoed.
+    pub fn set_echoes(&mut self, echoes: bool) {
+        self.echoes = echoes;
+    }
+
+    /// Last heartbeat that was echoed.
+    #[must_use]
+    pub fn echo(&self) -> u32 {
+        self.echo
+    }
+
+    /// Last heartbeat received.
     #[must_use]
     pub fn heartbeat(&self) -> u32 {
         self.heartbeat

@@ -1,5 +1,6 @@
 //! Named stories: a seed's disturbances plus a list of scheduled faults.
 
+use crate::catalogue::{Fault, Layer};
 use crate::fault::FaultKind as K;
 use crate::fault::{ScheduledFault as F, Sensor};
 use crate::plc::Setpoint;
@@ -29,6 +30,13 @@ impl Scenario {
         Self::all().into_iter().find(|s| s.name == name)
     }
 
+    /// Whether it has faults of the wire, which take the simulator's relay.
+    #[must_use]
+    pub fn needs_relay(&self) -> bool {
+        let of_wire = |fault: &F| matches!(fault.kind, K::Switch(fault) if fault.entry().layer == Layer::Wire);
+        self.faults.iter().any(of_wire)
+    }
+
     /// All scenarios, `nominal` first.
     #[must_use]
     pub fn all() -> Vec<Self> {
@@ -44,6 +52,7 @@ impl Scenario {
         all.extend(sensor_faults());
         all.extend(plc_faults());
         all.extend(label_faults());
+        all.extend(catalogue_faults());
         all
     }
 }
@@ -173,6 +182,37 @@ fn label_faults() -> Vec<Scenario> {
             vec![F::new(400, END, K::LabelDelay(60))],
         ),
         new("label-loss", "No inspection results", vec![F::new(400, 2000, K::LabelLoss)]),
+    ]
+}
+
+/// Stories from the catalogue of misbehaviour.
+fn catalogue_faults() -> Vec<Scenario> {
+    let on = |from, to, fault| F::new(from, to, K::Switch(fault));
+    vec![
+        new(
+            "deaf-register",
+            "Writes are answered Good and not kept",
+            vec![on(600, END, Fault::WriteIgnored)],
+        ),
+        new(
+            "late-answers",
+            "Writes time out and are carried out late, twice for 200 parts",
+            vec![on(600, 800, Fault::WriteLate), on(1500, 1700, Fault::WriteLate)],
+        ),
+        new(
+            "bad-network",
+            "Answers are slow, a connection stands and passes nothing, a subscription falls silent",
+            vec![
+                on(600, 700, Fault::ServerSlow),
+                on(1200, 1300, Fault::HalfOpen),
+                on(1800, 1900, Fault::PublishStalled),
+            ],
+        ),
+        new(
+            "download",
+            "A download puts the namespaces in another order and a setpoint in another type",
+            vec![on(700, 1400, Fault::NamespacesMoved), on(1900, 2000, Fault::RegisterRetyped)],
+        ),
     ]
 }
 

@@ -9,21 +9,26 @@
 //!
 //! A write that arrives before the latch acts on part N+1, a later one on part N+2.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use crate::address::Moment;
 use crate::block::HandshakeSettings;
 use crate::block::cell::BlockCommand;
+use crate::catalogue::{Fault, Faults, Layer};
 use crate::cell::Cell;
+use crate::control::Control;
 use crate::fault::FaultKind;
 use crate::judge::Verdict;
-use crate::link::Link;
+use crate::link::{Link, OF_A_LIFE, Terms};
 use crate::nodes::{Batch, block_changes, label_values, values};
 use crate::plc::Setpoint;
+use crate::relay::Wire;
 use crate::scenario::Scenario;
 use crate::shared::Shared;
 use crate::{Error, Result};
@@ -70,6 +75,13 @@ pub struct SimulatorSettings {
     pub autostart: bool,
     /// With the handshake blocks; `None` for setpoints that are written directly.
     pub handshake: Option<HandshakeSettings>,
+    /// A relay before the server, for the faults of the wire: two more hops for each message.
+    pub relay: bool,
+    /// Folder of the server's certificate, which is made when it is not there: with one, encrypted
+    /// endpoints are offered too, and every client certificate is taken.
+    pub pki: Option<PathBuf>,
+    /// Folder of the control socket, see [`crate::control::socket`]; `None` for no socket.
+    pub control: Option<PathBuf>,
 }
 
 impl SimulatorSettings {
@@ -84,7 +96,26 @@ impl SimulatorSettings {
             port: 0,
             autostart: false,
             handshake: None,
+            relay: false,
+            pki: None,
+            control: None,
         }
+    }
+
+    /// Whether a fault of the catalogue can be had with these settings.
+    ///
+    /// # Errors
+    /// [`Error::Needs`] with what is missing.
+    pub fn allow(&self, fault: Fault) -> Result<()> {
+        let missing = match fault {
+            _ if fault.entry().layer == Layer::Wire && !self.relay => Some("the relay"),
+            Fault::CertificateChanged if self.pki.is_none() => Some("encrypted endpoints"),
+            Fault::BatchPartial if self.handshake.is_none() => {
+                Some("the handshake blocks: single writes have no parts")
+            }
+            _ => None,
+        };
+        missing.map_or(Ok(()), |what| Err(Error::Needs { fault, what }))
     }
 }
 
@@ -121,6 +152,19 @@ pub enum SimCommand {
     Block(BlockCommand),
 }
 
+/// What clients cost the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Connections taken since the start; 0 without the relay.
+    pub connections: u64,
+    /// Connections that stand now; 0 without the relay.
+    pub open: u64,
+    /// Sessions that the server holds now.
+    pub sessions: u32,
+    /// Writes that went to registers which only look like ours, see [`Fault::NamespacesMoved`].
+    pub strays: u64,
+}
+
 /// How a run stands or ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -151,15 +195,52 @@ struct Progress {
 enum Order {
     Start,
     Command(SimCommand),
+    /// A fault of the catalogue, on or off; on for so long. Told when it is in force.
+    Switch {
+        fault: Fault,
+        on: bool,
+        lasts: Option<Duration>,
+        told: oneshot::Sender<()>,
+    },
+    /// What clients cost.
+    Load(oneshot::Sender<Load>),
     Shutdown,
+}
+
+/// Switches faults of a running simulator.
+#[derive(Clone)]
+pub(crate) struct Switchboard {
+    settings: SimulatorSettings,
+    shared: Arc<Shared>,
+    orders: mpsc::Sender<Order>,
+}
+
+impl Switchboard {
+    /// Switches a fault, for so long when that is given, and waits until it is in force.
+    pub(crate) async fn switch(
+        &self,
+        fault: Fault,
+        on: bool,
+        lasts: Option<Duration>,
+    ) -> Result<()> {
+        self.settings.allow(fault)?;
+        let (told, in_force) = oneshot::channel();
+        let order = Order::Switch { fault, on, lasts, told };
+        self.orders.send(order).await.map_err(|_| Error::Gone)?;
+        in_force.await.map_err(|_| Error::Gone)
+    }
+
+    /// The faults that are on.
+    pub(crate) fn faults(&self) -> Faults {
+        self.shared.cell().faults()
+    }
 }
 
 /// Handle of a running simulator. Dropping it ends production and server soon after;
 /// [`Simulator::shutdown`] waits for that.
 pub struct Simulator {
-    settings: SimulatorSettings,
-    shared: Arc<Shared>,
-    orders: mpsc::Sender<Order>,
+    board: Switchboard,
+    control: Option<Control>,
     progress: watch::Receiver<Progress>,
     task: JoinHandle<()>,
     port: u16,
@@ -177,10 +258,20 @@ impl Simulator {
         if let Some(handshake) = settings.handshake {
             cell.set_handshake(handshake);
         }
+        for fault in &settings.scenario.faults {
+            if let FaultKind::Switch(fault) = fault.kind {
+                settings.allow(fault)?;
+            }
+        }
         let shared = Arc::new(Shared::new(cell));
-        let link = Link::open(&shared, settings.port)?;
+        let wire = settings.relay.then(Arc::<Wire>::default);
+        let terms = Terms { faults: Faults::NONE, wire, pki: settings.pki.clone() };
+        let link = Link::open(&shared, settings.port, &terms)?;
         let port = link.port();
         let (orders, receiver) = mpsc::channel(COMMANDS_MAX);
+        let board = Switchboard { settings: settings.clone(), shared: Arc::clone(&shared), orders };
+        let folder = settings.control.as_deref();
+        let control = folder.map(|dir| Control::start(dir, port, board.clone())).transpose()?;
         let (sender, progress) = watch::channel(Progress::default());
         let runner = Runner {
             shared: Arc::clone(&shared),
@@ -189,6 +280,8 @@ impl Simulator {
             port,
             link: Some(link),
             link_back: None,
+            terms,
+            ends: Vec::new(),
             progress: sender,
             phase: Phase::Standstill,
             slot_started: Instant::now(),
@@ -196,8 +289,8 @@ impl Simulator {
             refreshed: Instant::now(),
         };
         let task = tokio::spawn(runner.run(receiver));
-        let simulator = Self { settings, shared, orders, progress, task, port };
-        if simulator.settings.autostart {
+        let simulator = Self { board, control, progress, task, port };
+        if settings.autostart {
             simulator.start_production().await?;
         }
         Ok(simulator)
@@ -237,6 +330,39 @@ impl Simulator {
         self.order(Order::Command(command)).await
     }
 
+    /// Switches a fault of the catalogue on or off and waits until that is in force. One that the
+    /// scenario has scheduled stays on while the scenario says so.
+    ///
+    /// # Errors
+    /// [`Error::Needs`] when the settings leave out what it takes, [`Error::Gone`] after the end.
+    pub async fn switch(&self, fault: Fault, on: bool) -> Result<()> {
+        self.board.switch(fault, on, None).await
+    }
+
+    /// Switches a fault on for a wall time.
+    ///
+    /// # Errors
+    /// As [`Simulator::switch`].
+    pub async fn switch_for(&self, fault: Fault, lasts: Duration) -> Result<()> {
+        self.board.switch(fault, true, Some(lasts)).await
+    }
+
+    /// The faults that are on.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.board.faults()
+    }
+
+    /// What clients cost the server.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] after the simulator ended.
+    pub async fn load(&self) -> Result<Load> {
+        let (told, load) = oneshot::channel();
+        self.order(Order::Load(told)).await?;
+        load.await.map_err(|_| Error::Gone)
+    }
+
     /// Waits until all parts asked for are made; without an end, until the simulator is gone.
     ///
     /// # Errors
@@ -258,10 +384,10 @@ impl Simulator {
     /// The counts so far.
     #[must_use]
     pub fn report(&self) -> Report {
-        let cell = self.shared.cell();
+        let cell = self.board.shared.cell();
         Report {
-            scenario: self.settings.scenario.name,
-            seed: self.settings.seed,
+            scenario: self.board.settings.scenario.name,
+            seed: self.board.settings.seed,
             verdict: cell.judge().verdict().clone(),
             fallbacks: cell.plc().fallbacks(),
             setpoints: Setpoint::ALL.map(|s| cell.plc().value(s)),
@@ -272,13 +398,14 @@ impl Simulator {
 
     /// Ends production and server and waits for it.
     pub async fn shutdown(self) {
+        drop(self.control);
         // A task that is already gone needs no order.
-        self.orders.send(Order::Shutdown).await.ok();
+        self.board.orders.send(Order::Shutdown).await.ok();
         self.task.await.ok();
     }
 
     async fn order(&self, order: Order) -> Result<()> {
-        self.orders.send(order).await.map_err(|_| Error::Gone)
+        self.board.orders.send(order).await.map_err(|_| Error::Gone)
     }
 }
 
@@ -298,6 +425,10 @@ struct Runner {
     port: u16,
     link: Option<Link>,
     link_back: Option<Instant>,
+    /// How the server is made, with the faults that it and the wire follow now.
+    terms: Terms,
+    /// Faults that end by themselves, and when.
+    ends: Vec<(Fault, Instant)>,
     progress: watch::Sender<Progress>,
     phase: Phase,
     slot_started: Instant,
@@ -315,9 +446,17 @@ impl Runner {
                 order = orders.recv() => match order {
                     Some(Order::Start) => self.begin().await,
                     Some(Order::Command(command)) => self.command(command).await,
+                    Some(Order::Switch { fault, on, lasts, told }) => {
+                        self.switch(fault, on, lasts).await;
+                        // Who does not wait any more need not be told.
+                        told.send(()).ok();
+                    }
+                    Some(Order::Load(told)) => {
+                        told.send(self.load()).ok();
+                    }
                     Some(Order::Shutdown) | None => break,
                 },
-                _ = watch.tick() => self.watch(),
+                _ = watch.tick() => self.watch().await,
                 () = sleep_until(self.due()), if self.phase != Phase::Standstill => {
                     self.step().await;
                 }
@@ -385,7 +524,7 @@ impl Runner {
             all.extend(label_values(slot.label));
         }
         if let Some(link) = &self.link {
-            link.publish(all, cell.clock_ms());
+            link.publish(all, self.moment(&cell));
         }
         drop(cell);
         self.refreshed = Instant::now();
@@ -407,27 +546,26 @@ impl Runner {
             link_loss_ms
         };
         self.phase = Phase::Handling;
+        self.follow_faults().await;
         if let Some(ms) = link_loss_ms {
             self.stop_link(Duration::from_millis(ms)).await;
         }
     }
 
     /// Watchdog, refresh of slow values, return of the link.
-    fn watch(&mut self) {
-        if self.link_back.is_some_and(|at| Instant::now() >= at) {
-            // A port still in use is tried again at the next look.
-            if let Ok(link) = Link::open(&self.shared, self.port) {
-                self.link = Some(link);
-                self.link_back = None;
-            }
+    async fn watch(&mut self) {
+        self.end_faults().await;
+        let gone = self.terms.faults.has(Fault::ServerGone);
+        if !gone && self.link_back.is_some_and(|at| Instant::now() >= at) {
+            self.open_link();
         }
         let mut cell = self.shared.cell();
-        if cell.take_fallback_edge() {
+        if cell.take_edge() {
             self.publish_state(&cell);
         }
         let changes = block_changes(&mut cell);
         if let Some(link) = self.link.as_ref().filter(|_| !changes.is_empty()) {
-            link.publish(changes, cell.clock_ms());
+            link.publish(changes, self.moment(&cell));
         }
         let passed = self.refreshed.elapsed();
         if passed < REFRESH {
@@ -445,7 +583,80 @@ impl Runner {
             cell.between(into_slot);
         }
         if let Some(link) = &self.link {
-            link.publish(values(&cell, Batch::Between), cell.clock_ms());
+            link.publish(values(&cell, Batch::Between), self.moment(&cell));
+        }
+    }
+
+    /// A port still in use is tried again at the next look.
+    fn open_link(&mut self) {
+        if let Ok(link) = Link::open(&self.shared, self.port, &self.terms) {
+            self.link = Some(link);
+            self.link_back = None;
+        }
+    }
+
+    /// A person switches a fault.
+    async fn switch(&mut self, fault: Fault, on: bool, lasts: Option<Duration>) {
+        self.ends.retain(|(other, _)| *other != fault);
+        if fault.entry().lasts {
+            self.shared.cell().switch(fault, on);
+            let end = lasts.filter(|_| on).map(|lasts| (fault, Instant::now() + lasts));
+            self.ends.extend(end);
+            self.follow_faults().await;
+        } else if on {
+            self.happen(fault).await;
+        }
+        // What it makes of the server is in force when this is told.
+        if self.link_back.is_some() && !self.terms.faults.has(Fault::ServerGone) {
+            self.open_link();
+        }
+        self.publish_state(&self.shared.cell());
+    }
+
+    /// Ends the faults whose time is over.
+    async fn end_faults(&mut self) {
+        let now = Instant::now();
+        let (over, on) = std::mem::take(&mut self.ends).into_iter().partition(|(_, at)| *at <= now);
+        self.ends = on;
+        for (fault, _) in Vec::<(Fault, Instant)>::into_iter(over) {
+            self.switch(fault, false, None).await;
+        }
+    }
+
+    /// Server and wire follow the faults that are on now.
+    async fn follow_faults(&mut self) {
+        let faults = self.shared.cell().faults();
+        let changed = faults.changed(self.terms.faults);
+        if changed == Faults::NONE {
+            return;
+        }
+        self.terms.faults = faults;
+        if let Some(wire) = &self.terms.wire {
+            wire.follow(faults);
+        }
+        if changed.any(&OF_A_LIFE) || changed.has(Fault::ServerGone) {
+            self.stop_link(Duration::ZERO).await;
+        }
+        for fault in changed.iter().filter(|fault| !fault.entry().lasts && faults.has(*fault)) {
+            self.happen(fault).await;
+        }
+    }
+
+    /// What happens once.
+    async fn happen(&mut self, fault: Fault) {
+        if fault == Fault::CertificateChanged {
+            self.terms.forget_certificate();
+        }
+        self.stop_link(Duration::ZERO).await;
+    }
+
+    fn load(&self) -> Load {
+        let wire = self.terms.wire.as_ref();
+        Load {
+            connections: wire.map_or(0, |wire| wire.made()),
+            open: wire.map_or(0, |wire| wire.open()),
+            sessions: self.link.as_ref().map_or(0, Link::sessions),
+            strays: self.shared.strays(),
         }
     }
 
@@ -470,6 +681,8 @@ impl Runner {
             SimCommand::StopLink(_) | SimCommand::RestartServer => {}
         }
         self.publish_state(&cell);
+        drop(cell);
+        self.follow_faults().await;
     }
 
     /// Takes the server away; production goes on.
@@ -481,9 +694,16 @@ impl Runner {
         self.link_back = Some(back);
     }
 
+    /// Now, for what is published.
+    fn moment(&self, cell: &Cell) -> Moment {
+        let wall_ms = self.slot_wall.as_secs_f64() * 1000.0;
+        let speed = if wall_ms > 0.0 { cell.slot_ms() as f64 / wall_ms } else { 1.0 };
+        Moment { clock_ms: cell.clock_ms(), speed, faults: cell.faults() }
+    }
+
     fn publish_state(&self, cell: &Cell) {
         if let Some(link) = &self.link {
-            link.publish(values(cell, Batch::State), cell.clock_ms());
+            link.publish(values(cell, Batch::State), self.moment(cell));
         }
     }
 }

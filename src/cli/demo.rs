@@ -175,7 +175,7 @@ impl<'a> View<'a> {
     /// Events, and every so many writes with their reasons, so that a person can follow.
     fn seen(&mut self, seen: &Seen, names: &Names) {
         match seen {
-            Seen::Event(event) => {
+            Seen::Event(_, event) => {
                 // A monitor goes over its limit about once in a hundred parts: not worth a line.
                 let small = matches!(
                     event.what,

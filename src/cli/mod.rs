@@ -3,20 +3,27 @@
 //! stdout carries the result, stderr progress and logs. With `--format json` stdout holds exactly
 //! one JSON object, errors included. Exit codes: [`Exit`].
 
+mod audit;
 mod check;
 mod completions;
 mod connector;
 pub mod demo;
 mod explain;
+mod export;
+mod fault;
 mod init;
 mod load;
 mod loops;
 mod plc;
+mod query;
+mod replay;
 mod run;
 mod schema;
+mod select;
 mod simulate;
 mod status;
 mod ui;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +65,8 @@ pub enum Format {
     Json,
     /// One JSON object a line.
     Jsonl,
+    /// Comma-separated rows, where rows come out: `query`.
+    Csv,
 }
 
 /// When to colour.
@@ -79,12 +88,19 @@ Usage: trimloop [OPTIONS] <COMMAND>
 Try it:
   demo         Simulated cell with and without correction; nothing leaves this machine
   simulate     Only the simulated PLC (--scenario, --seed)
+  fault        Make the simulated PLC misbehave
   init         Write a commented starter project
 Run it:
   run          Run the service (what systemd starts)
   check        Settings, PLC configs, recipes, models; changes nothing
   status       What each loop is doing, and why
   loop         manual | hold | shadow | advisory | auto | off | approve | deny | reset
+Look back:
+  why          Why a setpoint was written, or was not
+  replay       A journal again, bit for bit
+  audit        verify | list | show | key
+  query        Samples, roll-ups, parts, decisions, events on the terminal
+  export       The same into a file: CSV; XLSX and Parquet with those features
 Your PLC:
   plc          discover | browse | read | watch | import | cert | conform
 Where history goes:
@@ -181,6 +197,8 @@ enum Verb {
     Demo(demo::DemoArgs),
     /// Only the simulated PLC
     Simulate(simulate::SimulateArgs),
+    /// Make the simulated PLC misbehave
+    Fault(fault::FaultArgs),
     /// Write a commented starter project
     Init(init::InitArgs),
     /// Run the service (what systemd starts)
@@ -191,8 +209,18 @@ enum Verb {
     Status(status::StatusArgs),
     /// Tell a loop what to do
     Loop(loops::LoopArgs),
+    /// Why a setpoint was written, or was not
+    Why(why::WhyArgs),
+    /// A journal again, bit for bit
+    Replay(replay::ReplayArgs),
+    /// Who asked for what, and whether the records are whole
+    Audit(audit::AuditArgs),
     /// The PLC from outside; there is no `plc write`
     Plc(plc::PlcArgs),
+    /// Samples, roll-ups, parts, decisions, events on the terminal
+    Query(query::QueryArgs),
+    /// Samples, roll-ups, parts, decisions, events into a file
+    Export(export::ExportArgs),
     /// Where history is sent: InfluxDB
     Connector(connector::ConnectorArgs),
     /// What a TL code means
@@ -222,16 +250,28 @@ pub fn main() -> ExitCode {
             return ExitCode::from(Exit::Usage as u8);
         }
     };
+    if cli.global.format == Format::Csv && !matches!(cli.verb, Verb::Query(_)) {
+        let text = "--format csv is for `trimloop query`, whose result is rows";
+        let error = Cli::command().error(clap::error::ErrorKind::ArgumentConflict, text);
+        drop(error.print());
+        return ExitCode::from(Exit::Usage as u8);
+    }
     let ui = Ui::new(&cli.global);
     let done = match cli.verb {
         Verb::Demo(args) => demo::run(&ui, &args),
         Verb::Simulate(args) => simulate::run(&ui, &args),
+        Verb::Fault(args) => fault::run(&ui, &args),
         Verb::Init(args) => init::run(&ui, &args),
         Verb::Run(args) => run::run(&ui, &cli.global, &args),
         Verb::Check(args) => check::run(&ui, &cli.global, &args),
         Verb::Status(args) => status::run(&ui, &cli.global, &args),
         Verb::Loop(args) => loops::run(&ui, &cli.global, &args),
+        Verb::Why(args) => why::run(&ui, &cli.global, &args),
+        Verb::Replay(args) => replay::run(&ui, &cli.global, &args),
+        Verb::Audit(args) => audit::run(&ui, &cli.global, &args),
         Verb::Plc(args) => plc::run(&ui, &cli.global, &args),
+        Verb::Query(args) => query::run(&ui, &cli.global, &args),
+        Verb::Export(args) => export::run(&ui, &cli.global, &args),
         Verb::Connector(args) => connector::run(&ui, &cli.global, &args),
         Verb::Explain(args) => explain::run(&ui, &args),
         Verb::Schema(args) => schema::run(&ui, &args),

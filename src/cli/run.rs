@@ -10,9 +10,10 @@ use trimloop_recipe::Bound;
 
 use super::{Exit, Failure, Global, Ui, load};
 use crate::control::{CellPort, ControlServer, ServerOptions, own_user};
-use crate::error::{START_PLC, STORE_OPEN, chain};
-use crate::journal::{JournalHead, JournalWriter};
+use crate::error::{AUDIT_KEY, CHAIN_BROKEN, START_PLC, STORE_OPEN, chain};
+use crate::journal::{JournalHead, JournalWriter, keep_plan};
 use crate::output::Names;
+use crate::seal::{SealError, SealSettings, Sealer, fingerprint};
 use crate::service::{CellHandle, CellSettings};
 use crate::settings::Settings;
 use crate::sink::{Pace, Sink, SinkOptions};
@@ -74,17 +75,22 @@ impl Signals {
     }
 }
 
+/// The PLCs of a recipe with their addresses, the leading one first.
+fn shown(bound: &Bound) -> String {
+    let each = bound.plcs.iter().map(|plc| format!("{} ({})", plc.name, plc.url));
+    each.collect::<Vec<_>>().join(", ")
+}
+
 pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
     let settings = load::settings(global)?;
     let bound = load::bound(&settings)?;
     ui.diagnostics(&bound.warnings);
     if args.dry_run {
         let text = format!(
-            "would run recipe {} r{} on {} ({}), socket {}, data {}\n",
+            "would run recipe {} r{} on {}, socket {}, data {}\n",
             bound.plan.name,
             bound.plan.revision,
-            bound.plc.name,
-            bound.plc.url,
+            shown(&bound),
             settings.socket.display(),
             settings.data.display()
         );
@@ -104,8 +110,9 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
         .enable_all()
         .build()
         .map_err(|error| internal(&error))?;
-    let plc = bound.plc.name.clone();
-    let url = bound.plc.url.clone();
+    let sealer = start_sealer(ui, &settings, &store, journal.tips())?;
+    let plcs = bound.plcs.iter().map(|plc| format!("{} at {}", plc.name, plc.url));
+    let plcs = plcs.collect::<Vec<_>>().join(", ");
     let cell_settings = CellSettings {
         bound,
         journal: Some(journal),
@@ -118,7 +125,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
         .map_err(|error| Failure::new(&START_PLC, chain(&error), Exit::Internal))?;
     store.sender().audit(0, "service", "start", &format!("recipe {}", cell.plan().name));
     let sink = start_sink(&settings, &cell, &store)?;
-    let port = CellPort::new(cell.clone(), store.sender(), &settings.name, &plc)
+    let port = CellPort::new(cell.clone(), store.sender(), &settings.name)
         .with_sink(sink.as_ref().map(Sink::view));
     let options = ServerOptions {
         path: settings.socket.clone(),
@@ -129,7 +136,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     let control = ControlServer::start(options, Arc::new(port))
         .map_err(|error| Failure::new(&STORE_OPEN, chain(&error), Exit::Unreachable))?;
     ui.note(&format!(
-        "{} runs recipe {} r{} on {plc} at {url}, every loop in SHADOW; Ctrl-C ends it",
+        "{} runs recipe {} r{} on {plcs}, every loop in SHADOW; Ctrl-C ends it",
         settings.name,
         cell.plan().name,
         cell.plan().revision
@@ -141,8 +148,11 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     if let Some(sink) = sink {
         sink.stop();
     }
-    store.sender().audit(0, "service", "stop", "signal");
-    // Commits what waits.
+    if store.sender().audit_committed(0, "service", "stop", "signal").is_err() {
+        tracing::error!("The stop could not be written to the audit trail.");
+    }
+    // Signs everything up to the stop; then the store commits what waits.
+    drop(sealer);
     drop(store);
     runtime.shutdown_timeout(Duration::from_secs(2));
     Ok(if from_keyboard { Exit::Interrupted } else { Exit::Ok })
@@ -180,12 +190,41 @@ fn open_store(ui: &Ui, settings: &Settings, bound: &Bound) -> Result<Store, Fail
         revision: bound.plan.revision,
         plan_hash: bound.plan.hash,
     };
-    let store = Store::open(&options)
+    let store = Store::open_within(&options, settings.history)
         .map_err(|error| Failure::new(&STORE_OPEN, chain(&error), Exit::Unreachable))?;
     for notice in store.notices() {
         store.sender().audit(0, "service", "history set aside", notice);
     }
     Ok(store)
+}
+
+fn start_sealer(
+    ui: &Ui,
+    settings: &Settings,
+    store: &Store,
+    journal: crate::journal::Tips,
+) -> Result<Sealer, Failure> {
+    let sealer = Sealer::start(SealSettings {
+        data: settings.data.clone(),
+        store: store.sender(),
+        journal,
+        clock: ui.clock(),
+    });
+    let sealer = sealer.map_err(|error| {
+        let code = match error {
+            SealError::Damaged { .. } => &CHAIN_BROKEN,
+            _ => &AUDIT_KEY,
+        };
+        Failure::new(code, chain(&error), Exit::Unreachable)
+    })?;
+    if sealer.is_new_key() {
+        let print = fingerprint(sealer.key());
+        store.sender().audit(0, "service", "audit key made", &print);
+        ui.note(&format!(
+            "a key was made that signs the records, {print}; keep `trimloop audit key` elsewhere"
+        ));
+    }
+    Ok(sealer)
 }
 
 fn open_journal(
@@ -202,7 +241,10 @@ fn open_journal(
         boot: store.boot(),
         utc: ui.clock().utc(),
     };
-    let journal = JournalWriter::open(&settings.data.join("journal"), &head)
+    let folder = settings.data.join("journal");
+    let journal = JournalWriter::open(&folder, &head)
+        .map_err(|error| Failure::new(&STORE_OPEN, chain(&error), Exit::Unreachable))?;
+    keep_plan(&folder, bound)
         .map_err(|error| Failure::new(&STORE_OPEN, chain(&error), Exit::Unreachable))?;
     if let Some(aside) = journal.set_aside() {
         store.sender().audit(0, "service", "journal tail set aside", &aside.to_string());

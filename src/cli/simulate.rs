@@ -1,11 +1,14 @@
 //! `trimloop simulate`: only the simulated PLC.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum, builder::FalseyValueParser};
 use serde_json::json;
 
-use trimloop_simulator::{HandshakeSettings, Scenario, Simulator, SimulatorSettings, Speed};
+use trimloop_simulator::{
+    FaultKind, HandshakeSettings, Scenario, ScheduledFault, Simulator, SimulatorSettings, Speed,
+};
 
 use super::{Exit, Failure, Ui};
 use crate::error::{REQUEST, SIMULATOR, chain};
@@ -16,9 +19,12 @@ Examples:
   trimloop simulate --list                       All scenarios
   trimloop simulate --scenario wear --speed 20   Twenty times faster
   trimloop simulate --handshake test             With guard blocks, for `trimloop plc conform`
+  trimloop simulate --fault write-ignored@300..400  Misbehaves while it makes these parts
+  trimloop simulate --pki /tmp/press             With encrypted endpoints as well
   trimloop simulate --parts 500 --speed max --port 0 --format json
 
-Everything is simulated, and only this machine can reach it.";
+While it runs, `trimloop fault` switches what it does wrong. Everything is simulated, and only
+this machine can reach it.";
 
 /// What to simulate.
 #[derive(Debug, Args)]
@@ -65,6 +71,18 @@ pub(super) struct SimulateArgs {
         value_name = "MODE"
     )]
     handshake: Handshake,
+    /// Fault from a part on, to before another: NAME[@FROM[..TO]]; see `trimloop fault list`
+    #[arg(
+        long = "fault",
+        env = "TRIMLOOP_FAULT",
+        hide_env = true,
+        value_delimiter = ',',
+        value_name = "FAULT"
+    )]
+    faults: Vec<String>,
+    /// Folder of its certificate: offers encrypted endpoints too [default: none]
+    #[arg(long, env = "TRIMLOOP_PKI", hide_env = true, value_name = "DIR")]
+    pki: Option<PathBuf>,
 }
 
 /// Whether the simulated PLC has the handshake blocks.
@@ -108,22 +126,54 @@ pub(super) fn scenario(name: &str) -> Result<Scenario, Failure> {
     })
 }
 
+/// Reads `half-open`, `half-open@300` or `half-open@300..400`; parts count from 1.
+fn scheduled(text: &str) -> Result<ScheduledFault, Failure> {
+    let (name, range) = text.split_once('@').unwrap_or((text, "1"));
+    let fault = super::fault::named(name)?;
+    let (from, to) = match range.split_once("..") {
+        Some((from, to)) => (from.parse().ok(), to.parse().ok()),
+        None => (range.parse().ok(), Some(u64::MAX)),
+    };
+    match (from, to) {
+        (Some(from @ 1..), Some(to)) if from < to => {
+            Ok(ScheduledFault::new(from, to, FaultKind::Switch(fault)))
+        }
+        _ => {
+            let message = format!("\"{range}\" is no range of parts");
+            Err(Failure::new(&REQUEST, message, Exit::Usage)
+                .help(format!("from 1, the end left out: --fault {fault}@300..400")))
+        }
+    }
+}
+
 pub(super) fn run(ui: &Ui, args: &SimulateArgs) -> Result<Exit, Failure> {
     if args.list {
         return Ok(list(ui));
     }
+    let mut scenario = scenario(&args.scenario)?;
+    for fault in &args.faults {
+        scenario.faults.push(scheduled(fault)?);
+    }
     let settings = SimulatorSettings {
-        scenario: scenario(&args.scenario)?,
+        scenario,
         seed: args.seed,
         parts: args.parts,
         speed: args.speed,
         port: args.port,
         autostart: true,
         handshake: args.handshake.settings(),
+        relay: true,
+        pki: args.pki.clone(),
+        control: Some(super::fault::folder()?),
     };
-    let failed = |error: &dyn std::error::Error| {
-        Failure::new(&SIMULATOR, chain(error), Exit::Unreachable)
-            .help("another port: --port 0 takes any free one")
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        let help = match error.downcast_ref::<trimloop_simulator::Error>() {
+            Some(trimloop_simulator::Error::Needs { .. }) => {
+                "encrypted endpoints: --pki DIR; the handshake blocks: --handshake on"
+            }
+            _ => "another port: --port 0 takes any free one",
+        };
+        Failure::new(&SIMULATOR, chain(error), Exit::Unreachable).help(help)
     };
     let interrupted = super::run::Signals::block().map_err(|error| failed(&error))?;
     ui.start_logs("warn");

@@ -35,7 +35,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &StatusArgs) -> Result<Exit, F
             Answer::Done { result } => {
                 let human = serde_json::from_value::<EventLine>(result.clone()).map_or_else(
                     |_| result.to_string(),
-                    |line| format!("{}  {}", line.utc, line.sentence),
+                    |line| format!("{}  {:>8}  {}", line.utc, line.id, line.sentence),
                 );
                 ui.row(&human, &result)
             }

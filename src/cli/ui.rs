@@ -80,7 +80,7 @@ impl Ui {
     /// Whether the result is for a machine.
     #[must_use]
     pub fn is_json(&self) -> bool {
-        self.format != Format::Human
+        matches!(self.format, Format::Json | Format::Jsonl)
     }
 
     /// Whether nothing but the result and errors is wanted.
@@ -151,7 +151,7 @@ impl Ui {
     /// The result: text for people, or one JSON object.
     pub fn result(&self, human: &str, json: &impl Serialize) {
         match self.format {
-            Format::Human => self.text(human),
+            Format::Human | Format::Csv => self.text(human),
             Format::Json => self.line(&serde_json::to_string_pretty(json)),
             Format::Jsonl => self.line(&serde_json::to_string(json)),
         }
@@ -160,7 +160,7 @@ impl Ui {
     /// One of several results: a line of text, or one JSON object a line.
     pub fn row(&self, human: &str, json: &impl Serialize) -> bool {
         match self.format {
-            Format::Human => try_print(&format!("{human}\n")),
+            Format::Human | Format::Csv => try_print(&format!("{human}\n")),
             Format::Json | Format::Jsonl => match serde_json::to_string(json) {
                 Ok(line) => try_print(&format!("{line}\n")),
                 Err(_) => false,

@@ -9,7 +9,7 @@ use trimloop_core::mode::{Owner, Trip};
 use trimloop_core::plan::LoopId;
 use trimloop_core::record::{Outcome, Record};
 use trimloop_core::scan::Command;
-use trimloop_core::time::{Mono, Span, Utc};
+use trimloop_core::time::{Mono, Span};
 
 use super::server::{OrderOutcome, Port};
 use crate::dispatch::{OrderResult, Seen};
@@ -17,8 +17,8 @@ use crate::output::dto::{
     EventLine, Latency, LinkStatus, LoopStatus, NoticeLine, ProposalStatus, SinkLine, Status,
     TagStatus,
 };
-use crate::output::{Names, event_text, utc_text};
-use crate::service::{CellHandle, CellStatus, LoopState};
+use crate::output::{Names, RecordId, event_text, utc_text};
+use crate::service::{CellHandle, CellStatus, LoopState, PlcStatus};
 use crate::sink::SinkView;
 use crate::store::StoreSender;
 
@@ -31,16 +31,15 @@ pub struct CellPort {
     store: StoreSender,
     names: Names,
     name: String,
-    plc: String,
     sink: Option<SinkView>,
 }
 
 impl CellPort {
-    /// Of a cell under the service's name, and its PLC's.
+    /// Of a cell under the service's name.
     #[must_use]
-    pub fn new(cell: CellHandle, store: StoreSender, name: &str, plc: &str) -> Self {
+    pub fn new(cell: CellHandle, store: StoreSender, name: &str) -> Self {
         let names = Names::of(cell.plan());
-        Self { cell, store, names, name: name.to_owned(), plc: plc.to_owned(), sink: None }
+        Self { cell, store, names, name: name.to_owned(), sink: None }
     }
 
     /// The same with the sink of its history.
@@ -77,6 +76,8 @@ impl CellPort {
         out.authority_used_percent = status.authority_used;
         out.authority_percent = status.authority_permille as f64 / 10.0;
         out.writes = status.writes;
+        out.last_write =
+            status.last_write.map(|n| RecordId::write(self.store.boot(), n).to_string());
         set_trip(&mut out, status);
         out.proposal = status.open_proposal.map(|proposal| ProposalStatus {
             id: proposal.id,
@@ -90,7 +91,7 @@ impl CellPort {
 
     fn counters(&self, status: &CellStatus) -> BTreeMap<String, u64> {
         let store = self.store.counts();
-        let (intake, link) = (status.counts.intake, status.plc.counts);
+        let intake = status.counts.intake;
         [
             ("samples", intake.samples),
             ("samples_dropped", intake.dropped),
@@ -105,16 +106,18 @@ impl CellPort {
             ("writes_confirmed", status.counts.dispatch.confirmed),
             ("holds", status.counts.dispatch.holds),
             ("watchers_lost", status.counts.watchers_lost),
-            ("connects", link.connects),
-            ("resubscriptions", link.resubscriptions),
-            ("notifications", link.notifications),
-            ("overflows", link.overflows),
-            ("undecodable", link.undecodable),
-            ("writes_refused", link.writes_refused),
-            ("writes_unknown", link.writes_unknown),
-            ("heartbeats", link.heartbeats),
+            ("connects", status.of_links(|link| link.connects)),
+            ("resubscriptions", status.of_links(|link| link.resubscriptions)),
+            ("notifications", status.of_links(|link| link.notifications)),
+            ("overflows", status.of_links(|link| link.overflows)),
+            ("undecodable", status.of_links(|link| link.undecodable)),
+            ("writes_refused", status.of_links(|link| link.writes_refused)),
+            ("writes_unknown", status.of_links(|link| link.writes_unknown)),
+            ("heartbeats", status.of_links(|link| link.heartbeats)),
             ("history_samples_dropped", store.samples_dropped),
             ("history_samples_doubled", store.samples_doubled),
+            ("history_rows_unsent", store.rows_unsent),
+            ("history_stopped", u64::from(store.history_stopped)),
             ("records_lost", store.rows_lost),
         ]
         .into_iter()
@@ -125,9 +128,10 @@ impl CellPort {
     /// A line for people and machines; parts, features and waiting ledger rows say nothing here.
     fn line(&self, seen: Seen) -> Option<EventLine> {
         match seen {
-            Seen::Event(event) => {
+            Seen::Event(number, event) => {
                 let text = event_text(&event.what, &self.names);
                 Some(EventLine {
+                    id: RecordId::event(self.store.boot(), number).to_string(),
                     utc: utc_text(event.at.utc),
                     part: event.part,
                     code: text.code.to_owned(),
@@ -143,31 +147,51 @@ impl CellPort {
                     .limited
                     .zip(setpoint)
                     .map_or(String::new(), |(ticks, place)| self.names.setpoint_text(place, ticks));
-                let (code, sentence) = match row.outcome {
-                    Outcome::Write(_) => ("write", format!("{name} writes {to}.")),
-                    Outcome::Return(_) => ("return", format!("{name} returns to {to}.")),
-                    Outcome::WouldWrite => ("would_write", format!("{name} would write {to}.")),
+                let boot = self.store.boot();
+                let decision = RecordId::decision(boot, row.number);
+                let (code, id, sentence) = match row.outcome {
+                    Outcome::Write(n) => {
+                        ("write", RecordId::write(boot, n), format!("{name} writes {to}."))
+                    }
+                    Outcome::Return(n) => {
+                        ("return", RecordId::write(boot, n), format!("{name} returns to {to}."))
+                    }
+                    Outcome::WouldWrite => {
+                        ("would_write", decision, format!("{name} would write {to}."))
+                    }
                     Outcome::Asked(id) => {
-                        ("asked", format!("{name} proposes {to} (proposal {id})."))
+                        ("asked", decision, format!("{name} proposes {to} (proposal {id})."))
                     }
                     Outcome::Hold(_) | Outcome::Trip(_) => return None,
                 };
-                Some(line(utc, row.part, code, name, to, sentence))
+                Some(EventLine {
+                    id: id.to_string(),
+                    utc: utc_text(utc),
+                    part: row.part,
+                    code: code.to_owned(),
+                    subject: name,
+                    detail: to,
+                    sentence,
+                })
             }
             Seen::Record(..) | Seen::Ask(..) => None,
         }
     }
 }
 
-fn line(
-    utc: Utc,
-    part: i64,
-    code: &str,
-    subject: String,
-    detail: String,
-    sentence: String,
-) -> EventLine {
-    EventLine { utc: utc_text(utc), part, code: code.to_owned(), subject, detail, sentence }
+fn link_status(plc: &PlcStatus, now: Mono) -> LinkStatus {
+    let problems = plc.plc.problems.iter();
+    LinkStatus {
+        plc: plc.name.clone(),
+        up: plc.link.up,
+        epoch: plc.link.epoch,
+        age_ms: plc.link.life.map(|life| millis(now - life)),
+        state: plc.plc.state.word().to_owned(),
+        address: plc.plc.address.clone(),
+        addresses: plc.plc.addresses,
+        trouble: plc.plc.trouble.clone(),
+        problems: problems.map(|p| format!("{}: {}", p.node, p.what)).collect(),
+    }
 }
 
 fn sink_line(sink: &SinkView) -> SinkLine {
@@ -233,27 +257,14 @@ impl Port for CellPort {
         let records_sound = self.store.sound() && !status.counts.scan.journal_poisoned;
         let some = |x: f64| (status.latency.count > 0).then_some(x);
         Status {
-            schema: "trimloop.status/1".to_owned(),
+            schema: "trimloop.status/2".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generated: utc_text(now.utc),
-            ok: status.link.up && records_sound && loops.iter().all(|l| l.trip == "clear"),
+            ok: status.all_up() && records_sound && loops.iter().all(|l| l.trip == "clear"),
             cell: self.name.clone(),
-            plc: self.plc.clone(),
             recipe: status.recipe.clone(),
             revision: status.revision,
-            link: LinkStatus {
-                up: status.link.up,
-                epoch: status.link.epoch,
-                age_ms: status.link.life.map(|life| millis(now.mono - life)),
-                state: status.plc.state.word().to_owned(),
-                trouble: status.plc.trouble.clone(),
-                problems: status
-                    .plc
-                    .problems
-                    .iter()
-                    .map(|problem| format!("{}: {}", problem.node, problem.what))
-                    .collect(),
-            },
+            plcs: status.plcs.iter().map(|plc| link_status(plc, now.mono)).collect(),
             part: status.part,
             writes: status.counts.dispatch.confirmed,
             loops,

@@ -1,6 +1,6 @@
 //! The service's side of the control socket.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -240,7 +240,12 @@ fn serve(stream: UnixStream, shared: &Shared) -> std::io::Result<()> {
             );
             return send(&mut writer, &failed(&NO_SERVICE, error, 4));
         }
-        send(&mut writer, &answer(shared, uid, request))?;
+        if request == Request::Status {
+            // Thousands of tags: written as it is told, and not put together as one tree before.
+            send_done(&mut writer, &shared.port.status())?;
+        } else {
+            send(&mut writer, &answer(shared, uid, request))?;
+        }
     }
 }
 
@@ -250,15 +255,25 @@ fn send(writer: &mut impl Write, answer: &Answer) -> std::io::Result<()> {
     writer.write_all(&line)
 }
 
+/// [`Answer::Done`] with `result`, without a copy of it.
+fn send_done<T: serde::Serialize>(writer: &mut impl Write, result: &T) -> std::io::Result<()> {
+    #[derive(serde::Serialize)]
+    struct Done<'a, T> {
+        result: &'a T,
+    }
+    let mut buffered = BufWriter::new(writer);
+    serde_json::to_writer(&mut buffered, &Done { result })?;
+    buffered.write_all(b"\n")?;
+    buffered.flush()
+}
+
 fn follow(writer: &mut UnixStream, shared: &Shared) -> std::io::Result<()> {
     let mut result = Ok(());
     shared.port.watch(&mut |event| {
         result = match event {
             // An empty line finds out whether the client is still there.
             None => writer.write_all(b"\n"),
-            Some(event) => serde_json::to_value(event)
-                .map_err(Into::into)
-                .and_then(|result| send(writer, &Answer::Done { result })),
+            Some(event) => send_done(writer, &event),
         };
         result.is_ok() && !shared.stop.load(Ordering::Acquire)
     });
@@ -293,9 +308,10 @@ fn done<T: serde::Serialize>(result: &T) -> Answer {
 fn answer(shared: &Shared, uid: Uid, request: Request) -> Answer {
     match request {
         Request::Hello { .. } => Answer::Done { result: serde_json::Value::Null },
-        Request::Status => done(&shared.port.status()),
-        // Served by `follow`.
-        Request::Events => failed(&REQUEST, "events must be a request of their own".into(), 2),
+        // Served by `serve` and `follow`.
+        Request::Status | Request::Events => {
+            failed(&REQUEST, "it must be a request of its own".into(), 2)
+        }
         Request::Loop { loop_name, action, reason, proposal, dry_run } => {
             let order = LoopOrder { loop_name, action, reason, proposal, dry_run };
             match give(shared, uid, &order) {

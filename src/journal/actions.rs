@@ -4,12 +4,14 @@
 //! An approved write cannot be made again from bytes (only the guard makes one); it comes back as
 //! a [`WriteNote`], which nothing can send.
 
+mod evidence;
+
 use trimloop_core::event::{Event, OrderRefusal, What};
 use trimloop_core::guard::{Cut, FailedChecks, Reason};
 use trimloop_core::ledger::Fate;
 use trimloop_core::mode::{Rung, TripReason};
 use trimloop_core::plan::{
-    CharacteristicId, FeatureId, InterlockId, LoopId, ModelId, SetpointId, SignatureId,
+    CharacteristicId, FeatureId, InterlockId, LoopId, ModelId, PlcId, SetpointId, SignatureId,
 };
 use trimloop_core::record::{
     ContributionRow, DecisionRow, FeatureRow, LabelRow, LedgerRow, Outcome, PartRow, Record,
@@ -29,6 +31,8 @@ use super::codec::{
 pub struct WriteNote {
     /// Write number.
     pub seq: u64,
+    /// PLC it went to.
+    pub plc: PlcId,
     /// PLC session.
     pub epoch: u64,
     /// Which setpoint.
@@ -53,7 +57,7 @@ pub enum Note {
     /// [`Action::Write`].
     Write(WriteNote),
     /// [`Action::Heartbeat`].
-    Heartbeat(u32),
+    Heartbeat(PlcId, u32),
     /// [`Action::Ask`].
     Ask(Proposal),
     /// [`Action::Record`].
@@ -78,6 +82,7 @@ pub fn encode_actions(actions: &[Action], out: &mut Vec<u8>) {
             Action::Write(write) => {
                 put_u8(out, 0);
                 put_varint(out, write.seq());
+                put_u16(out, write.plc().0);
                 put_varint(out, write.epoch());
                 put_u16(out, write.setpoint().0);
                 put_u16(out, write.tag().0);
@@ -87,8 +92,9 @@ pub fn encode_actions(actions: &[Action], out: &mut Vec<u8>) {
                 put_i64(out, write.issued().as_nanos());
                 put_zigzag(out, write.ttl().as_nanos());
             }
-            Action::Heartbeat(beat) => {
+            Action::Heartbeat(plc, beat) => {
                 put_u8(out, 1);
+                put_u16(out, plc.0);
                 put_varint(out, u64::from(*beat));
             }
             Action::Ask(proposal) => {
@@ -123,6 +129,7 @@ pub fn decode_actions(bytes: &[u8]) -> Result<Vec<Note>, Malformed> {
         notes.push(match get.u8()? {
             0 => Note::Write(WriteNote {
                 seq: get.varint()?,
+                plc: PlcId(get.u16()?),
                 epoch: get.varint()?,
                 setpoint: SetpointId(get.u16()?),
                 tag: TagId(get.u16()?),
@@ -132,7 +139,7 @@ pub fn decode_actions(bytes: &[u8]) -> Result<Vec<Note>, Malformed> {
                 issued: Mono::from_nanos(get.i64()?),
                 ttl: Span::from_nanos(get.zigzag()?),
             }),
-            1 => Note::Heartbeat(get.u32()?),
+            1 => Note::Heartbeat(PlcId(get.u16()?), get.u32()?),
             2 => Note::Ask(Proposal {
                 id: get.varint()?,
                 loop_id: LoopId(get.u16()?),
@@ -271,6 +278,18 @@ fn put_record(out: &mut Vec<u8>, record: &Record) {
             put_u8(out, 6);
             put_ledger(out, row);
         }
+        Record::Check(row) => {
+            put_u8(out, 7);
+            evidence::put_check(out, row);
+        }
+        Record::Input(row) => {
+            put_u8(out, 8);
+            evidence::put_input(out, row);
+        }
+        Record::Wish(row) => {
+            put_u8(out, 9);
+            evidence::put_wish(out, row);
+        }
     }
 }
 
@@ -319,6 +338,9 @@ fn get_record(get: &mut Get<'_>) -> Result<Record, Malformed> {
         }),
         5 => Record::Decision(get_decision(get)?),
         6 => Record::Ledger(get_ledger(get)?),
+        7 => Record::Check(evidence::get_check(get)?),
+        8 => Record::Input(evidence::get_input(get)?),
+        9 => Record::Wish(evidence::get_wish(get)?),
         _ => return Err(Malformed("record")),
     })
 }
@@ -440,17 +462,20 @@ fn put_event(out: &mut Vec<u8>, event: &Event) {
         put_u16(out, id);
     };
     match event.what {
-        What::LinkUp(epoch) => put_numbered(out, 0, epoch),
-        What::LinkDown => put_u8(out, 1),
-        What::HeartbeatLost => put_u8(out, 2),
-        What::HeartbeatBack => put_u8(out, 3),
+        What::LinkUp(plc, epoch) => {
+            id(out, 0, plc.0);
+            put_varint(out, epoch);
+        }
+        What::LinkDown(plc) => id(out, 1, plc.0),
+        What::HeartbeatLost(plc) => id(out, 2, plc.0),
+        What::HeartbeatBack(plc) => id(out, 3, plc.0),
         What::TagQuality(tag, quality) => {
             id(out, 4, tag.0);
             put_u8(out, index_of(&QUALITIES, quality));
         }
         What::StepAccepted(tag) => id(out, 5, tag.0),
         What::ClockSkew(tag) => id(out, 6, tag.0),
-        What::ProcessClockJump => put_u8(out, 7),
+        What::ProcessClockJump(plc) => id(out, 7, plc.0),
         What::MonotonicBackwards => put_u8(out, 8),
         What::Signature(s, on) => {
             id(out, 9, s.0);
@@ -528,14 +553,14 @@ fn get_event(get: &mut Get<'_>) -> Result<Event, Malformed> {
     let process = Process::from_nanos(get.i64()?);
     let part = get.zigzag()?;
     let what = match get.u8()? {
-        0 => What::LinkUp(get.varint()?),
-        1 => What::LinkDown,
-        2 => What::HeartbeatLost,
-        3 => What::HeartbeatBack,
+        0 => What::LinkUp(PlcId(get.u16()?), get.varint()?),
+        1 => What::LinkDown(PlcId(get.u16()?)),
+        2 => What::HeartbeatLost(PlcId(get.u16()?)),
+        3 => What::HeartbeatBack(PlcId(get.u16()?)),
         4 => What::TagQuality(TagId(get.u16()?), get.one_of(&QUALITIES)?),
         5 => What::StepAccepted(TagId(get.u16()?)),
         6 => What::ClockSkew(TagId(get.u16()?)),
-        7 => What::ProcessClockJump,
+        7 => What::ProcessClockJump(PlcId(get.u16()?)),
         8 => What::MonotonicBackwards,
         9 => What::Signature(SignatureId(get.u16()?), get.flag()?),
         10 => What::Domain(ModelId(get.u16()?), get.flag()?),

@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use trimloop_core::record::{Answer, CheckRow, InputRow, Measure, WishRow};
 
 /// One event of every kind, made by decoding: the match above names each.
 fn every_event() -> Vec<Event> {
@@ -23,7 +24,7 @@ fn every_event() -> Vec<Event> {
 
 pub(in crate::journal) fn some_actions() -> Vec<Action> {
     let mut actions: Vec<Action> = every_event().into_iter().map(Action::Event).collect();
-    actions.push(Action::Heartbeat(7));
+    actions.push(Action::Heartbeat(PlcId(1), 7));
     actions.push(Action::Ask(Proposal {
         id: 3,
         loop_id: LoopId(1),
@@ -119,6 +120,44 @@ pub(in crate::journal) fn some_actions() -> Vec<Action> {
             value: 19.4,
             used: true,
         }),
+        Record::Check(CheckRow {
+            decision: 4,
+            check: Reason::Dwell,
+            answer: Answer::Failed,
+            measured: Some(12.5),
+            limit: Some(20.0),
+            margin: Some(-7.5),
+            measure: Measure::Seconds,
+            subject: None,
+        }),
+        Record::Check(CheckRow {
+            decision: 4,
+            check: Reason::Input,
+            answer: Answer::NotAsked,
+            measured: None,
+            limit: None,
+            margin: None,
+            measure: Measure::State,
+            subject: Some(300),
+        }),
+        Record::Input(InputRow {
+            decision: 4,
+            tag: TagId(9),
+            feature: Some(FeatureId(300)),
+            value: None,
+            coverage: 0.25,
+            quality: Quality::Suspect(Doubt::Frozen),
+            age: Some(Span::from_millis(-1)),
+        }),
+        Record::Wish(WishRow {
+            decision: 4,
+            target: Some(19.42),
+            bias: Some(-0.1),
+            fed: None,
+            gain: Some(0.0019),
+            labels: 8,
+            signature: Some(SignatureId(2)),
+        }),
     ] {
         actions.push(Action::Record(record));
     }
@@ -135,7 +174,7 @@ fn actions_come_back_as_they_were() {
     assert_eq!(notes.len(), actions.len());
     for (note, action) in notes.iter().zip(&actions) {
         let same = match (note, action) {
-            (Note::Heartbeat(a), Action::Heartbeat(b)) => a == b,
+            (Note::Heartbeat(p, a), Action::Heartbeat(q, b)) => (p, a) == (q, b),
             (Note::Ask(a), Action::Ask(b)) => a == b,
             (Note::Record(a), Action::Record(b)) => a == b,
             (Note::Event(a), Action::Event(b)) => a == b,
@@ -156,6 +195,10 @@ fn every_kind_is_listed() {
     }
     let words: std::collections::BTreeSet<_> = QUALITIES.map(Quality::word).into();
     assert_eq!(words.len(), QUALITIES.len());
+    let words: std::collections::BTreeSet<_> = evidence::MEASURES.map(Measure::word).into();
+    assert_eq!(words.len(), evidence::MEASURES.len());
+    let words: std::collections::BTreeSet<_> = evidence::ANSWERS.map(Answer::word).into();
+    assert_eq!(words.len(), evidence::ANSWERS.len());
     let words: std::collections::BTreeSet<_> = TRIPS.map(TripReason::word).into();
     assert_eq!(words.len(), TRIPS.len());
     let words: std::collections::BTreeSet<_> = REFUSALS.map(OrderRefusal::word).into();

@@ -24,8 +24,8 @@ pub struct OwnedScan {
     pub seq: u64,
     /// [`Scan::now`].
     pub now: Now,
-    /// [`Scan::link`].
-    pub link: Link,
+    /// [`Scan::links`].
+    pub links: Vec<Link>,
     /// [`Scan::changes`].
     pub changes: Vec<Sample>,
     /// [`Scan::acks`].
@@ -40,7 +40,7 @@ impl OwnedScan {
         Scan {
             seq: self.seq,
             now: self.now,
-            link: self.link,
+            links: &self.links,
             changes: &self.changes,
             acks: &self.acks,
             commands: &self.commands,
@@ -53,10 +53,13 @@ pub fn encode_scan(scan: &Scan<'_>, out: &mut Vec<u8>) {
     put_varint(out, scan.seq);
     put_i64(out, scan.now.mono.as_nanos());
     put_i64(out, scan.now.utc.as_nanos());
-    put_u8(out, u8::from(scan.link.up) | (u8::from(scan.link.life.is_some()) << 1));
-    put_varint(out, scan.link.epoch);
-    if let Some(life) = scan.link.life {
-        put_mono(out, scan.now, life);
+    put_varint(out, scan.links.len() as u64);
+    for link in scan.links {
+        put_u8(out, u8::from(link.up) | (u8::from(link.life.is_some()) << 1));
+        put_varint(out, link.epoch);
+        if let Some(life) = link.life {
+            put_mono(out, scan.now, life);
+        }
     }
     put_varint(out, scan.changes.len() as u64);
     for sample in scan.changes {
@@ -91,13 +94,11 @@ pub fn decode_scan(bytes: &[u8]) -> Result<OwnedScan, Malformed> {
     let mut get = Get::new(bytes);
     let seq = get.varint()?;
     let now = Now { mono: Mono::from_nanos(get.i64()?), utc: Utc::from_nanos(get.i64()?) };
-    let flags = get.u8()?;
-    if flags > 3 {
-        return Err(Malformed("link flags"));
+    let count = get.count(2)?;
+    let mut links = Vec::with_capacity(count);
+    for _ in 0..count {
+        links.push(get.link(now)?);
     }
-    let epoch = get.varint()?;
-    let life = if flags & 2 == 0 { None } else { Some(get.mono(now)?) };
-    let link = Link { up: flags & 1 != 0, epoch, life };
     let count = get.count(3)?;
     let mut changes = Vec::with_capacity(count);
     for _ in 0..count {
@@ -122,7 +123,7 @@ pub fn decode_scan(bytes: &[u8]) -> Result<OwnedScan, Malformed> {
         commands.push(Order { id: get.varint()?, command: get.command()? });
     }
     get.end()?;
-    Ok(OwnedScan { seq, now, link, changes, acks, commands })
+    Ok(OwnedScan { seq, now, links, changes, acks, commands })
 }
 
 fn put_sample(out: &mut Vec<u8>, now: Now, sample: &Sample) {
@@ -333,6 +334,16 @@ impl<'a> Get<'a> {
         Ok(Utc::from_nanos(now.utc.as_nanos().wrapping_sub(self.zigzag()?)))
     }
 
+    fn link(&mut self, now: Now) -> Result<Link, Malformed> {
+        let flags = self.u8()?;
+        if flags > 3 {
+            return Err(Malformed("link flags"));
+        }
+        let epoch = self.varint()?;
+        let life = if flags & 2 == 0 { None } else { Some(self.mono(now)?) };
+        Ok(Link { up: flags & 1 != 0, epoch, life })
+    }
+
     fn sample(&mut self, now: Now) -> Result<Sample, Malformed> {
         let tag = TagId(self.u16()?);
         let flags = self.u8()?;
@@ -441,24 +452,23 @@ pub(super) mod tests {
     }
 
     pub(in crate::journal) fn scan() -> impl Strategy<Value = OwnedScan> {
-        let link = (any::<bool>(), any::<u64>(), proptest::option::of(any::<i64>()));
+        let link = (any::<bool>(), any::<u64>(), proptest::option::of(any::<i64>()))
+            .prop_map(|(up, epoch, life)| Link { up, epoch, life: life.map(Mono::from_nanos) });
         let order = (any::<u64>(), command()).prop_map(|(id, command)| Order { id, command });
         (
             (any::<u64>(), any::<i64>(), any::<i64>()),
-            link,
+            proptest::collection::vec(link, 0..4),
             proptest::collection::vec(sample(), 0..20),
             proptest::collection::vec(ack(), 0..4),
             proptest::collection::vec(order, 0..4),
         )
-            .prop_map(|((seq, mono, utc), (up, epoch, life), changes, acks, commands)| {
-                OwnedScan {
-                    seq,
-                    now: Now { mono: Mono::from_nanos(mono), utc: Utc::from_nanos(utc) },
-                    link: Link { up, epoch, life: life.map(Mono::from_nanos) },
-                    changes,
-                    acks,
-                    commands,
-                }
+            .prop_map(|((seq, mono, utc), links, changes, acks, commands)| OwnedScan {
+                seq,
+                now: Now { mono: Mono::from_nanos(mono), utc: Utc::from_nanos(utc) },
+                links,
+                changes,
+                acks,
+                commands,
             })
     }
 

@@ -9,7 +9,11 @@ use super::codec::{Get, Malformed, put_i64, put_varint};
 /// Size at which a file is closed and the next begun.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// First 16 bytes of every file; the last two are the format's version.
-pub(super) const MAGIC: [u8; 16] = *b"trimloop-journ\x00\x01";
+///
+/// 1 held one PLC link in each scan, 2 holds a list of them and names the PLC of writes, life signs
+/// and events. The chain is the same in all of them, so a journal goes on across an update; what an
+/// older file holds is read by the trimloop that wrote it.
+pub(super) const MAGIC: [u8; 16] = *b"trimloop-journ\x00\x02";
 /// Largest payload. A scan of `CHANGES_MAX` samples takes at most 4 MiB.
 pub(super) const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Length and kind.

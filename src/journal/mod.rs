@@ -18,6 +18,7 @@
 mod actions;
 mod codec;
 mod format;
+mod plans;
 mod reader;
 mod sync;
 mod writer;
@@ -25,7 +26,9 @@ mod writer;
 pub use actions::{Note, WriteNote, decode_actions, digest, encode_actions};
 pub use codec::{Malformed, OwnedScan, decode_scan, encode_scan};
 pub use format::{FILE_BYTES_MAX, JournalHead};
-pub use reader::{Damage, Entry, Item, Reader, Verified, verify};
+pub use plans::{PlanError, hex, keep_plan, kept_plan};
+pub use reader::{Damage, Entry, Item, Raw, Reader, Verified, journal_files, verify, verify_with};
+pub use sync::{JournalTip, Tips};
 pub use writer::{JournalWriter, SetAside};
 
 use std::path::PathBuf;

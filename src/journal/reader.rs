@@ -11,6 +11,7 @@ use super::format::{
     CHAIN_BYTES, Chain, JournalHead, Kind, MAGIC, PAYLOAD_BYTES_MAX, PREFIX_BYTES, SUFFIX_BYTES,
     file_number, next_chain,
 };
+use super::sync::JournalTip;
 
 /// Where a journal stops being what was written, and how.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +26,10 @@ pub struct Damage {
     /// What is wrong.
     pub what: &'static str,
 }
+
+/// What is said of a whole file that an older trimloop wrote.
+const OTHER_VERSION: &str =
+    "is of an older journal format, which only the version of trimloop that wrote it can read";
 
 /// One entry of a journal.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +46,22 @@ pub enum Item {
         digest: u64,
         /// The actions.
         notes: Vec<Note>,
+    },
+}
+
+/// One record, checked against chain and checksum and not decoded further.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Raw<'a> {
+    /// A file begins.
+    Head(JournalHead),
+    /// An encoded scan.
+    Scan(&'a [u8]),
+    /// Encoded actions of a scan.
+    Actions {
+        /// Of which scan.
+        seq: u64,
+        /// What [`super::encode_actions`] wrote.
+        bytes: &'a [u8],
     },
 }
 
@@ -62,6 +83,8 @@ pub struct Reader {
     record: u64,
     chain: Chain,
     number: u64,
+    /// First bytes of the file, with its version.
+    magic: [u8; MAGIC.len()],
     payload: Vec<u8>,
 }
 
@@ -80,6 +103,7 @@ impl Reader {
             record: 0,
             chain: [0; 32],
             number: 0,
+            magic: MAGIC,
             payload: Vec::new(),
         })
     }
@@ -91,6 +115,10 @@ impl Reader {
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Damage> {
         let offset = self.offset;
         let Some(kind) = self.next_record()? else { return Ok(None) };
+        if self.magic != MAGIC {
+            let (file, record) = (self.path.clone(), self.record - 1);
+            return Err(Damage { file, record, offset, what: OTHER_VERSION });
+        }
         let item = match kind {
             Kind::Head => JournalHead::decode(&self.payload).map(|(_, _, head)| Item::Head(head)),
             Kind::Scan => decode_scan(&self.payload).map(Item::Scan),
@@ -107,6 +135,11 @@ impl Reader {
     }
 
     fn actions(&self) -> Result<Item, super::Malformed> {
+        let (seq, digest, bytes) = self.raw_actions()?;
+        Ok(Item::Actions { seq, digest, notes: decode_actions(bytes)? })
+    }
+
+    fn raw_actions(&self) -> Result<(u64, u64, &[u8]), super::Malformed> {
         let mut get = super::codec::Get::new(&self.payload);
         let seq = get.varint()?;
         let stored = get.i64()?.cast_unsigned();
@@ -114,7 +147,35 @@ impl Reader {
         if digest(bytes) != stored {
             return Err(super::Malformed("holds actions that do not fit their digest"));
         }
-        Ok(Item::Actions { seq, digest: stored, notes: decode_actions(bytes)? })
+        Ok((seq, stored, bytes))
+    }
+
+    /// The next record, checked but not decoded; `None` at the end of a whole file.
+    ///
+    /// # Errors
+    /// As [`Self::next_entry`].
+    pub fn next_raw(&mut self) -> Result<Option<Raw<'_>>, Damage> {
+        let offset = self.offset;
+        let Some(kind) = self.next_record()? else { return Ok(None) };
+        let record = self.record - 1;
+        let raw = match kind {
+            Kind::Head => JournalHead::decode(&self.payload).map(|(_, _, head)| Raw::Head(head)),
+            Kind::Scan => Ok(Raw::Scan(&self.payload)),
+            Kind::Actions => self.raw_actions().map(|(seq, _, bytes)| Raw::Actions { seq, bytes }),
+        };
+        let raw = raw.map_err(|malformed| Damage {
+            file: self.path.clone(),
+            record,
+            offset,
+            what: malformed.0,
+        })?;
+        Ok(Some(raw))
+    }
+
+    /// Damage found by who decodes the record that was read last: it began at `offset`.
+    #[must_use]
+    pub fn damage_at(&self, offset: u64, what: &'static str) -> Damage {
+        Damage { file: self.path.clone(), record: self.record.saturating_sub(1), offset, what }
     }
 
     /// Checks the next record into `payload`; `None` at the end.
@@ -132,9 +193,13 @@ impl Reader {
         if self.record == 0 {
             let mut magic = [0; MAGIC.len()];
             self.fill(&mut magic)?.ok_or("is missing: the file is empty")?;
-            if magic != MAGIC {
+            // Whole files of an older version stay where they are, and the chain goes on from them.
+            let [name @ .., version] = magic;
+            let [ours @ .., newest] = MAGIC;
+            if name != ours || !(1..=newest).contains(&version) {
                 return Err("is not a journal of this version (wrong first bytes)");
             }
+            self.magic = magic;
             bytes += MAGIC.len();
         }
         let mut prefix = [0; PREFIX_BYTES];
@@ -203,7 +268,7 @@ impl Reader {
     }
 
     /// End of the last good record.
-    pub(super) fn offset(&self) -> u64 {
+    pub fn offset(&self) -> u64 {
         self.offset
     }
 
@@ -224,6 +289,8 @@ pub struct Verified {
     pub scans: u64,
     /// Bytes.
     pub bytes: u64,
+    /// Number of the oldest file; retention may have removed those before it.
+    pub first: u64,
 }
 
 /// Checks every record of every file in `dir`, and that the files follow one another.
@@ -231,9 +298,23 @@ pub struct Verified {
 /// # Errors
 /// [`JournalError`] when the directory cannot be read.
 pub fn verify(dir: &Path) -> Result<Result<Verified, Damage>, JournalError> {
+    verify_with(dir, &mut |_| ())
+}
+
+/// [`verify`], with a look at the end of the chain after every record.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_with(
+    dir: &Path,
+    each: &mut dyn FnMut(JournalTip),
+) -> Result<Result<Verified, Damage>, JournalError> {
     let mut seen = Verified::default();
     let mut last: Option<(u64, Chain)> = None;
     for (number, path) in files(dir)? {
+        if last.is_none() {
+            seen.first = number;
+        }
         let mut reader = Reader::open(&path)?;
         loop {
             let (record, offset) = (reader.record, reader.offset);
@@ -256,12 +337,24 @@ pub fn verify(dir: &Path) -> Result<Result<Verified, Damage>, JournalError> {
                 Ok(Some(kind)) => seen.scans += u64::from(kind == Kind::Scan),
             }
             seen.records += 1;
+            each(JournalTip { file: number, bytes: reader.offset, chain: reader.chain });
         }
         seen.files += 1;
         seen.bytes += reader.offset;
         last = Some((number, reader.chain));
     }
     Ok(Ok(seen))
+}
+
+/// The files of a journal, oldest first: those of a directory, or the one that is named.
+///
+/// # Errors
+/// [`JournalError::Directory`] when the directory cannot be listed.
+pub fn journal_files(path: &Path) -> Result<Vec<PathBuf>, JournalError> {
+    if path.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    Ok(files(path)?.into_iter().map(|(_, path)| path).collect())
 }
 
 /// All journal files of a directory, oldest first.

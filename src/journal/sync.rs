@@ -13,6 +13,36 @@ use super::JournalError;
 /// Longest time that an appended record waits for its sync to begin.
 const SYNC_PERIOD: Duration = Duration::from_millis(50);
 
+/// End of the chain after some record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournalTip {
+    /// Number of the file; 0 before the first.
+    pub file: u64,
+    /// Bytes of it up to there.
+    pub bytes: u64,
+    /// Chain value.
+    pub chain: [u8; 32],
+}
+
+/// Tells how far the journal is on the disk. Clones look at the same journal.
+#[derive(Clone, Debug)]
+pub struct Tips(pub(super) Arc<Shared>);
+
+impl Tips {
+    /// End of the chain that a power cut cannot take any more.
+    #[must_use]
+    pub fn synced(&self) -> JournalTip {
+        *self.0.synced_tip.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings what was appended to the disk, then as [`Self::synced`].
+    #[must_use]
+    pub fn sync(&self) -> JournalTip {
+        self.0.sync();
+        self.synced()
+    }
+}
+
 /// What scan thread and sync thread share. The scan thread only stores an atomic; it takes the
 /// lock when a file is rotated, and the sync thread never holds it while it syncs.
 #[derive(Debug, Default)]
@@ -21,6 +51,9 @@ pub(super) struct Shared {
     appended: AtomicU64,
     synced: AtomicU64,
     files: Mutex<Files>,
+    /// End of what is appended; the scan thread never waits for it.
+    tip: Mutex<JournalTip>,
+    synced_tip: Mutex<JournalTip>,
     /// Held during a sync, so that two callers do not take one another's closed files.
     syncing: Mutex<()>,
 }
@@ -35,7 +68,11 @@ struct Files {
 
 impl Shared {
     /// One more record is in the page cache.
-    pub(super) fn appended(&self) {
+    pub(super) fn appended(&self, tip: JournalTip) {
+        // While the sync thread copies it, it stays one record old.
+        if let Ok(mut slot) = self.tip.try_lock() {
+            *slot = tip;
+        }
         self.appended.fetch_add(1, Ordering::Release);
     }
 
@@ -55,6 +92,7 @@ impl Shared {
         if appended == self.synced.load(Ordering::Acquire) {
             return;
         }
+        let tip = *self.tip.lock().unwrap_or_else(PoisonError::into_inner);
         let (current, closed, directory) = {
             let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
             let closed = std::mem::take(&mut files.closed);
@@ -68,7 +106,10 @@ impl Shared {
             result = result.and_then(|()| file.sync_data());
         }
         match result {
-            Ok(()) => self.synced.store(appended, Ordering::Release),
+            Ok(()) => {
+                *self.synced_tip.lock().unwrap_or_else(PoisonError::into_inner) = tip;
+                self.synced.store(appended, Ordering::Release);
+            }
             Err(error) => {
                 if !self.poisoned.swap(true, Ordering::AcqRel) {
                     tracing::error!(%error, "The journal could not be synced to the disk; \

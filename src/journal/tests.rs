@@ -89,6 +89,29 @@ fn what_is_appended_is_read_across_files_and_starts() {
     assert_eq!((seen.scans, seen.records), (60, 120 + seen.files));
 }
 
+/// Files of an older format stay where they are and the chain goes on from them; what they hold is
+/// refused with a sentence that says why.
+#[test]
+fn an_older_format_stays_and_is_not_read() {
+    let scratch = Scratch::new("older");
+    let all = scans(6);
+    write(&scratch.0, &all[..3], FILE_BYTES_MAX);
+    let path = files(&scratch.0).unwrap().remove(0).1;
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[15] = 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let writer = JournalWriter::open(&scratch.0, &head()).unwrap();
+    assert!(writer.set_aside().is_none(), "{:?}", writer.set_aside());
+    drop(writer);
+    write(&scratch.0, &all[3..], FILE_BYTES_MAX);
+    assert!(verify(&scratch.0).unwrap().is_ok(), "one chain through both");
+    let refused = Reader::open(&path).unwrap().next_entry().unwrap_err();
+    assert_eq!((refused.record, refused.offset), (0, 0));
+    assert!(refused.to_string().contains("an older journal format"), "{refused}");
+    let newest = files(&scratch.0).unwrap().pop().unwrap().1;
+    assert!(Reader::open(&newest).unwrap().next_entry().unwrap().is_some());
+}
+
 /// Every single bit of a journal counts: flipping it is found, and in the record where it is.
 #[test]
 fn one_changed_bit_is_found_and_located() {

@@ -16,7 +16,7 @@ use super::format::{
     file_name, next_chain, prefix,
 };
 use super::reader::{Damage, Reader, files};
-use super::sync::{Shared, Syncer};
+use super::sync::{JournalTip, Shared, Syncer, Tips};
 
 /// Reserved for records, so that scans of usual size never allocate.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -82,7 +82,7 @@ impl JournalWriter {
         let shared = Arc::new(Shared::default());
         let file = Arc::new(file);
         shared.rotate(Arc::clone(&file), dir);
-        shared.appended();
+        shared.appended(JournalTip { file: number, bytes, chain });
         Ok(Self {
             dir: dir.to_owned(),
             head: head.clone(),
@@ -131,6 +131,11 @@ impl JournalWriter {
         self.append(Kind::Actions)
     }
 
+    /// Where others see how far it is on the disk.
+    pub fn tips(&self) -> Tips {
+        Tips(Arc::clone(&self.shared))
+    }
+
     /// Whether an append or a sync failed: then nothing may be written to the PLC.
     pub fn poisoned(&self) -> bool {
         self.shared.poisoned.load(Ordering::Acquire)
@@ -166,7 +171,8 @@ impl JournalWriter {
             .write_all(&self.buffer)
             .map_err(|source| JournalError::Append { path: self.path.clone(), source })?;
         self.bytes += self.buffer.len() as u64;
-        self.shared.appended();
+        let (file, bytes, chain) = (self.number, self.bytes, self.chain);
+        self.shared.appended(JournalTip { file, bytes, chain });
         Ok(())
     }
 

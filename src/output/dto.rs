@@ -2,27 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-/// `trimloop.status/1`.
+/// `trimloop.status/2`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// `trimloop.status/1`.
+    /// `trimloop.status/2`.
     pub schema: String,
     /// Version of the service.
     pub version: String,
     /// UTC.
     pub generated: String,
-    /// Whether the link is up, the records are sound and no loop is tripped.
+    /// Whether all links are up, the records are sound and no loop is tripped.
     pub ok: bool,
     /// Name of the service.
     pub cell: String,
-    /// PLC config.
-    pub plc: String,
     /// Recipe.
     pub recipe: String,
     /// Its revision.
     pub revision: u32,
-    /// The PLC link.
-    pub link: LinkStatus,
+    /// The PLC links; the first leads.
+    pub plcs: Vec<LinkStatus>,
     /// Part being made.
     pub part: i64,
     /// Writes confirmed since the start.
@@ -78,9 +76,11 @@ pub struct NoticeLine {
     pub sentence: String,
 }
 
-/// The PLC link.
+/// The link to one PLC.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LinkStatus {
+    /// PLC config.
+    pub plc: String,
     /// A session with live subscriptions stands.
     pub up: bool,
     /// Its number.
@@ -90,6 +90,12 @@ pub struct LinkStatus {
     /// `down`, `connecting`, `resolving`, `subscribed`, `live`, `refused` or `stopped`.
     #[serde(default)]
     pub state: String,
+    /// Address of the PLC that is used, or tried.
+    #[serde(default)]
+    pub address: String,
+    /// How many addresses the PLC has.
+    #[serde(default)]
+    pub addresses: usize,
     /// What went wrong last.
     #[serde(default)]
     pub trouble: Option<String>,
@@ -135,6 +141,9 @@ pub struct LoopStatus {
     pub authority_percent: f64,
     /// Writes confirmed since the start.
     pub writes: u64,
+    /// Id of the newest write, for `trimloop why`.
+    #[serde(default)]
+    pub last_write: Option<String>,
     /// A proposal that waits for a person.
     pub proposal: Option<ProposalStatus>,
 }
@@ -181,6 +190,9 @@ pub struct Latency {
 /// One line of `trimloop.events/1`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EventLine {
+    /// For `trimloop why`.
+    #[serde(default)]
+    pub id: String,
     /// UTC.
     pub utc: String,
     /// Part being made.

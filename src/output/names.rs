@@ -1,7 +1,7 @@
 //! Names for the plan's indices, and what each event says.
 
 use trimloop_core::event::What;
-use trimloop_core::plan::Plan;
+use trimloop_core::plan::{Plan, PlcId};
 use trimloop_core::unit::{Grid, Ticks};
 
 /// A name with its unit; the unit is empty where there is none.
@@ -27,6 +27,8 @@ pub struct SetpointName {
 /// The names of one plan, each list in the order of its index type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
+    /// By `PlcId`.
+    pub plcs: Vec<Named>,
     /// By `TagId`.
     pub tags: Vec<Named>,
     /// By `FeatureId`.
@@ -56,6 +58,7 @@ impl Names {
         let bare = |name: &String| Named { name: name.clone(), unit: String::new() };
         let named = |name: &String, unit: &String| Named { name: name.clone(), unit: unit.clone() };
         Self {
+            plcs: plan.links.iter().map(|x| bare(&x.name)).collect(),
             tags: plan.tags.iter().map(|x| named(&x.name, &x.unit)).collect(),
             features: plan.features.iter().map(|x| named(&x.name, &x.unit)).collect(),
             models: plan.models.iter().map(|x| bare(&x.name)).collect(),
@@ -120,7 +123,7 @@ fn name_of(list: &[Named], index: usize) -> String {
 pub struct EventText {
     /// Stable `snake_case` word.
     pub code: &'static str,
-    /// Whom it is about: a tag, a loop, a setpoint; empty for the link and the clocks.
+    /// Whom it is about: a PLC, a tag, a loop, a setpoint; empty for our own clock.
     pub subject: String,
     /// The rest in one word or number; may be empty.
     pub detail: String,
@@ -131,6 +134,7 @@ pub struct EventText {
 /// The words of an event.
 #[must_use]
 pub fn event_text(what: &What, names: &Names) -> EventText {
+    let plc = |i: usize| name_of(&names.plcs, i);
     let tag = |i: usize| name_of(&names.tags, i);
     let model = |i: usize| name_of(&names.models, i);
     let of_loop = |i: usize| name_of(&names.loops, i);
@@ -145,17 +149,27 @@ pub fn event_text(what: &What, names: &Names) -> EventText {
     let plain = |code, sentence: &str| say(code, String::new(), String::new(), sentence.to_owned());
     let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
     match *what {
-        What::LinkUp(epoch) => say(
-            "link_up",
-            String::new(),
-            epoch.to_string(),
-            format!("The PLC link is up (session {epoch})."),
-        ),
-        What::LinkDown => plain("link_down", "The PLC link is down; nothing is written."),
-        What::HeartbeatLost => {
-            plain("heartbeat_lost", "The PLC no longer echoes the heartbeat; nothing is written.")
+        What::LinkUp(p, epoch) => {
+            let name = plc(p.index());
+            let sentence = format!("The link to PLC {name} is up (session {epoch}).");
+            say("link_up", name, epoch.to_string(), sentence)
         }
-        What::HeartbeatBack => plain("heartbeat_back", "The PLC echoes the heartbeat again."),
+        What::LinkDown(p) => {
+            let name = plc(p.index());
+            let sentence = format!("The link to PLC {name} is down; nothing is written to it.");
+            say("link_down", name, String::new(), sentence)
+        }
+        What::HeartbeatLost(p) => {
+            let name = plc(p.index());
+            let sentence =
+                format!("PLC {name} no longer echoes the heartbeat; nothing is written to it.");
+            say("heartbeat_lost", name, String::new(), sentence)
+        }
+        What::HeartbeatBack(p) => {
+            let name = plc(p.index());
+            let sentence = format!("PLC {name} echoes the heartbeat again.");
+            say("heartbeat_back", name, String::new(), sentence)
+        }
         What::TagQuality(t, quality) => {
             let (name, word) = (tag(t.index()), quality.word());
             let sentence = format!("{name} is now {}.", word.replace('_', " "));
@@ -171,8 +185,15 @@ pub fn event_text(what: &What, names: &Names) -> EventText {
             let sentence = format!("The time stamps of {name} are too far from this clock.");
             say("clock_skew", name, String::new(), sentence)
         }
-        What::ProcessClockJump => {
-            plain("process_clock_jump", "The PLC clock jumped; process time stood still.")
+        What::ProcessClockJump(p) => {
+            let name = plc(p.index());
+            let follows = if p == PlcId::LEAD {
+                "process time stood still"
+            } else {
+                "its stamps are not believed until it runs evenly again"
+            };
+            let sentence = format!("The clock of PLC {name} jumped; {follows}.");
+            say("process_clock_jump", name, String::new(), sentence)
         }
         What::MonotonicBackwards => {
             plain("monotonic_backwards", "This computer's monotonic clock ran backwards.")

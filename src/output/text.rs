@@ -1,23 +1,23 @@
 //! Tables for people.
 
-use super::dto::{LoopStatus, SinkLine, Status};
+use super::dto::{LinkStatus, LoopStatus, SinkLine, Status};
 
 /// `trimloop status` for people.
 #[must_use]
 pub fn status_table(status: &Status) -> String {
     let mut out = String::new();
-    let link = match (status.link.up, status.link.age_ms) {
-        (true, Some(age)) => format!("PLC ok {age:.0} ms"),
-        (true, None) => "PLC ok".to_owned(),
-        (false, _) => "PLC DOWN".to_owned(),
-    };
     let latency = status.latency_ms.p99.map_or(String::new(), |p99| format!("  p99 {p99:.1} ms"));
     out.push_str(&format!(
-        "{} {}  recipe {} r{}  {link}  part {}  writes {}{latency}\n",
-        status.cell, status.plc, status.recipe, status.revision, status.part, status.writes
+        "{}  recipe {} r{}  {}  part {}  writes {}{latency}\n",
+        heading(status),
+        status.recipe,
+        status.revision,
+        links(&status.plcs),
+        status.part,
+        status.writes
     ));
-    let rows: Vec<[String; 6]> = status.loops.iter().map(row).collect();
-    let header = ["LOOP", "MODE", "SETPOINT", "SP->NEW", "TRIM", "WHY"].map(str::to_owned);
+    let rows: Vec<[String; 7]> = status.loops.iter().map(row).collect();
+    let header = ["LOOP", "MODE", "SETPOINT", "SP->NEW", "TRIM", "WRITE", "WHY"].map(str::to_owned);
     let mut widths = header.each_ref().map(|cell| cell.chars().count());
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -32,11 +32,21 @@ pub fn status_table(status: &Status) -> String {
         out.push_str(line.trim_end());
         out.push('\n');
     }
-    if let Some(trouble) = &status.link.trouble {
-        out.push_str(&format!("PLC link {}: {trouble}\n", status.link.state));
-    }
-    for problem in &status.link.problems {
-        out.push_str(&format!("node {problem}\n"));
+    for link in &status.plcs {
+        let several = status.plcs.len() > 1;
+        let of = if several { format!("{}: ", link.plc) } else { String::new() };
+        if let Some(trouble) = &link.trouble {
+            let at = match link.address.as_str() {
+                "" => String::new(),
+                address => format!(" at {address}"),
+            };
+            out.push_str(&format!("{of}PLC link{at} {}: {trouble}\n", link.state));
+        } else if link.addresses > 1 {
+            out.push_str(&format!("{of}PLC link by {}\n", link.address));
+        }
+        for problem in &link.problems {
+            out.push_str(&format!("{of}node {problem}\n"));
+        }
     }
     let bad: Vec<String> = status
         .tags
@@ -79,7 +89,31 @@ fn sink_line(sink: &SinkLine) -> String {
     out
 }
 
-fn row(status: &LoopStatus) -> [String; 6] {
+/// The cell and, where there is just one, its PLC.
+fn heading(status: &Status) -> String {
+    match status.plcs.as_slice() {
+        [only] => format!("{} {}", status.cell, only.plc),
+        _ => status.cell.clone(),
+    }
+}
+
+/// One word on each link.
+fn links(plcs: &[LinkStatus]) -> String {
+    let word = |link: &LinkStatus| match (link.up, link.age_ms) {
+        (true, Some(age)) => format!("ok {age:.0} ms"),
+        (true, None) => "ok".to_owned(),
+        (false, _) => "DOWN".to_owned(),
+    };
+    match plcs {
+        [only] => format!("PLC {}", word(only)),
+        _ => {
+            let each = plcs.iter().map(|link| format!("{} {}", link.plc, word(link)));
+            format!("PLCs {}", each.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+fn row(status: &LoopStatus) -> [String; 7] {
     let decimals = usize::from(status.decimals);
     let number = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{x:.decimals$}"));
     let mode = match status.trip.as_str() {
@@ -110,6 +144,7 @@ fn row(status: &LoopStatus) -> [String; 6] {
         format!("{}{unit}{}", status.setpoint, status.unit),
         moves,
         format!("{:.0} %", status.authority_used_percent),
+        status.last_write.clone().unwrap_or_else(|| "-".to_owned()),
         why,
     ]
 }
@@ -145,6 +180,7 @@ mod tests {
             read_back: Some(360.0),
             limited: Some(362.5),
             authority_used_percent: 12.4,
+            last_write: Some("7-12".into()),
             ..LoopStatus::default()
         };
         let held = LoopStatus {
@@ -162,7 +198,7 @@ mod tests {
         };
         let status = Status {
             cell: "cell-1".into(),
-            plc: "press-4".into(),
+            plcs: vec![LinkStatus { plc: "press-4".into(), ..LinkStatus::default() }],
             recipe: "lid".into(),
             revision: 3,
             loops: vec![auto, held, tripped],
@@ -173,7 +209,22 @@ mod tests {
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines[0], "cell-1 press-4  recipe lid r3  PLC DOWN  part 0  writes 0");
         assert!(lines[2].contains("AUTO") && lines[2].contains("360.0->362.5"), "{table}");
+        assert!(lines[2].contains(" 7-12 "), "{table}");
         assert!(lines[3].contains("SHADOW") && lines[3].ends_with("held: warm up"), "{table}");
+        let dryer = LinkStatus {
+            plc: "dryer".into(),
+            up: true,
+            age_ms: Some(12.2),
+            problems: vec!["temp: missing".into()],
+            ..LinkStatus::default()
+        };
+        let two = Status { plcs: vec![status.plcs[0].clone(), dryer], ..status.clone() };
+        let both = status_table(&two);
+        let first = "cell-1  recipe lid r3  PLCs press-4 DOWN, dryer ok 12 ms  part 0  writes 0\n";
+        assert!(
+            both.starts_with(first) && both.contains("\ndryer: node temp: missing\n"),
+            "{both}"
+        );
         assert!(lines[4].contains("TRIPPED") && lines[4].ends_with("no effect"), "{table}");
     }
 }

@@ -45,7 +45,7 @@ mod tests {
 
     /// Pauses grow to the cap and no further, and two links do not march in step.
     #[test]
-    fn pauses_grow_with_jitter() {
+    fn pain_07_pauses_grow_with_jitter() {
         let mut one = Backoff::new(1);
         let mut other = Backoff::new(0xDEAD_BEEF);
         let mut same = 0;

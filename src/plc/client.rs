@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{info, warn};
 use trimloop_core::time::{Mono, Span};
-use trimloop_recipe::plc_config::{Security, User};
+use trimloop_recipe::plc_config::{PerCall, Security, User};
 
 use super::connector::Target;
 use super::security;
@@ -45,6 +45,77 @@ const SESSION_LIFE_MS: u32 = 30_000;
 /// How long a renewed certificate that the server refused is not shown again.
 const NEXT_AGAIN: Span = Span::from_secs(600);
 
+/// The servers at the addresses of one PLC.
+#[derive(Clone)]
+pub(super) struct Servers(Vec<Arc<Server>>);
+
+impl Servers {
+    pub(super) fn new(
+        config: &LinkConfig,
+        clock: Clock,
+        notices: &Notices,
+    ) -> Result<Self, PlcError> {
+        let urls = std::iter::once(&config.url).chain(&config.standby);
+        urls.map(|url| Server::new(config, url, clock, notices.clone()).map(Arc::new))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// For looking around, without a service.
+    pub(super) fn alone(config: &LinkConfig) -> Result<Self, PlcError> {
+        let clock = Clock::start();
+        Self::new(config, clock, &Notices::new(clock, None))
+    }
+
+    /// A session with the first that answers; otherwise what the first address said.
+    pub(super) async fn first(&self) -> Result<Opened, Ended> {
+        let mut said = None;
+        for at in 0..self.0.len() {
+            match self.open(at).await {
+                Ok(opened) => return Ok(opened),
+                Err(ended) => said = said.or(Some(ended)),
+            }
+        }
+        Err(said.unwrap_or(Ended::Stopped))
+    }
+
+    /// What the servers showed last, each once.
+    pub(super) fn certificates(&self) -> Vec<Certificate> {
+        let mut all: Vec<Certificate> = Vec::new();
+        for certificate in self.0.iter().filter_map(|server| lock(&server.showed).clone()) {
+            if !all.contains(&certificate) {
+                all.push(certificate);
+            }
+        }
+        all
+    }
+
+    /// Waits until one of them shows another certificate.
+    pub(super) async fn seen(&self) {
+        let seen = self.0.iter().map(|server| Box::pin(server.seen.notified()));
+        futures_util::future::select_all(seen).await;
+    }
+}
+
+impl Dial for Servers {
+    fn addresses(&self) -> usize {
+        self.0.len()
+    }
+
+    fn open(&self, at: usize) -> Pin<Box<dyn Future<Output = Result<Opened, Ended>> + Send + '_>> {
+        Box::pin(async move {
+            let gone = || Ended::Lost("the PLC has no such address".to_owned());
+            let server = self.0.get(at).ok_or_else(gone)?;
+            let (session, news, application_uri) = Arc::clone(server).session().await?;
+            Ok(Opened { wire: Arc::new(Joined(session)), news, application_uri })
+        })
+    }
+
+    fn no_delay(&self, at: usize) -> bool {
+        self.0.get(at).is_some_and(|server| server.target.no_delay())
+    }
+}
+
 /// One server: how it is asked, and what it showed.
 pub(super) struct Server {
     config: LinkConfig,
@@ -65,15 +136,16 @@ impl Server {
     /// For looking around, without a service.
     pub(super) fn alone(config: &LinkConfig) -> Result<Arc<Self>, PlcError> {
         let clock = Clock::start();
-        Self::new(config, clock, Notices::new(clock, None)).map(Arc::new)
+        Self::new(config, &config.url, clock, Notices::new(clock, None)).map(Arc::new)
     }
 
     pub(super) fn new(
         config: &LinkConfig,
+        url: &str,
         clock: Clock,
         notices: Notices,
     ) -> Result<Self, PlcError> {
-        let target = Target::parse(&config.url)?;
+        let target = Target::parse(url)?;
         let pki = Pki::new(&config.pki_dir);
         if config.security != Security::None && !pki.own().certificate.exists() {
             let made = pki.create(&application_uri(config), clock.utc()).map_err(PlcError::Pki)?;
@@ -90,11 +162,6 @@ impl Server {
             seen: Notify::new(),
             next_refused: Mutex::default(),
         })
-    }
-
-    /// What the server showed last.
-    pub(super) fn certificate(&self) -> Option<Certificate> {
-        lock(&self.showed).clone()
     }
 
     /// What the server says of itself and of those it knows, and its endpoints; without a session.
@@ -132,22 +199,33 @@ impl Server {
             return Err(why);
         }
         let shown = shown_by(endpoint);
-        if shown != *lock(&self.showed) {
-            lock(&self.showed).clone_from(&shown);
+        if shown.first() != lock(&self.showed).as_ref() {
+            *lock(&self.showed) = shown.first().cloned();
             self.seen.notify_one();
         }
-        let trusted = shown.as_ref().is_some_and(|certificate| self.pki.trusts(certificate));
+        let verdict = self.pki.judge(&shown, now);
         let why = security::refusal(&security::Facts {
-            certificate: shown.as_ref(),
-            trusted,
+            certificate: shown.first(),
+            trusted: verdict.trusted,
+            distrust: verdict.distrust.as_ref(),
             application_uri: endpoint.server.application_uri.as_ref(),
             host: self.target.host(),
             now,
         });
-        if let (false, Some(certificate)) = (trusted, &shown) {
-            self.pki.put_aside(certificate).map_err(|error| chain(&error))?;
+        if !verdict.trusted {
+            // Issuers that were sent along, too, so that a person can trust them by fingerprint.
+            for certificate in &shown {
+                self.pki.put_aside(certificate).map_err(|error| chain(&error))?;
+            }
         }
-        why.map_or(Ok(()), Err)
+        if let Some(why) = why.or_else(|| security::unreadable_chain(&shown)) {
+            return Err(why);
+        }
+        for list in verdict.chain.iter().flat_map(|chain| &chain.outdated) {
+            warn!(plc = %self.config.name, list = %list.display(), "A revocation list is past its time; it still counts. Replace it with the CA's newest.");
+        }
+        let Some(leaf) = shown.first() else { return Ok(()) };
+        self.pki.accept(leaf).map_err(|error| chain(&error))
     }
 
     /// The pair to show: a renewed one first, unless the server refused it a short time ago.
@@ -184,12 +262,16 @@ impl Server {
         }
     }
 
-    /// A session of the library that connects by itself, and its news.
-    pub(super) async fn session(self: Arc<Self>) -> Result<(Arc<Session>, NewsStream), Ended> {
+    /// A session of the library that connects by itself, its news, and the server's application
+    /// URI.
+    pub(super) async fn session(
+        self: Arc<Self>,
+    ) -> Result<(Arc<Session>, NewsStream, String), Ended> {
         let endpoints = self.endpoints().await?;
         let endpoint =
             choose(&endpoints, &self.config, self.target.url()).map_err(Ended::Blocked)?;
         self.judge(&endpoint).map_err(Ended::Blocked)?;
+        let application_uri = endpoint.server.application_uri.to_string();
         let identity = security::token(&self.config.user).map_err(Ended::Blocked)?;
         let shown = self.pair();
         let client = client(&self.config, shown.as_ref().map(|(pair, _)| pair), -1)
@@ -216,7 +298,7 @@ impl Server {
             }
             std::future::ready(news)
         });
-        Ok((session, Box::pin(news)))
+        Ok((session, Box::pin(news), application_uri))
     }
 }
 
@@ -229,6 +311,8 @@ pub struct Offer {
     pub mode: String,
     /// What the server shows there.
     pub certificate: Option<Certificate>,
+    /// The trusted issuers that vouch for it, the next one first.
+    pub issuers: Vec<Certificate>,
     /// Why we would not connect; `None` when we would.
     pub refusal: Option<String>,
 }
@@ -244,7 +328,8 @@ pub async fn offers(url: &str, pki: &Path, clock: Clock) -> Result<Vec<Offer>, S
         publishing: Duration::from_millis(100),
         security: Security::None,
         user: User::Anonymous,
-        items_per_call: 1000,
+        per_call: PerCall::default(),
+        standby: Vec::new(),
         nodes: Vec::new(),
         units: std::collections::BTreeMap::new(),
         client_name: "look".to_owned(),
@@ -254,31 +339,37 @@ pub async fn offers(url: &str, pki: &Path, clock: Clock) -> Result<Vec<Offer>, S
     let endpoints = server.endpoints().await.map_err(|ended| match ended {
         Ended::Stopped => "stopped".to_owned(),
         Ended::Refused(why) | Ended::Blocked(why) | Ended::Lost(why) => format!("{url}: {why}"),
+        Ended::Weak(level) => format!("{url}: its service level is {level}"),
     })?;
     Ok(endpoints
         .iter()
         .map(|endpoint| {
             let shown = shown_by(endpoint);
             let policy = endpoint.security_policy_uri.as_ref();
-            let trusted = shown.as_ref().is_some_and(|certificate| server.pki.trusts(certificate));
+            let verdict = server.pki.judge(&shown, clock.utc());
+            let refusal = security::refusal(&security::Facts {
+                certificate: shown.first(),
+                trusted: verdict.trusted,
+                distrust: verdict.distrust.as_ref(),
+                application_uri: endpoint.server.application_uri.as_ref(),
+                host: server.target.host(),
+                now: clock.utc(),
+            });
+            let known = verdict.chain.map(|chain| chain.issuers).unwrap_or_default();
             Offer {
                 policy: policy.rsplit('#').next().unwrap_or(policy).to_owned(),
                 mode: format!("{:?}", endpoint.security_mode),
-                refusal: security::refusal(&security::Facts {
-                    certificate: shown.as_ref(),
-                    trusted,
-                    application_uri: endpoint.server.application_uri.as_ref(),
-                    host: server.target.host(),
-                    now: clock.utc(),
-                }),
-                certificate: shown,
+                refusal: refusal.or_else(|| security::unreadable_chain(&shown)),
+                issuers: known,
+                certificate: shown.into_iter().next(),
             }
         })
         .collect())
 }
 
-fn shown_by(endpoint: &EndpointDescription) -> Option<Certificate> {
-    endpoint.server_certificate.value.as_deref().and_then(Certificate::parse)
+/// The server's certificate, then those that it sent along.
+fn shown_by(endpoint: &EndpointDescription) -> Vec<Certificate> {
+    endpoint.server_certificate.value.as_deref().map(Certificate::parse_all).unwrap_or_default()
 }
 
 /// The URI that ties our certificate to this service.
@@ -291,26 +382,13 @@ fn application_uri(config: &LinkConfig) -> String {
     application_uri_of(&config.client_name)
 }
 
-impl Dial for Arc<Server> {
-    fn open(&self) -> Pin<Box<dyn Future<Output = Result<Opened, Ended>> + Send + '_>> {
-        Box::pin(async {
-            let (session, news) = Arc::clone(self).session().await?;
-            Ok((Arc::new(Joined(session)) as Arc<dyn Wire>, news))
-        })
-    }
-
-    fn no_delay(&self) -> bool {
-        self.target.no_delay()
-    }
-}
-
 fn client(config: &LinkConfig, pair: Option<&Pair>, retries: i32) -> Result<Client, PlcError> {
     let mut builder = ClientBuilder::new()
         .application_name("trimloop")
         .application_uri(application_uri(config))
         .product_uri("urn:trimloop")
         .session_name(config.client_name.clone())
-        .pki_dir(config.pki_dir.clone())
+        .pki_dir(Pki::new(&config.pki_dir).library_dir())
         .create_sample_keypair(false)
         .trust_server_certs(false)
         // Host, application and time are ours to check, with a reason: `security::refusal`.
@@ -496,7 +574,8 @@ mod tests {
             publishing: Duration::from_millis(10),
             security: Security::None,
             user: User::Anonymous,
-            items_per_call: 1000,
+            per_call: PerCall::default(),
+            standby: Vec::new(),
             nodes: Vec::new(),
             units: std::collections::BTreeMap::new(),
             client_name: String::new(),

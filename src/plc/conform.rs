@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use trimloop_recipe::plc_config::{Security, User};
+use trimloop_recipe::plc_config::{PerCall, Security, User};
 
 use super::client::Server;
 use super::wire::{Ended, News};
@@ -129,16 +129,18 @@ pub async fn conform(setup: &Conform, clock: Clock) -> Result<Report, ConformErr
         publishing: Duration::from_millis(100),
         security: Security::None,
         user: User::Anonymous,
-        items_per_call: 100,
+        per_call: PerCall::all(100),
+        standby: Vec::new(),
         nodes: Vec::new(),
         units: std::collections::BTreeMap::new(),
         client_name: "trimloop-conform".to_owned(),
         pki_dir: setup.pki_dir.clone(),
     };
     let server = Server::alone(&config)?;
-    let (session, mut news) = server.session().await.map_err(|ended| match ended {
+    let (session, mut news, _) = server.session().await.map_err(|ended| match ended {
         Ended::Stopped => ConformError::Link("stopped".to_owned()),
         Ended::Refused(why) | Ended::Blocked(why) | Ended::Lost(why) => ConformError::Link(why),
+        Ended::Weak(level) => ConformError::Link(format!("its service level is {level}")),
     })?;
     let lost =
         |what: &str, why: &dyn std::fmt::Display| ConformError::Link(format!("{what}: {why}"));

@@ -171,7 +171,7 @@ mod tests {
     /// No status is Good; Bad means no value; Uncertain keeps it; the overflow bit is seen and is
     /// no part of the severity.
     #[test]
-    fn quality_follows_the_status() {
+    fn pain_12_quality_follows_the_status() {
         let one = || Some(Variant::Double(1.0));
         let value = Some(Value::Float(1.0));
         assert_eq!(
@@ -195,7 +195,7 @@ mod tests {
 
     /// Times are nanoseconds since 1970, to 100 ns; the null time is none.
     #[test]
-    fn times_are_utc() {
+    fn pain_11_times_are_utc() {
         let data = DataValue {
             source_timestamp: Some(DateTime::from(TICKS_TO_UNIX + 15)),
             server_timestamp: Some(DateTime::null()),

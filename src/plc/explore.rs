@@ -1,6 +1,6 @@
 //! Looking around on a server: one session of its own, and only services that read.
 //!
-//! The session is made as the link makes its own ([`Server`]), so that what works here works for
+//! The session is made as the link makes its own ([`Servers`]), so that what works here works for
 //! the service. Every call has the deadline of the link's calls and obeys the server's limits; how
 //! much is looked at is bounded ([`Ask::most`]).
 //!
@@ -17,16 +17,16 @@ use opcua::types::{
 };
 use tokio::time::timeout;
 use trimloop_core::time::Utc;
-use trimloop_recipe::plc_config::{Address, Identifier, OPC_UA, Part, Segment};
+use trimloop_recipe::plc_config::{Address, Identifier, OPC_UA, Part, PerCall, Segment};
 
 use super::check::{Kind, unreadable};
-use super::client::Server;
+use super::client::Servers;
 use super::decode::utc_of;
 use super::resolve::{Place, Reader, in_parts, place, server_facts, target};
 use super::session::goodbye;
 use super::show::{Shown, show};
 use super::structure::Taker;
-use super::wire::{Dial, Ended, News, NewsStream, Wire};
+use super::wire::{Ended, News, NewsStream, Opened, Wire};
 use super::{LinkConfig, PlcError, Scalar};
 
 /// Deadline of logging in, beyond the question for endpoints.
@@ -61,6 +61,7 @@ impl From<Ended> for ExploreError {
             Ended::Refused(why) => Self::Refused(why),
             Ended::Blocked(why) => Self::Blocked(why),
             Ended::Lost(why) => Self::Unreachable(why),
+            Ended::Weak(level) => Self::Unreachable(format!("its service level is {level}")),
         }
     }
 }
@@ -115,14 +116,13 @@ pub async fn explore<T>(
     config: &LinkConfig,
     work: impl AsyncFnOnce(&mut Explorer<'_>) -> Result<T, ExploreError>,
 ) -> Result<T, ExploreError> {
-    let server = Server::alone(config)?;
-    let (wire, mut news) = server.open().await?;
+    let Opened { wire, mut news, .. } = Servers::alone(config)?.first().await?;
     timeout(LOGIN_MAX, connected(&mut news)).await.map_err(|_| {
         let why = "the server accepts the connection but does not log us in";
         ExploreError::Unreachable(why.to_owned())
     })??;
     let look = async {
-        let mut explorer = Explorer::new(wire.as_ref(), config.items_per_call).await?;
+        let mut explorer = Explorer::new(wire.as_ref(), config.per_call).await?;
         work(&mut explorer).await
     };
     let result = tokio::select! {
@@ -158,15 +158,15 @@ async fn lost(news: &mut NewsStream) -> String {
 }
 
 impl<'a> Explorer<'a> {
-    async fn new(wire: &'a dyn Wire, per_call: usize) -> Result<Self, ExploreError> {
-        let per_call = per_call.max(1);
+    async fn new(wire: &'a dyn Wire, per_call: PerCall) -> Result<Self, ExploreError> {
         let (namespaces, limits) = server_facts(wire, per_call).await?;
         let most = VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse;
         let most = [ReadValueId::new_value(most.into())];
         let most = wire.read(&most, TimestampsToReturn::Neither).await?;
+        let ours = per_call.other.max(1);
         let browse_max = match most.first().and_then(|data| data.value.as_ref()) {
-            Some(Variant::UInt32(most)) if *most > 0 => per_call.min(*most as usize),
-            _ => per_call,
+            Some(Variant::UInt32(most)) if *most > 0 => ours.min(*most as usize),
+            _ => ours,
         };
         let reader = Reader { wire, limits };
         Ok(Self { reader, namespaces, browse_max, types: HashMap::new() })

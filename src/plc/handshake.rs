@@ -296,15 +296,13 @@ pub(super) async fn request(
     ];
     let Some(values) = all_known(values) else { return AckResult::NotSent };
     let still_good = || left_ms().is_some();
-    match transmit(shared, live, values, ANSWER_MAX, still_good).await {
-        None => return AckResult::NotSent,
-        // Values alone move nothing, so nothing is in doubt here.
-        Some(Err(_)) => return AckResult::NotSent,
-        Some(Ok(statuses)) => {
-            if let Some(bad) = statuses.iter().find(|status| !status.is_good()) {
-                error!(%plc, status = %bad, "The guard's mailbox does not take our values.");
-                return AckResult::Refused(bad.bits());
-            }
+    // Values alone move nothing, so several calls are as good as one, and nothing is in doubt here.
+    for part in values.chunks(live.write_max.max(1)) {
+        let sent = transmit(shared, live, part.to_vec(), ANSWER_MAX, still_good).await;
+        let Some(Ok(statuses)) = sent else { return AckResult::NotSent };
+        if let Some(bad) = statuses.iter().find(|status| !status.is_good()) {
+            error!(%plc, status = %bad, "The guard's mailbox does not take our values.");
+            return AckResult::Refused(bad.bits());
         }
     }
     let seq = last_seq.wrapping_add(1);

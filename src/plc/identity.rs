@@ -4,8 +4,11 @@
 //! was renamed, a type that was changed. Found again under its address but as another thing, it is
 //! a [`Problem`] that stops all writes, until it is what it was or a person starts the service
 //! again and so accepts it. The memory lasts as long as the service runs.
+//!
+//! Where a PLC has several addresses, all must lead to the server that was met first
+//! ([`KnownServer`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::resolve::{Found, Resolution};
 use super::{LinkConfig, Problem, Scalar};
@@ -41,6 +44,47 @@ impl Identity {
     }
 }
 
+/// The server that was met first, by its application URI.
+#[derive(Debug, Default)]
+pub(super) struct KnownServer {
+    uri: Option<String>,
+    /// Those that were turned away and told, so that each is told once.
+    told: BTreeSet<String>,
+    /// The address by which data came last.
+    address: Option<String>,
+}
+
+impl KnownServer {
+    /// Whether a server with this application URI is the one that was met first; if not, why it is
+    /// not used, and whether that is new.
+    pub(super) fn judge(&mut self, now: &str) -> Result<(), (String, bool)> {
+        match &self.uri {
+            Some(known) if known != now => {
+                let why = format!(
+                    "another server is at this address: it calls itself {now}, and the PLC is \
+                     {known}; nothing is read from it or written to it. Correct `url`, or, if it \
+                     is right, start the service again"
+                );
+                Err((why, self.told.insert(now.to_owned())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Data come by this address; the one before, if it was another.
+    pub(super) fn used(&mut self, address: &str) -> Option<String> {
+        let before = self.address.replace(address.to_owned());
+        before.filter(|before| before != address)
+    }
+
+    /// A session stands with the server of this application URI.
+    pub(super) fn meet(&mut self, uri: &str) {
+        if self.uri.is_none() {
+            self.uri = Some(uri.to_owned());
+        }
+    }
+}
+
 /// Identities by the place of their node.
 pub(super) type Known = BTreeMap<usize, Identity>;
 
@@ -66,6 +110,22 @@ pub(super) fn judge(config: &LinkConfig, known: &mut Known, resolution: &mut Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The first server is the PLC; another one is turned away, and told once.
+    #[test]
+    fn another_server_is_not_the_plc() {
+        let mut known = KnownServer::default();
+        assert_eq!(known.judge("urn:a"), Ok(()));
+        // It did not log us in: nobody was met yet.
+        assert_eq!(known.judge("urn:b"), Ok(()));
+        known.meet("urn:a");
+        known.meet("urn:b");
+        assert_eq!(known.judge("urn:a"), Ok(()));
+        for new in [true, false] {
+            let (why, first) = known.judge("urn:b").unwrap_err();
+            assert!(first == new && why.contains("itself urn:b") && why.contains("is urn:a"));
+        }
+    }
 
     /// A changed type, name or namespace is a change; a server that tells no name is none.
     #[test]

@@ -3,6 +3,7 @@
 //! - [`connector`]: TCP with `TCP_NODELAY` and a deadline; the library sets neither.
 //! - [`wire`], [`client`]: the seam to the library, and the library behind it.
 //! - [`session`]: the one owner of connecting, reconnecting and tearing down.
+//! - [`route`]: which of the PLC's addresses is tried next.
 //! - [`resolve`], [`check`], [`identity`]: addresses to node ids, what they must be, and whether
 //!   they still are what they were, on every connect.
 //! - [`structure`]: elements of arrays and fields of structures.
@@ -45,6 +46,7 @@ mod heartbeat;
 mod identity;
 mod mutant;
 mod resolve;
+mod route;
 mod security;
 mod session;
 mod show;
@@ -66,7 +68,7 @@ use trimloop_core::guard::ApprovedWrite;
 use trimloop_core::tag::TagId;
 use trimloop_core::time::{Mono, Span};
 use trimloop_core::unit::{Grid, Ticks};
-use trimloop_recipe::plc_config::{Address, Security, User};
+use trimloop_recipe::plc_config::{Address, PerCall, Security, User};
 use trimloop_recipe::unit::Unit;
 
 use crate::clock::Clock;
@@ -91,6 +93,8 @@ pub struct LinkConfig {
     pub name: String,
     /// `opc.tcp://host:port/path`.
     pub url: String,
+    /// Further addresses of the same PLC, in the order in which they are tried.
+    pub standby: Vec<String>,
     /// Publishing interval asked for.
     pub publishing: Duration,
     /// Channel security.
@@ -98,7 +102,7 @@ pub struct LinkConfig {
     /// Who we are to the server; paths are absolute or count from the working folder.
     pub user: User,
     /// Most items per service call; the server's own limits count too.
-    pub items_per_call: usize,
+    pub per_call: PerCall,
     /// Nodes: one per tag, and the heartbeat register.
     pub nodes: Vec<NodeConfig>,
     /// Units that the recipe states, by tag; compared with those that the server states. None for
@@ -301,6 +305,10 @@ pub struct Problem {
 pub struct LinkStatus {
     /// State.
     pub state: LinkState,
+    /// The address that is used, or tried.
+    pub address: String,
+    /// How many addresses the PLC has.
+    pub addresses: usize,
     /// What went wrong last, while it is not live.
     pub trouble: Option<String>,
     /// Registers that are not what the configuration says.
@@ -397,12 +405,21 @@ struct Shared {
     gate: Mutex<Option<Arc<session::Live>>>,
     /// What each register was when it was first found.
     known: Mutex<identity::Known>,
+    /// Which server was met first, where the PLC has several addresses.
+    server: Mutex<identity::KnownServer>,
     /// Told when the gate opens or the status changes.
     news: Notify,
     stop: watch::Receiver<bool>,
 }
 
 impl Shared {
+    /// The address at this place: the first, then the others in their order.
+    fn address(&self, place: usize) -> &str {
+        let config = &self.config;
+        let other = place.checked_sub(1).and_then(|place| config.standby.get(place));
+        other.unwrap_or(&config.url)
+    }
+
     fn set_state(&self, state: LinkState) {
         let mut status = lock(&self.status);
         status.state = state;
@@ -456,11 +473,11 @@ pub struct Link {
 /// # Errors
 /// [`PlcError`] when the configuration cannot work at all.
 pub fn link(config: LinkConfig, intake: Intake, notices: Notices) -> Result<Link, PlcError> {
-    let server = Arc::new(client::Server::new(&config, intake.clock(), notices.clone())?);
+    let servers = client::Servers::new(&config, intake.clock(), &notices)?;
     let pki = Pki::new(&config.pki_dir);
-    let (mut link, shared) = assemble(config, intake, notices, Box::new(Arc::clone(&server)));
+    let (mut link, shared) = assemble(config, intake, notices, Box::new(servers.clone()));
     if shared.config.security != Security::None {
-        link.tasks.push(("certificates", Box::pin(security::watch(shared, server, pki))));
+        link.tasks.push(("certificates", Box::pin(security::watch(shared, servers, pki))));
     }
     Ok(link)
 }
@@ -475,15 +492,17 @@ fn assemble(
     let (stop, stopped) = watch::channel(false);
     let (writes, queue) = mpsc::channel(WRITES_MAX);
     let (beats, beat) = watch::channel(None);
+    let addresses = 1 + config.standby.len();
     let shared = Arc::new(Shared {
         clock: intake.clock(),
         intake,
         notices,
         config,
         counters: Counters::default(),
-        status: Mutex::new(LinkStatus::default()),
+        status: Mutex::new(LinkStatus { addresses, ..LinkStatus::default() }),
         gate: Mutex::new(None),
         known: Mutex::default(),
+        server: Mutex::default(),
         news: Notify::new(),
         stop: stopped,
     });

@@ -30,6 +30,10 @@ pub(super) enum Mutant {
     NoBackoff,
     /// The answer of a write that was not sent is forgotten.
     FateForgotten,
+    /// Another server behind another address is taken for the PLC.
+    ServerUnchecked,
+    /// Calls are as large as they come.
+    CallsUncut,
 }
 
 #[cfg(not(test))]

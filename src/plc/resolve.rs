@@ -14,10 +14,11 @@ use opcua::types::{
 };
 
 use tracing::debug;
-use trimloop_recipe::plc_config::{Address, Identifier, OPC_UA, Part, Segment};
+use trimloop_recipe::plc_config::{Address, Identifier, OPC_UA, Part, PerCall, Segment};
 use trimloop_recipe::unit::Unit;
 
 use super::check::{ATTRIBUTES, Attributes, Kind, built_in, fits, unreadable};
+use super::mutant::{Mutant, broken};
 use super::structure::{Layout, Taker};
 use super::wire::Wire;
 use super::{LinkConfig, NodeConfig, Problem, Purpose, Scalar};
@@ -58,6 +59,8 @@ pub(super) struct Resolution {
     pub(super) problems: Vec<Problem>,
     /// Most monitored items per call.
     pub(super) items_max: usize,
+    /// Most values per write.
+    pub(super) write_max: usize,
 }
 
 impl Resolution {
@@ -67,7 +70,7 @@ impl Resolution {
 }
 
 pub(super) async fn resolve(wire: &dyn Wire, config: &LinkConfig) -> Result<Resolution, Error> {
-    let (namespaces, limits) = server_facts(wire, config.items_per_call.max(1)).await?;
+    let (namespaces, limits) = server_facts(wire, config.per_call).await?;
     let mut problems = Vec::new();
     let mut reader = Reader { wire, limits };
     let ids = reader.addresses(config, &namespaces, &mut problems).await?;
@@ -107,7 +110,8 @@ pub(super) async fn resolve(wire: &dyn Wire, config: &LinkConfig) -> Result<Reso
             Err(what) => problems.push(problem(wanted, what)),
         }
     }
-    Ok(Resolution { found, problems, items_max: reader.limits.items })
+    let Limits { items: items_max, write: write_max, .. } = reader.limits;
+    Ok(Resolution { found, problems, items_max, write_max })
 }
 
 fn problem(node: &NodeConfig, what: String) -> Problem {
@@ -120,30 +124,54 @@ pub(super) struct Limits {
     pub(super) read: usize,
     pub(super) paths: usize,
     pub(super) items: usize,
+    pub(super) write: usize,
 }
 
+/// Namespaces of the server, and the smaller of its limits and ours.
 pub(super) async fn server_facts(
     wire: &dyn Wire,
-    per_call: usize,
+    per_call: PerCall,
 ) -> Result<(Vec<String>, Limits), Error> {
     let wanted = [
         VariableId::Server_NamespaceArray,
         VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
         VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds,
         VariableId::Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
+        VariableId::Server_ServerCapabilities_OperationLimits_MaxNodesPerWrite,
     ]
     .map(|id| ReadValueId::new_value(id.into()));
-    let values = wire.read(&wanted, TimestampsToReturn::Neither).await?;
-    let limit = |at: usize| match values.get(at).and_then(|data| data.value.as_ref()) {
+    // The limit of reading is not known before this read, ours is.
+    let mut reads = per_call.read;
+    let values = in_parts(&wanted, &mut reads, |part| async move {
+        wire.read(&part, TimestampsToReturn::Neither).await
+    })
+    .await?;
+    let limit = |at: usize, ours: usize| match values.get(at).and_then(|data| data.value.as_ref()) {
         // 0 means that the server has no limit.
-        Some(Variant::UInt32(max)) if *max > 0 => per_call.min(*max as usize),
-        _ => per_call,
+        Some(Variant::UInt32(max)) if *max > 0 => ours.min(*max as usize).max(1),
+        _ => ours.max(1),
     };
     let namespaces = match values.first().and_then(|data| data.value.as_ref()) {
         Some(Variant::Array(array)) => array.values.iter().map(ToString::to_string).collect(),
         _ => Vec::new(),
     };
-    Ok((namespaces, Limits { read: limit(1), paths: limit(2), items: limit(3) }))
+    let limits = Limits {
+        read: limit(1, per_call.read.min(reads)),
+        paths: limit(2, per_call.other),
+        items: limit(3, per_call.monitor),
+        write: limit(4, per_call.write),
+    };
+    Ok((namespaces, limits))
+}
+
+/// How well the server says that it serves, 0 to 255; `None` when it does not say.
+pub(super) async fn service_level(wire: &dyn Wire) -> Result<Option<u8>, Error> {
+    let wanted = [ReadValueId::new_value(VariableId::Server_ServiceLevel.into())];
+    let values = wire.read(&wanted, TimestampsToReturn::Neither).await?;
+    Ok(match values.into_iter().next().and_then(|data| data.value) {
+        Some(Variant::Byte(level)) => Some(level),
+        _ => None,
+    })
 }
 
 fn index_of(namespaces: &[String], uri: &str) -> Result<u16, String> {
@@ -517,7 +545,8 @@ where
 {
     let mut results = Vec::with_capacity(items.len());
     while let Some(rest) = items.get(results.len()..).filter(|rest| !rest.is_empty()) {
-        let part = &rest[..rest.len().min((*limit).max(1))];
+        let most = if broken(Mutant::CallsUncut) { rest.len() } else { (*limit).max(1) };
+        let part = &rest[..rest.len().min(most)];
         match call(part.to_vec()).await {
             Ok(answers) if answers.len() == part.len() => results.extend(answers),
             Ok(_) => {
@@ -546,26 +575,36 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
-    /// A server that takes 3 at a time gets at most 3, after halving, in order.
+    /// Pain 9: a server that takes 3 at a time gets at most 3, after halving, in order, however it
+    /// says that a call was too large.
     #[tokio::test]
-    async fn parts_shrink_until_they_pass() {
+    async fn pain_09_parts_shrink_until_they_pass() {
         let items: Vec<u32> = (0..20).collect();
-        let sizes = Mutex::new(Vec::new());
         let mut limit = 16;
-        let results = in_parts(&items, &mut limit, |part| {
-            sizes.lock().unwrap().push(part.len());
-            async move {
-                if part.len() > 3 {
-                    return Err(Error::new(StatusCode::BadTooManyOperations, "too many"));
+        for status in [
+            StatusCode::BadTooManyOperations,
+            StatusCode::BadEncodingLimitsExceeded,
+            StatusCode::BadRequestTooLarge,
+            StatusCode::BadResponseTooLarge,
+            StatusCode::BadTcpMessageTooLarge,
+        ] {
+            let sizes = Mutex::new(Vec::new());
+            limit = 16;
+            let results = in_parts(&items, &mut limit, |part| {
+                sizes.lock().unwrap().push(part.len());
+                async move {
+                    if part.len() > 3 {
+                        return Err(Error::new(status, "too many"));
+                    }
+                    Ok(part)
                 }
-                Ok(part)
-            }
-        })
-        .await
-        .unwrap();
-        assert_eq!(results, items);
-        assert_eq!(limit, 2);
-        assert_eq!(sizes.into_inner().unwrap()[..4], [16, 8, 4, 2]);
+            })
+            .await
+            .unwrap();
+            assert_eq!(results, items);
+            assert_eq!(limit, 2);
+            assert_eq!(sizes.into_inner().unwrap()[..4], [16, 8, 4, 2]);
+        }
         let none: Vec<u32> = in_parts(&[], &mut limit, |_: Vec<u32>| async {
             Err(Error::new(StatusCode::BadInternalError, "never called"))
         })

@@ -17,9 +17,9 @@ use tracing::warn;
 use trimloop_core::time::Utc;
 use trimloop_recipe::plc_config::{Policy, Secret, Security, SecurityMode, User};
 
-use super::client::Server;
+use super::client::Servers;
 use super::{Shared, stopped};
-use crate::pki::{Certificate, Pki};
+use crate::pki::{Certificate, Distrust, Pki};
 
 /// Key lengths that all our policies take [bit].
 const KEY_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
@@ -116,7 +116,10 @@ fn only_ours(path: &Path) {
 /// What is known of a server before we connect.
 pub(super) struct Facts<'a> {
     pub(super) certificate: Option<&'a Certificate>,
+    /// By people, or by an issuer that they trust.
     pub(super) trusted: bool,
+    /// Why no issuer vouches for it, or why it is not taken at all.
+    pub(super) distrust: Option<&'a Distrust>,
     /// As its endpoint says.
     pub(super) application_uri: &'a str,
     /// Host of the address that we use.
@@ -175,6 +178,9 @@ pub(super) fn refusal(facts: &Facts<'_>) -> Option<String> {
             facts.host
         ));
     }
+    if let Some(why) = facts.distrust.filter(|_| !facts.trusted) {
+        return Some(format!("the server's certificate {} {why}", certificate.subject));
+    }
     if !facts.trusted {
         let print = certificate.fingerprint();
         let issuer = if certificate.self_signed() {
@@ -218,6 +224,20 @@ pub(super) fn own_refusal(own: &Certificate, application_uri: &str, now: Utc) ->
         );
     }
     None
+}
+
+/// What the OPC UA library (0.19.0) cannot do with what a server shows.
+pub(super) fn unreadable_chain(shown: &[Certificate]) -> Option<String> {
+    let (leaf, sent) = shown.split_first()?;
+    (!sent.is_empty()).then(|| {
+        format!(
+            "the server appends {} more certificate(s) to its own, {}, which our OPC UA library \
+             does not take yet; let the server show its own certificate only, and trust its \
+             issuers here with `trimloop plc cert trust --issuer FILE`",
+            sent.len(),
+            leaf.subject
+        )
+    })
 }
 
 /// The server's word about us, in a sentence; `None` when the status is about something else.
@@ -311,13 +331,14 @@ fn due(days_left: i64, told: Option<i64>) -> Option<i64> {
 }
 
 /// Tells 60, 30 and 7 days ahead that our certificate or the server's runs out.
-pub(super) async fn watch(shared: Arc<Shared>, server: Arc<Server>, pki: Pki) {
+pub(super) async fn watch(shared: Arc<Shared>, servers: Servers, pki: Pki) {
     let mut stop = shared.stop.clone();
     let mut told: BTreeMap<String, i64> = BTreeMap::new();
     loop {
         let own = Certificate::read(&pki.own().certificate).ok();
         let ours = own.map(|certificate| ("our certificate", certificate));
-        let theirs = server.certificate().map(|certificate| ("its certificate", certificate));
+        let theirs = servers.certificates();
+        let theirs = theirs.into_iter().map(|certificate| ("its certificate", certificate));
         for (whose, certificate) in ours.into_iter().chain(theirs) {
             let print = certificate.fingerprint();
             let days = certificate.days_left(shared.clock.utc());
@@ -330,7 +351,7 @@ pub(super) async fn watch(shared: Arc<Shared>, server: Arc<Server>, pki: Pki) {
             }
         }
         // Soon after a connect the server's certificate is known.
-        let news = server.seen.notified();
+        let news = servers.seen();
         tokio::select! {
             biased;
             () = stopped(&mut stop) => return,
@@ -410,8 +431,9 @@ mod tests {
             let mut certificate = certificate();
             change(&mut certificate);
             let now = Utc::from_millis(day * DAY);
-            let facts =
-                Facts { certificate: Some(&certificate), trusted, application_uri, host, now };
+            let certificate = Some(&certificate);
+            let distrust = None;
+            let facts = Facts { certificate, trusted, distrust, application_uri, host, now };
             match refusal(&facts) {
                 None => assert_eq!(cause, ""),
                 Some(said) => assert!(
@@ -423,6 +445,7 @@ mod tests {
         let facts = Facts {
             certificate: None,
             trusted: true,
+            distrust: None,
             application_uri: "urn:press",
             host: "x",
             now: Utc::from_millis(0),

@@ -2,8 +2,9 @@
 //!
 //! A lost connection is first tried again with the same session (Part 4: resume before rebuild,
 //! so no session is leaked on the PLC); after some failures, or when the subscription does not
-//! deliver, everything is made anew. Either way addresses, types and the subscription are set up
-//! again from the start, and the link comes back under a new epoch.
+//! deliver, everything is made anew. Where the PLC has several addresses ([`Route`]), a lost
+//! connection is not resumed: the next address is tried at once. Either way addresses, types and
+//! the subscription are set up again from the start, and the link comes back under a new epoch.
 //!
 //! The library's own reconnect leaves subscriptions dead (0.19.0): nothing asks for data any
 //! more. Hence `trigger_publish_now`, and a watchdog that believes only in data that came.
@@ -11,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -25,10 +27,11 @@ use trimloop_core::unit::Grid;
 use super::backoff::Backoff;
 use super::handshake::{Blocks, Owned};
 use super::mutant::{Mutant, broken};
-use super::resolve::{Found, Resolution, resolve};
+use super::resolve::{Found, Resolution, resolve, service_level};
+use super::route::{HEALTHY, Left, RECHECK, Route};
 use super::security;
 use super::subscribe::{Feed, subscribe};
-use super::wire::{Dial, Ended, News, NewsStream, Terms, Wire};
+use super::wire::{Dial, Ended, News, NewsStream, Opened, Terms, Wire};
 use super::{LinkState, Problem, Purpose, Scalar, Shared, count, identity, stopped};
 use crate::clock::span_of;
 use crate::intake::lock;
@@ -47,9 +50,9 @@ const SILENCE_MIN: Span = Span::from_secs(2);
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// How often we look whether the cell is still ours.
 const OWNED_CHECK: Span = Span::from_millis(300);
-/// Pause before certificates or registers that were not as expected are looked at again.
-const RECHECK: Duration = Duration::from_secs(10);
-/// The first such pause for registers; it doubles up to [`RECHECK`].
+/// How often the server is asked how well it serves, where there are other addresses.
+const LEVEL_CHECK: Span = Span::from_secs(2);
+/// The first pause before registers that were not as expected are looked at again; it doubles up to [`RECHECK`].
 const RECHECK_FIRST: Duration = Duration::from_millis(500);
 
 /// A register that approved writes go to.
@@ -60,6 +63,8 @@ pub(super) struct Register {
     pub(super) grid: Grid,
     /// Written through a guard block.
     pub(super) guarded: bool,
+    /// The last write was taken in part only.
+    pub(super) clamped: AtomicBool,
 }
 
 /// One epoch: what may be written, and by which session.
@@ -71,34 +76,45 @@ pub(super) struct Live {
     pub(super) heartbeat: Option<(NodeId, Scalar)>,
     /// Handshake blocks and our grant, where the PLC has them.
     pub(super) owned: Option<Owned>,
+    /// Most values in one write.
+    pub(super) write_max: usize,
 }
 
 pub(super) async fn run(shared: Arc<Shared>, dial: Box<dyn Dial>) {
     let plc = shared.config.name.clone();
-    let mut backoff = Backoff::new(shared.clock.utc().as_nanos().unsigned_abs());
+    let backoff = Backoff::new(shared.clock.utc().as_nanos().unsigned_abs());
+    let mut route = Route::new(dial.addresses(), backoff);
     let mut stop = shared.stop.clone();
     loop {
+        let address = shared.address(route.at()).to_owned();
+        lock(&shared.status).address.clone_from(&address);
         shared.set_state(LinkState::Connecting);
-        let ended = one(&shared, dial.as_ref(), &mut backoff).await;
-        let pause = match ended {
+        let ended = one(&shared, dial.as_ref(), &mut route).await;
+        let left = match ended {
             Ended::Stopped => break,
             Ended::Refused(why) => {
-                error!(%plc, why, "The PLC refuses who we are; no further attempts. Correct user and password, then start again.");
+                error!(%plc, address, why, "The PLC refuses who we are; no further attempts. Correct user and password, then start again.");
                 shared.set_trouble(LinkState::Refused, why);
                 stopped(&mut stop).await;
                 return;
             }
             Ended::Blocked(why) => {
-                error!(%plc, why, "The PLC cannot be reached as configured; looked at again every 10 s.");
+                error!(%plc, address, why, "The PLC cannot be reached as configured; looked at again every 10 s.");
                 shared.set_trouble(LinkState::Down, why);
-                RECHECK
+                Left::Blocked
             }
             Ended::Lost(why) => {
-                warn!(%plc, why, "The PLC link is down.");
+                warn!(%plc, address, why, "The PLC link is down.");
                 shared.set_trouble(LinkState::Down, why);
-                backoff.next()
+                Left::Lost
+            }
+            Ended::Weak(level) => {
+                warn!(%plc, address, level, "The server says that it serves badly; the other addresses are tried.");
+                shared.set_trouble(LinkState::Down, weak(level));
+                Left::Weak(level)
             }
         };
+        let pause = route.leave(left, shared.clock.mono());
         if paused(&mut stop, pause).await {
             break;
         }
@@ -111,17 +127,38 @@ async fn paused(stop: &mut watch::Receiver<bool>, pause: Duration) -> bool {
     timeout(pause, stopped(stop)).await.is_ok()
 }
 
-async fn one(shared: &Arc<Shared>, dial: &dyn Dial, backoff: &mut Backoff) -> Ended {
+/// What a low service level means, for people.
+fn weak(level: u8) -> String {
+    let means = match level {
+        0 => "it is under maintenance",
+        1 => "it has no data",
+        _ => "it serves with restrictions",
+    };
+    format!("the server states a service level of {level}: {means}")
+}
+
+async fn one(shared: &Arc<Shared>, dial: &dyn Dial, route: &mut Route) -> Ended {
     let mut stop = shared.stop.clone();
     let opened = tokio::select! {
         biased;
         () = stopped(&mut stop) => return Ended::Stopped,
-        opened = dial.open() => opened,
+        opened = dial.open(route.at()) => opened,
     };
-    let (wire, news) = match opened {
+    let Opened { wire, news, application_uri } = match opened {
         Ok(opened) => opened,
         Err(ended) => return ended,
     };
+    if route.several()
+        && !broken(Mutant::ServerUnchecked)
+        && let Err((why, new)) = lock(&shared.server).judge(&application_uri)
+    {
+        if new {
+            let (plc, address) = (&shared.config.name, shared.address(route.at()));
+            let sentence = format!("PLC {plc}, {address}: {why}.");
+            shared.notices.tell("other_server", plc, sentence);
+        }
+        return Ended::Blocked(why);
+    }
     let driver = Driver {
         shared: Arc::clone(shared),
         dial,
@@ -130,8 +167,12 @@ async fn one(shared: &Arc<Shared>, dial: &dyn Dial, backoff: &mut Backoff) -> En
         running: None,
         connecting: Some(shared.clock.mono()),
         attempts: 0,
+        application_uri,
+        level: None,
+        at: route.at(),
+        several: route.several(),
     };
-    Box::pin(driver.drive(news, backoff)).await
+    Box::pin(driver.drive(news, route)).await
 }
 
 pub(super) fn lost(what: &str, error: &Error) -> Ended {
@@ -163,6 +204,8 @@ enum Done {
     },
     /// Whether the cell is still ours.
     Owned(bool),
+    /// How well the server serves, if it says so.
+    Level(Option<u8>),
 }
 
 type Work = Pin<Box<dyn Future<Output = Result<Done, Error>> + Send>>;
@@ -187,6 +230,7 @@ struct Running {
     whole: bool,
     owned: Option<Owned>,
     owned_checked: Mono,
+    level_checked: Mono,
     /// Blocks that did not grant us the cell.
     ungranted: Option<Blocks>,
 }
@@ -200,10 +244,18 @@ struct Driver<'a> {
     /// Since when a connection is being made; `None` while there is one.
     connecting: Option<Mono>,
     attempts: u32,
+    /// Of the server.
+    application_uri: String,
+    /// How well the server served when it was accepted.
+    level: Option<u8>,
+    /// Place of the address.
+    at: usize,
+    /// Whether there are other addresses.
+    several: bool,
 }
 
 impl Driver<'_> {
-    async fn drive(mut self, mut news: NewsStream, backoff: &mut Backoff) -> Ended {
+    async fn drive(mut self, mut news: NewsStream, route: &mut Route) -> Ended {
         let mut stop = self.shared.stop.clone();
         let mut tick = interval(Duration::from_millis(100));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -212,12 +264,12 @@ impl Driver<'_> {
                 biased;
                 () = stopped(&mut stop) => Next::End(Ended::Stopped),
                 event = news.next() => self.event(event),
-                done = work(&mut self.work) => self.done(done),
-                _ = tick.tick() => self.watch(backoff),
+                done = work(&mut self.work) => self.done(done, route),
+                _ = tick.tick() => self.watch(route),
             };
             match next {
                 Next::Go => {}
-                Next::Pause if paused(&mut stop, backoff.next()).await => break Ended::Stopped,
+                Next::Pause if paused(&mut stop, route.pause()).await => break Ended::Stopped,
                 Next::Pause => self.connecting = Some(self.shared.clock.mono()),
                 Next::End(ended) => break ended,
             }
@@ -240,22 +292,32 @@ impl Driver<'_> {
                 self.connecting = None;
                 self.attempts = 0;
                 count(&self.shared.counters.connects, 1);
-                lock(&self.shared.status).no_delay = self.dial.no_delay();
+                lock(&self.shared.status).no_delay = self.dial.no_delay(self.at);
                 self.wire.ask_for_data();
-                self.prepare();
+                if self.several {
+                    lock(&self.shared.server).meet(&self.application_uri);
+                    self.shared.set_state(LinkState::Resolving);
+                    self.work = Some(self.ask_level());
+                } else {
+                    self.prepare();
+                }
                 Next::Go
             }
             Some(News::Lost(status)) => {
                 warn!(%plc, %status, "The connection to the PLC was lost.");
                 self.close();
                 self.connecting = Some(self.shared.clock.mono());
+                if self.several {
+                    let why = format!("the connection was lost ({status})");
+                    return Next::End(Ended::Lost(why));
+                }
                 self.shared.set_trouble(LinkState::Connecting, status.to_string());
                 Next::Pause
             }
             Some(News::Failed(status)) => {
                 self.attempts += 1;
                 match verdict(security::failed(self.shared.config.security, status), status) {
-                    Ended::Lost(why) if self.attempts < ATTEMPTS_MAX => {
+                    Ended::Lost(why) if self.attempts < ATTEMPTS_MAX && !self.several => {
                         self.shared.set_trouble(LinkState::Connecting, why);
                         Next::Pause
                     }
@@ -265,18 +327,44 @@ impl Driver<'_> {
         }
     }
 
+    /// Asks the server how well it serves; one that does not say counts as healthy.
+    fn ask_level(&self) -> Work {
+        let wire = Arc::clone(&self.wire);
+        Box::pin(async move { Ok(Done::Level(service_level(wire.as_ref()).await?)) })
+    }
+
+    /// Goes on with the server, or leaves it for another address.
+    fn judge_level(&mut self, level: Option<u8>, route: &Route) -> Next {
+        let Some(running) = self.running.as_mut() else {
+            self.level = level;
+            if !route.takes(level) {
+                return Next::End(Ended::Weak(level.unwrap_or(HEALTHY)));
+            }
+            self.prepare();
+            return Next::Go;
+        };
+        running.level_checked = self.shared.clock.mono();
+        let before = self.level.unwrap_or(u8::MAX);
+        match level {
+            // Only on the way down, so that two weak servers do not take turns.
+            Some(level) if level < HEALTHY && level < before => Next::End(Ended::Weak(level)),
+            _ => Next::Go,
+        }
+    }
+
     fn prepare(&mut self) {
         self.shared.set_state(LinkState::Resolving);
         let shared = Arc::clone(&self.shared);
         self.work = Some(Box::pin(prepare(shared, Arc::clone(&self.wire))));
     }
 
-    fn done(&mut self, done: Result<Done, Error>) -> Next {
+    fn done(&mut self, done: Result<Done, Error>, route: &Route) -> Next {
         self.work = None;
         match done {
             Err(error) => {
                 return Next::End(lost("the registers could not be set up", &error));
             }
+            Ok(Done::Level(level)) => return self.judge_level(level, route),
             Ok(Done::Prepared(prepared)) => self.go_live(*prepared),
             Ok(Done::Owned(true)) => {}
             Ok(Done::Owned(false)) => {
@@ -327,6 +415,7 @@ impl Driver<'_> {
             ungranted,
             owned,
             owned_checked: now,
+            level_checked: now,
             feed,
             seen,
         });
@@ -336,14 +425,27 @@ impl Driver<'_> {
         status.problems = resolution.problems;
         drop(status);
         self.shared.set_state(LinkState::Live);
+        self.tell_address();
         info!(
             plc = %config.name,
+            address = self.shared.address(self.at),
             epoch,
             writable = announce,
             tags = resolution.found.len(),
             publishing_ms = terms.publishing.as_secs_f64() * 1e3,
             "Data flow from the PLC."
         );
+    }
+
+    /// Tells that data come by another address than before.
+    fn tell_address(&self) {
+        let (plc, address) = (&self.shared.config.name, self.shared.address(self.at));
+        let before = lock(&self.shared.server).used(address);
+        if let Some(before) = before {
+            let sentence =
+                format!("PLC {plc} is reached at {address} now, not at {before} any more.");
+            self.shared.notices.tell("address_changed", plc, sentence);
+        }
     }
 
     /// Tells the problems that were not there at the last look.
@@ -384,7 +486,8 @@ impl Driver<'_> {
                 ) => {
                     let guarded = matches!(purpose, Purpose::Guarded { .. });
                     let (id, scalar) = (found.id.clone(), found.scalar);
-                    let register = Register { tag, id, scalar, grid, guarded };
+                    let clamped = AtomicBool::new(false);
+                    let register = Register { tag, id, scalar, grid, guarded, clamped };
                     setpoints.insert(tag, register);
                 }
                 (Purpose::Heartbeat, _) => heartbeat = Some((found.id.clone(), found.scalar)),
@@ -392,12 +495,13 @@ impl Driver<'_> {
             }
         }
         let (wire, feed) = (Arc::clone(&self.wire), Arc::clone(feed));
-        Live { wire, epoch, feed, setpoints, heartbeat, owned }
+        let write_max = resolution.write_max;
+        Live { wire, epoch, feed, setpoints, heartbeat, owned, write_max }
     }
 
     /// Every 100 ms: does the subscription deliver, does the connection come about, is what was
     /// wrong still wrong?
-    fn watch(&mut self, backoff: &mut Backoff) -> Next {
+    fn watch(&mut self, route: &mut Route) -> Next {
         let now = self.shared.clock.mono();
         let lost = |why: &str| Next::End(Ended::Lost(why.to_owned()));
         if self.connecting.is_some_and(|since| now - since > CONNECT_MAX) {
@@ -412,7 +516,7 @@ impl Driver<'_> {
             return lost("the subscription went silent");
         }
         if now - running.since > SETTLED {
-            backoff.reset();
+            route.settled();
         }
         // Many servers listen first and fill their address space then: look again soon, then less
         // and less often.
@@ -438,6 +542,15 @@ impl Driver<'_> {
             let wire = Arc::clone(&self.wire);
             let look = async move { Ok(Done::Owned(owned.holds(wire.as_ref()).await)) };
             self.work = Some(Box::pin(look));
+        }
+        let settled = now - running.since > SETTLED;
+        if self.several
+            && settled
+            && self.work.is_none()
+            && now - running.level_checked > LEVEL_CHECK
+        {
+            running.level_checked = now;
+            self.work = Some(self.ask_level());
         }
         Next::Go
     }
@@ -551,7 +664,7 @@ mod tests {
                 Ended::Stopped => "stopped",
                 Ended::Refused(_) => "refused",
                 Ended::Blocked(_) => "blocked",
-                Ended::Lost(_) => "lost",
+                Ended::Lost(_) | Ended::Weak(_) => "lost",
             };
             assert_eq!(got, expect, "{status}");
         }

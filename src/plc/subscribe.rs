@@ -338,7 +338,7 @@ mod tests {
 
     /// Queues follow the ratio of publishing to sampling.
     #[test]
-    fn queues_are_sized() {
+    fn pain_10_queues_are_sized() {
         for (publishing_ms, sampling_ms, expect) in
             [(10, 0.0, 20), (10, 10.0, 10), (100, 10.0, 20), (1000, 1.0, 200), (10, 1000.0, 10)]
         {

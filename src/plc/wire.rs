@@ -25,8 +25,15 @@ use super::subscribe::Feed;
 pub(super) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 /// What happens to one session, until it ends.
 pub(super) type NewsStream = Pin<Box<dyn Stream<Item = News> + Send>>;
+
 /// A session that is being made, and its news.
-pub(super) type Opened = (Arc<dyn Wire>, NewsStream);
+pub(super) struct Opened {
+    pub(super) wire: Arc<dyn Wire>,
+    pub(super) news: NewsStream,
+    /// Application URI of the server, as its endpoint says. With certificates it is that of the
+    /// server's certificate.
+    pub(super) application_uri: String,
+}
 
 /// What happened to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +59,9 @@ pub(super) enum Ended {
     Blocked(String),
     /// Anything that another attempt may mend.
     Lost(String),
+    /// The server answers and says that it serves badly, and another address is to be tried; its
+    /// level.
+    Weak(u8),
 }
 
 /// A subscription as it is asked for.
@@ -72,13 +82,17 @@ pub(super) struct Terms {
     pub(super) keep_alive: Duration,
 }
 
-/// Makes sessions with one server.
+/// Makes sessions with one PLC.
 pub(super) trait Dial: Send + Sync {
-    /// Looks for the endpoint and prepares a session, which then connects by itself.
-    fn open(&self) -> Pin<Box<dyn Future<Output = Result<Opened, Ended>> + Send + '_>>;
+    /// Addresses of the PLC, at least one.
+    fn addresses(&self) -> usize;
 
-    /// Whether the last socket sends without delay.
-    fn no_delay(&self) -> bool;
+    /// Looks for the endpoint at the address of this place and prepares a session, which then
+    /// connects by itself.
+    fn open(&self, at: usize) -> Pin<Box<dyn Future<Output = Result<Opened, Ended>> + Send + '_>>;
+
+    /// Whether the last socket to the address of this place sends without delay.
+    fn no_delay(&self, at: usize) -> bool;
 }
 
 /// One session. Futures do nothing before they are polled; a request is on its way to the

@@ -11,6 +11,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -152,7 +153,9 @@ async fn send(shared: &Shared, write: ApprovedWrite) -> (AckResult, Option<Arc<L
             not_sent
         }
         Some(answer) => {
-            let result = judge(answer.and_then(single));
+            let answer = answer.and_then(single);
+            tell_clamped(shared, register, answer.as_ref().ok().copied());
+            let result = judge(answer);
             if let AckResult::Refused(status) = result {
                 live.feed.not_written(register.tag);
                 let status = StatusCode::from(status);
@@ -166,6 +169,29 @@ async fn send(shared: &Shared, write: ApprovedWrite) -> (AckResult, Option<Arc<L
             (result, Some(live))
         }
     }
+}
+
+/// Tells when a PLC begins to take less than it was asked for (`Good_Clamped`). The register, not
+/// the answer, says how much it took.
+fn tell_clamped(shared: &Shared, register: &Register, answer: Option<StatusCode>) {
+    let Some(answer) = answer.filter(|answer| answer.is_good()) else { return };
+    // Without the info bits.
+    let clamped = answer.bits() & 0xFFFF_0000 == StatusCode::GoodClamped.bits();
+    let before = register.clamped.swap(clamped, Ordering::Relaxed);
+    if !clamped || before {
+        return;
+    }
+    let config = &shared.config;
+    let of_tag = |node: &&super::NodeConfig| node.tag == Some(register.tag);
+    let name = config.nodes.iter().find(of_tag).map_or("?", |node| node.name.as_str());
+    warn!(plc = %config.name, register = name, "The PLC took less than was asked for (Good_Clamped).");
+    let sentence = format!(
+        "PLC {} takes less than it is asked for at {name} (Good_Clamped): its limits are narrower \
+         than the recipe's. The value that stands there is adopted. Give trimloop the PLC's limits \
+         (`plc_low`, `plc_high`), or narrow the recipe's.",
+        config.name
+    );
+    shared.notices.tell("write_clamped", name, sentence);
 }
 
 /// Writes values in one call, if the gate is still open for this session and `still_good` holds when it

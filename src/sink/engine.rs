@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use trimloop_core::time::{Mono, Now, Span, Utc};
 
+use super::INFLUX;
 use super::answer::{Answer, Verdict, backoff, judge, refused_field};
 use super::dead::DeadLetters;
 use super::reader::{Batch, Reader};
@@ -24,6 +25,7 @@ use crate::clock::span_of;
 use crate::error::chain;
 use crate::output::{duration_text, utc_text};
 use crate::settings::Dialect;
+use crate::store::StoreSender;
 
 /// Largest body before gzip.
 pub(super) const BYTES_MAX: usize = 1024 * 1024;
@@ -186,6 +188,8 @@ pub(super) struct Engine {
     dead_loss: Loss,
     expired_loss: Loss,
     seed: u64,
+    /// Knows which days went by retention, and were told then.
+    store: Option<StoreSender>,
 }
 
 impl Engine {
@@ -209,7 +213,13 @@ impl Engine {
             dead_loss: Loss::default(),
             expired_loss: Loss::default(),
             seed: seed | 1,
+            store: None,
         }
+    }
+
+    /// The same beside the store that removes old days.
+    pub(super) fn with_store(self, store: StoreSender) -> Self {
+        Self { store: Some(store), ..self }
     }
 
     /// Reads, sends, and notes what came of it: at most one batch.
@@ -259,6 +269,10 @@ impl Engine {
             Ok(gone) => {
                 for gone in gone {
                     self.status.rows_expired += gone.rows;
+                    let store = self.store.as_ref();
+                    if store.is_some_and(|store| store.unsent_told(INFLUX, &gone.source)) {
+                        continue;
+                    }
                     let rows = match gone.rows {
                         0 => "an unknown number of rows".to_owned(),
                         rows => format!("{rows} rows"),

@@ -10,6 +10,7 @@ use super::super::line::Origin;
 use super::super::measurements::MEASUREMENTS;
 use super::*;
 use crate::clock::Clock;
+use crate::limits::HistoryLimits;
 use crate::output::{Named, Names, day_text};
 use crate::store::{Store, StoreOptions};
 
@@ -68,6 +69,10 @@ impl Rig {
     }
 
     fn start(&mut self) {
+        self.start_within(HistoryLimits::KEEP_ALL);
+    }
+
+    fn start_within(&mut self, limits: HistoryLimits) {
         let named = |name: &str| Named { name: name.into(), unit: String::new() };
         let names =
             Names { tags: ["temp", "count", "gate"].map(named).to_vec(), ..Names::default() };
@@ -81,7 +86,7 @@ impl Rig {
             revision: 1,
             plan_hash: [1; 32],
         };
-        self.store = Some(Store::open(&options).unwrap());
+        self.store = Some(Store::open_within(&options, limits).unwrap());
     }
 
     fn engine(&self) -> Engine {
@@ -406,6 +411,48 @@ fn what_is_never_sent_is_counted() {
     let told: Vec<_> = engine.tells.iter().filter(|t| t.0 == "sink_expired").collect();
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[1].1.contains("60 rows") && told[1].1.contains(&day), "{told:?}");
+}
+
+/// A day that retention removed is told by the store; the sink counts it and is silent.
+#[test]
+fn what_retention_removes_is_told_once() {
+    let mut rig = Rig::new("retained");
+    let now = Clock::start().utc();
+    let old = now - Span::from_secs(2 * 86_400);
+    rig.now.utc = now;
+    rig.fill(old - HOUR, 10, Span::from_millis(100));
+    let mut engine = rig.engine();
+    rig.run(&mut engine);
+    let sender = rig.store.as_ref().unwrap().sender();
+    for (source, seq) in engine.reader.unsaved() {
+        sender.cursor(INFLUX, &source, seq);
+    }
+    rig.fill(old, 20, Span::from_millis(100));
+    rig.server.rule = Some(Box::new(|_, _| Answer::Lost("refused".into())));
+    rig.pass(SURVEY);
+    engine.step(rig.now, &mut rig.server);
+    assert_eq!(engine.status.behind_rows, 60);
+    rig.start_within(HistoryLimits { raw_age: Span::ZERO, ..HistoryLimits::KEEP_ALL });
+    let sender = rig.store.as_ref().unwrap().sender();
+    // The writer looks after retention between two commits; the third has what it tells.
+    for _commit in 0..3 {
+        sender.barrier().unwrap();
+    }
+    let mut engine = engine.with_store(sender);
+    rig.pass(SURVEY);
+    engine.step(rig.now, &mut rig.server);
+    assert_eq!(engine.status.rows_expired, 60);
+    assert!(!codes(&engine).contains(&"sink_expired"), "{:?}", engine.tells);
+    let state = Connection::open(rig.dir.join("state.db")).unwrap();
+    let told: Vec<String> = state
+        .prepare("SELECT sentence FROM event WHERE code = 'history_unsent'")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("60 rows of "), "{told:?}");
 }
 
 /// A power cut takes the last flushes of the history, but not the cursor: what is written after it

@@ -258,7 +258,7 @@ fn open(options: &SinkOptions) -> Result<Engine, String> {
         probe: options.pace.probe,
     };
     let seed = options.clock.utc().as_nanos().unsigned_abs();
-    Ok(Engine::new(limits, reader, dead, seed))
+    Ok(Engine::new(limits, reader, dead, seed).with_store(options.store.clone()))
 }
 
 /// Shows and tells what happened, and waits; true when the service ends.

@@ -1,6 +1,12 @@
-//! `history-YYYYMMDD.db`: samples and parts of one UTC day. WAL, synchronous NORMAL.
+//! `history-YYYYMMDD.db`: samples, parts and 1 s roll-ups of one UTC day. WAL, synchronous NORMAL.
+//!
+//! Today's file and, for late rows, yesterday's are open. A day that is over goes on the
+//! *backlog*: its roll-ups are finished, a round at a time, and its file is closed as one plain
+//! file. At a start every day that is there goes through the backlog once.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, params};
 
@@ -9,7 +15,9 @@ use trimloop_core::tag::Value;
 use trimloop_core::time::Utc;
 
 use super::StoreError;
+use super::evidence;
 use super::queue::{FLUSH_ROWS, SampleRow};
+use super::rollup;
 use super::state::{Ids, State, open_checked};
 use crate::output::{Names, day_text};
 
@@ -21,6 +29,8 @@ const CLOCK_FLAG: i64 = 1 << 32;
 const OFFSET_STEP_NANOS: i64 = 1_000_000_000;
 /// Day files kept open: today, and yesterday for late rows.
 const DAYS_OPEN: usize = 2;
+/// How long the end of a day waits for a reader; then it is tried again later.
+const BUSY_MAX: Duration = Duration::from_millis(100);
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS sample(ts INTEGER, tag INTEGER, value, quality INTEGER, seq INTEGER,
@@ -55,6 +65,12 @@ pub(super) struct History {
     names: Names,
     boot: i64,
     days: Vec<Day>,
+    /// The open month file of roll-ups, by month.
+    month: Option<(String, Connection)>,
+    /// Days to finish: roll-ups, then the file.
+    backlog: VecDeque<String>,
+    /// The day of the backlog that is being finished.
+    finishing: Option<Day>,
     /// Last noted clock offset per tag [ns].
     offsets: Vec<i64>,
     /// Messages about files that were set aside.
@@ -68,6 +84,39 @@ struct Day {
     seq: i64,
 }
 
+impl Day {
+    /// One transaction; how many samples replaced one of the same time and tag.
+    fn write<'a>(
+        &mut self,
+        boot: i64,
+        ids: &Ids,
+        offsets: &mut [i64],
+        samples: impl Iterator<Item = &'a [SampleRow]>,
+        rows: impl Iterator<Item = &'a (Utc, Record)>,
+    ) -> rusqlite::Result<u64> {
+        let tx = self.db.transaction()?;
+        let mut seq = self.seq;
+        let mut doubled = 0;
+        for chunk in samples {
+            for flush in flushes(chunk) {
+                doubled += put_flush(&tx, seq, flush, ids, offsets)?;
+                seq += 1;
+            }
+        }
+        let mut stamps = Vec::new();
+        for (utc, record) in rows {
+            put_record(&tx, boot, *utc, record, ids)?;
+            if is_sent(record) {
+                stamps.push(utc.as_nanos());
+            }
+        }
+        seq = put_record_flushes(&tx, seq, stamps)?;
+        tx.commit()?;
+        self.seq = seq;
+        Ok(doubled)
+    }
+}
+
 impl History {
     pub(super) fn new(dir: &Path, state: &State, names: &Names) -> Self {
         Self {
@@ -76,6 +125,9 @@ impl History {
             names: names.clone(),
             boot: state.boot,
             days: Vec::new(),
+            month: None,
+            backlog: rollup::day_files(dir).into_iter().map(|(day, _)| day).collect(),
+            finishing: None,
             offsets: vec![0; names.tags.len()],
             notices: Vec::new(),
         }
@@ -95,7 +147,6 @@ impl History {
         rows: &[(Utc, Record)],
         state: &State,
     ) -> Result<u64, StoreError> {
-        let sql = |source| StoreError::Sql { what: "write history", source };
         // Stable: samples of one time and tag keep their order of arrival, so the last one wins.
         samples.sort_by_key(|row| row.ts);
         let mut days: Vec<String> = rows.iter().map(|(utc, _)| day_text(*utc)).collect();
@@ -112,24 +163,20 @@ impl History {
             let mut offsets = self.offsets.clone();
             let of_day = |utc: i64| day_text(Utc::from_nanos(utc)) == name;
             let day = self.day(&name, state)?;
-            let tx = day.db.transaction().map_err(sql)?;
-            let mut seq = day.seq;
             let chunks = samples
                 .chunk_by(|a, b| day_number(a.ts) == day_number(b.ts))
                 .filter(|chunk| chunk.first().is_some_and(|row| of_day(row.ts)));
-            for chunk in chunks {
-                for flush in flushes(chunk) {
-                    doubled += put_flush(&tx, seq, flush, &ids, &mut offsets).map_err(sql)?;
-                    seq += 1;
+            let rows = rows.iter().filter(|(utc, _)| of_day(utc.as_nanos()));
+            match day.write(boot, &ids, &mut offsets, chunks, rows) {
+                Ok(more) => doubled += more,
+                Err(source) => {
+                    if is_damage(&source) {
+                        // Opened again, it is checked again, and set aside.
+                        self.days.retain(|day| day.name != name);
+                    }
+                    return Err(StoreError::Sql { what: "write history", source });
                 }
             }
-            for (utc, record) in rows.iter().filter(|(utc, _)| of_day(utc.as_nanos())) {
-                put_record(&tx, boot, *utc, record, &ids).map_err(sql)?;
-            }
-            let stamps = rows.iter().map(|(utc, _)| utc.as_nanos()).filter(|ts| of_day(*ts));
-            seq = put_record_flushes(&tx, seq, stamps).map_err(sql)?;
-            tx.commit().map_err(sql)?;
-            day.seq = seq;
             self.offsets = offsets;
         }
         Ok(doubled)
@@ -142,10 +189,10 @@ impl History {
         } else {
             if self.days.len() >= DAYS_OPEN {
                 let oldest = self.days.remove(0);
-                // A reader may hold the file just now; it then stays in WAL mode, and whole.
-                if let Err(error) = close_day(oldest.db) {
-                    tracing::warn!(%error, day = oldest.name, "A day of history was left in WAL mode.");
-                }
+                self.backlog.push_back(oldest.name);
+            }
+            if let Some(late) = self.finishing.take_if(|day| day.name == name) {
+                self.backlog.push_back(late.name);
             }
             let day = self.open(name, state)?;
             self.days.push(day);
@@ -154,27 +201,18 @@ impl History {
     }
 
     fn open(&mut self, name: &str, state: &State) -> Result<Day, StoreError> {
-        let path = self.dir.join(format!("history-{name}.db"));
-        let db = match open_checked(&path) {
-            Err(StoreError::Corrupt { what, .. }) => {
-                let kept = set_aside(&path)?;
-                let notice = format!(
-                    "The history file {} was damaged ({what}); it was moved to {} and a new one \
-                     begun.",
-                    path.display(),
-                    kept.display()
-                );
-                tracing::warn!("{notice}");
-                self.notices.push(notice);
-                open_checked(&path)?
-            }
-            other => other?,
-        };
+        let path = self.path_of(name);
+        let (db, _) = self.open_or_aside(&path, "")?;
         let sql = |source| StoreError::Open { path: path.clone(), source };
         db.pragma_update(None, "synchronous", "NORMAL").map_err(sql)?;
+        // Roll-ups sort some megabytes at a time; in files that would wear the disk for nothing.
+        db.pragma_update(None, "temp_store", "MEMORY").map_err(sql)?;
         db.execute_batch(SCHEMA).map_err(sql)?;
-        self.copy_names(&db).map_err(sql)?;
-        // A power cut may take the last flushes with it, but not what a sink has sent of them.
+        db.execute_batch(evidence::SCHEMA).map_err(sql)?;
+        db.execute_batch(rollup::DAY_SCHEMA).map_err(sql)?;
+        copy_names(&db, &self.ids, &self.names).map_err(sql)?;
+        // A power cut may take the last flushes with it, but not what a sink has sent of them, or
+        // what is folded into the roll-ups of the month.
         let flushed: i64 = db
             .query_row(
                 "SELECT max((SELECT coalesce(max(seq), 0) FROM flush),
@@ -184,35 +222,227 @@ impl History {
             )
             .map_err(sql)?;
         let sent = state.cursor_max(name).map_err(sql)?;
-        Ok(Day { name: name.to_owned(), db, seq: 1 + flushed.max(sent) })
+        let month = self.month(rollup::month_of(name))?;
+        rollup::rewind(&db, month, name).map_err(sql)?;
+        let folded = rollup::rolled(month, "day", name).map_err(sql)?;
+        Ok(Day { name: name.to_owned(), db, seq: 1 + flushed.max(sent).max(folded) })
     }
 
-    /// The names go into each file, so that it can be read alone.
-    fn copy_names(&self, db: &Connection) -> rusqlite::Result<()> {
-        let tx = db.unchecked_transaction()?;
-        {
-            let mut statement =
-                tx.prepare("INSERT OR REPLACE INTO name(id, kind, name, unit) VALUES(?, ?, ?, ?)")?;
-            for (kind, ids, names) in [
-                ("tag", &self.ids.tags, &self.names.tags),
-                ("feature", &self.ids.features, &self.names.features),
-                ("model", &self.ids.models, &self.names.models),
-                ("characteristic", &self.ids.characteristics, &self.names.characteristics),
-            ] {
-                for (id, named) in ids.iter().zip(names) {
-                    statement.execute(params![id, kind, named.name, named.unit])?;
-                }
+    /// Opens a database; a damaged one is set aside, told, and a new one begun (`true`).
+    fn open_or_aside(&mut self, path: &Path, then: &str) -> Result<(Connection, bool), StoreError> {
+        match open_checked(path) {
+            Err(StoreError::Corrupt { what, .. }) => {
+                let kept = set_aside(path)?;
+                let notice = format!(
+                    "The history file {} was damaged ({what}); it was moved to {} and a new one \
+                     begun.{then}",
+                    path.display(),
+                    kept.display()
+                );
+                tracing::warn!("{notice}");
+                self.notices.push(notice);
+                Ok((open_checked(path)?, true))
+            }
+            other => Ok((other?, false)),
+        }
+    }
+
+    /// The file of roll-ups of a month. A damaged one is made again from the days that are left.
+    fn month(&mut self, name: &str) -> Result<&mut Connection, StoreError> {
+        if self.month.as_ref().is_none_or(|(open, _)| open != name) {
+            if let Some((_, db)) = self.month.take()
+                && let Err(error) = close_day(db)
+            {
+                tracing::debug!(%error, "A month of roll-ups is being read; it stays as it is.");
+            }
+            let path = self.dir.join(rollup::month_file(name));
+            let then = " Its roll-ups are made again from the days that are left.";
+            let (db, again) = self.open_or_aside(&path, then)?;
+            let sql = |source| StoreError::Open { path: path.clone(), source };
+            db.pragma_update(None, "synchronous", "NORMAL").map_err(sql)?;
+            db.pragma_update(None, "temp_store", "MEMORY").map_err(sql)?;
+            db.execute_batch(rollup::MONTH_SCHEMA).map_err(sql)?;
+            copy_names(&db, &self.ids, &self.names).map_err(sql)?;
+            if again {
+                let days = rollup::day_files(&self.dir).into_iter().map(|(day, _)| day);
+                let open = |day: &String| self.days.iter().any(|d| d.name == *day);
+                let days: Vec<String> = days
+                    .filter(|day| rollup::month_of(day) == name && !open(day))
+                    .filter(|day| !self.backlog.contains(day))
+                    .collect();
+                self.backlog.extend(days);
+            }
+            self.month = Some((name.to_owned(), db));
+        }
+        self.month.as_mut().map(|(_, db)| db).ok_or(StoreError::Unsound)
+    }
+
+    /// One round of roll-ups over the open days; whether more is left.
+    pub(super) fn roll(&mut self) -> Result<bool, StoreError> {
+        let mut more = false;
+        let mut days = std::mem::take(&mut self.days);
+        let mut rolled = Ok(());
+        for day in &mut days {
+            match self.roll_day(day) {
+                Ok(left) => more |= left,
+                Err(error) => rolled = Err(error),
             }
         }
-        tx.commit()
+        self.days = days;
+        rolled.map(|()| more)
+    }
+
+    fn roll_day(&mut self, day: &mut Day) -> Result<bool, StoreError> {
+        let month = self.month(rollup::month_of(&day.name))?;
+        let rolled = rollup::roll(&mut day.db, month, &day.name);
+        if rolled.is_err() {
+            // Opened again, it is checked again, and set aside when it is damaged.
+            self.month = None;
+        }
+        rolled.map_err(|source| StoreError::Sql { what: "make roll-ups", source })
+    }
+
+    /// Puts open days before `today` on the backlog: late rows for them are not to be expected.
+    pub(super) fn retire(&mut self, today: &str) {
+        let (over, open) =
+            std::mem::take(&mut self.days).into_iter().partition(|day| day.name.as_str() < today);
+        self.days = open;
+        let over: Vec<Day> = over;
+        self.backlog.extend(over.into_iter().map(|day| day.name));
+    }
+
+    /// One round on the backlog; whether more is left. A day that is open is not on it.
+    pub(super) fn finish(&mut self) -> Result<bool, StoreError> {
+        let mut day = match self.finishing.take() {
+            Some(day) => day,
+            None => match self.next_to_finish()? {
+                Some(day) => day,
+                None => return Ok(false),
+            },
+        };
+        match self.roll_day(&mut day) {
+            Ok(true) => {
+                self.finishing = Some(day);
+                return Ok(true);
+            }
+            Ok(false) => {}
+            Err(StoreError::Sql { source, .. }) if is_damage(&source) => {
+                drop(day.db);
+                // Whichever of the two files it is, the check of its pages tells.
+                self.tell_if_damaged(&day.name)?;
+                return Ok(!self.backlog.is_empty());
+            }
+            Err(error) => {
+                self.backlog.push_back(day.name);
+                return Err(error);
+            }
+        }
+        if let Err(source) = close_day(day.db) {
+            self.backlog.push_back(day.name);
+            return Err(StoreError::Sql { what: "close a day of history", source });
+        }
+        Ok(!self.backlog.is_empty())
+    }
+
+    fn next_to_finish(&mut self) -> Result<Option<Day>, StoreError> {
+        while let Some(name) = self.backlog.pop_front() {
+            let path = self.path_of(&name);
+            if self.days.iter().any(|day| day.name == name) || !path.exists() {
+                continue;
+            }
+            let db = match open_to_finish(&path) {
+                Ok(db) => db,
+                Err(source) if is_damage(&source) => {
+                    self.tell_if_damaged(&name)?;
+                    continue;
+                }
+                Err(source) => {
+                    self.backlog.push_back(name);
+                    return Err(StoreError::Open { path, source });
+                }
+            };
+            let month = self.month(rollup::month_of(&name))?;
+            rollup::rewind(&db, month, &name)
+                .map_err(|source| StoreError::Open { path, source })?;
+            // No sample is written through this one, so it needs no number.
+            return Ok(Some(Day { name, db, seq: 0 }));
+        }
+        Ok(None)
+    }
+
+    /// Checks a closed day's file, and sets it aside when it is damaged.
+    fn tell_if_damaged(&mut self, name: &str) -> Result<(), StoreError> {
+        let path = self.path_of(name);
+        let Err(StoreError::Corrupt { what, .. }) = open_checked(&path) else { return Ok(()) };
+        let kept = set_aside(&path)?;
+        let (path, kept) = (path.display(), kept.display());
+        let notice =
+            format!("The history file {path} was damaged ({what}); it was moved to {kept}.");
+        tracing::warn!("{notice}");
+        self.notices.push(notice);
+        Ok(())
+    }
+
+    fn path_of(&self, day: &str) -> PathBuf {
+        self.dir.join(format!("history-{day}.db"))
+    }
+
+    /// Days that must not be removed: they are open, or about to be.
+    pub(super) fn is_open(&self, name: &str) -> bool {
+        self.days.iter().chain(&self.finishing).any(|day| day.name == name)
+    }
+
+    /// Whether the month's file is the open one.
+    pub(super) fn is_month_open(&self, name: &str) -> bool {
+        self.month.as_ref().is_some_and(|(open, _)| open == name)
     }
 
     pub(super) fn close(self) -> rusqlite::Result<()> {
-        for day in self.days {
-            day.db.close().map_err(|(_, error)| error)?;
+        let days = self.days.into_iter().chain(self.finishing).map(|day| day.db);
+        for db in days.chain(self.month.map(|(_, db)| db)) {
+            db.close().map_err(|(_, error)| error)?;
         }
         Ok(())
     }
+}
+
+/// The names go into each file, so that it can be read alone.
+fn copy_names(db: &Connection, ids: &Ids, names: &Names) -> rusqlite::Result<()> {
+    let tx = db.unchecked_transaction()?;
+    {
+        let mut statement =
+            tx.prepare("INSERT OR REPLACE INTO name(id, kind, name, unit) VALUES(?, ?, ?, ?)")?;
+        for (kind, ids, names) in [
+            ("tag", &ids.tags, &names.tags),
+            ("feature", &ids.features, &names.features),
+            ("model", &ids.models, &names.models),
+            ("characteristic", &ids.characteristics, &names.characteristics),
+        ] {
+            for (id, named) in ids.iter().zip(names) {
+                statement.execute(params![id, kind, named.name, named.unit])?;
+            }
+        }
+    }
+    tx.commit()
+}
+
+/// A closed day as it is, without the check of every page: that would read gigabytes.
+fn open_to_finish(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open(path)?;
+    db.busy_timeout(BUSY_MAX)?;
+    db.pragma_update(None, "synchronous", "NORMAL")?;
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    db.execute_batch(
+        "CREATE TABLE IF NOT EXISTS flush(
+        seq INTEGER PRIMARY KEY, min_ts INTEGER, max_ts INTEGER, rows INTEGER);",
+    )?;
+    db.execute_batch(rollup::DAY_SCHEMA)?;
+    Ok(db)
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
 /// A day that is over becomes one plain file.
@@ -265,14 +495,29 @@ fn flushes(mut samples: &[SampleRow]) -> impl Iterator<Item = &[SampleRow]> {
     })
 }
 
+/// Whether a sink sends the row: evidence stays here, decisions and ledger are in `state.db`.
+fn is_sent(record: &Record) -> bool {
+    match record {
+        Record::Part(_)
+        | Record::Feature(_)
+        | Record::Score(_)
+        | Record::Contribution(_)
+        | Record::Label(_) => true,
+        Record::Check(_)
+        | Record::Input(_)
+        | Record::Wish(_)
+        | Record::Decision(_)
+        | Record::Ledger(_) => false,
+    }
+}
+
 /// Notes the times of rows that are not samples, so that a sink can read whole ranges of them: at
 /// most 2000 rows and 60 s each. Returns the next number.
 fn put_record_flushes(
     tx: &Transaction<'_>,
     mut seq: i64,
-    stamps: impl Iterator<Item = i64>,
+    mut stamps: Vec<i64>,
 ) -> rusqlite::Result<i64> {
-    let mut stamps: Vec<i64> = stamps.collect();
     stamps.sort_unstable();
     let mut rest = stamps.as_slice();
     while let Some(first) = rest.first() {
@@ -408,6 +653,9 @@ fn put_record(
                 row.used
             ])?;
         }
+        Record::Check(row) => evidence::put_check(tx, boot, row)?,
+        Record::Input(row) => evidence::put_input(tx, boot, row, ids)?,
+        Record::Wish(row) => evidence::put_wish(tx, boot, row)?,
         // These live in state.db.
         Record::Decision(_) | Record::Ledger(_) => {}
     }

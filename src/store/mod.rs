@@ -3,10 +3,12 @@
 //!
 //! | file | synchronous | content |
 //! |---|---|---|
-//! | `state.db` | FULL | boots, events, audit (hash-chained), decisions, ledger, names, cursors |
-//! | `history-YYYYMMDD.db` | NORMAL | samples, parts, features, scores, labels of one UTC day |
+//! | `state.db` | FULL | boots, events, audit and ledger (hash-chained), decisions, names, cursors |
+//! | `history-YYYYMMDD.db` | NORMAL | samples, parts, features, scores, labels, evidence, 1 s roll-ups of a day |
+//! | `rollup-YYYYMM.db` | NORMAL | 1 min and 1 h roll-ups; made again when it is gone |
 //!
 //! One writer thread takes rows from one bounded queue and commits every second or 2000 rows.
+//! Between two commits it keeps the history within its bounds (`keeper`).
 //!
 //! Policy of the queue: when it is full the oldest *sample* is dropped and counted; events, audit,
 //! decisions and ledger rows are never dropped while the store works. When `state.db` cannot be
@@ -15,14 +17,28 @@
 //!
 //! Layout for readers: `docs/src/reference/store.md`.
 
+mod chain;
+mod evidence;
 mod history;
+mod keeper;
 mod queue;
+mod rollup;
 mod state;
 mod writer;
 
+pub use chain::{ChainBreak, Tip, Tips, verify_audit, verify_audit_with, verify_ledger_with};
 pub use queue::{Counts, ROWS_MAX, StoreSender};
-pub use state::{AuditBreak, AuditEntry, STATE_VERSION, verify_audit};
+pub use state::{AuditEntry, STATE_VERSION};
 pub use writer::Store;
+
+pub(crate) use rollup::{day_files, month_files};
+
+/// What readers of roll-ups need to fold what is not folded yet.
+pub(crate) mod fold {
+    pub(crate) use super::rollup::{
+        FOLD_SAMPLES, HOUR, MINUTE, SECOND, month_of, pending_since, rolled as rolled_up_to,
+    };
+}
 
 use std::path::PathBuf;
 
@@ -122,3 +138,6 @@ pub enum StoreError {
     #[error("the store does not take rows to disk any more; see the log")]
     Unsound,
 }
+
+#[cfg(test)]
+mod history_tests;

@@ -1,6 +1,6 @@
 //! The bounded queue into the store's writer thread.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use trimloop_core::tag::{Sample, Status, Value};
 use trimloop_core::time::{Span, Utc};
 
 use super::StoreError;
+use super::chain::Tips;
 use crate::clock::Clock;
 use crate::notice::Notice;
 
@@ -22,8 +23,10 @@ pub(super) const FLUSH_ROWS: usize = 2000;
 const FLUSH_PERIOD: Duration = Duration::from_secs(1);
 /// A source time farther from the receive time than this is not used as the sample's time.
 const SOURCE_OFFSET_MAX: Span = Span::from_secs(10);
+/// Room for samples before the queue must grow, which it does while the writer is behind.
+pub(super) const SAMPLES_RESERVED: usize = 16_384;
 /// Room for rows that are not samples before the queue must grow.
-const ROWS_RESERVED: usize = 8192;
+pub(super) const ROWS_RESERVED: usize = 8192;
 
 /// A sample on its way to the history.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,7 +44,8 @@ pub(super) struct SampleRow {
 #[derive(Debug)]
 pub(super) enum Row {
     Record(Utc, Record),
-    Event(Event),
+    /// With its number in this start.
+    Event(u64, Event),
     Notice(Notice),
     Audit(super::AuditEntry),
     Cursor(CursorRow),
@@ -73,6 +77,9 @@ struct Inner {
     ended: bool,
 }
 
+/// Sinks and days of which people were told that rows went before they were sent.
+pub(super) type UnsentTold = Arc<Mutex<BTreeSet<(String, String)>>>;
+
 #[derive(Debug)]
 pub(super) struct Queue {
     inner: Mutex<Inner>,
@@ -81,7 +88,12 @@ pub(super) struct Queue {
     dropped: AtomicU64,
     lost: AtomicU64,
     pub(super) doubled: AtomicU64,
+    unsent: AtomicU64,
+    pub(super) unsent_told: UnsentTold,
+    history_stopped: AtomicBool,
     pub(super) unsound: AtomicBool,
+    /// Ends of the chains as committed.
+    pub(super) tips: Mutex<Tips>,
 }
 
 /// What happened to rows on their way.
@@ -93,6 +105,10 @@ pub struct Counts {
     pub rows_lost: u64,
     /// Samples that came twice for one time and tag; the last one stays.
     pub samples_doubled: u64,
+    /// Rows whose retention ended before a sink had sent them.
+    pub rows_unsent: u64,
+    /// The disk is too full for history; `state.db` goes on.
+    pub history_stopped: bool,
 }
 
 impl Queue {
@@ -100,7 +116,7 @@ impl Queue {
         Self {
             inner: Mutex::new(Inner {
                 waiting: Waiting {
-                    samples: VecDeque::with_capacity(ROWS_MAX),
+                    samples: VecDeque::with_capacity(SAMPLES_RESERVED),
                     rows: Vec::with_capacity(ROWS_RESERVED),
                 },
                 taken: 0,
@@ -114,7 +130,11 @@ impl Queue {
             dropped: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             doubled: AtomicU64::new(0),
+            unsent: AtomicU64::new(0),
+            unsent_told: UnsentTold::default(),
+            history_stopped: AtomicBool::new(false),
             unsound: AtomicBool::new(false),
+            tips: Mutex::default(),
         }
     }
 
@@ -169,11 +189,23 @@ impl Queue {
         self.done.notify_all();
     }
 
-    /// A commit worked after one that did not. Once rows are lost, only a restart helps.
-    pub(super) fn sound_again(&self) {
-        if self.lost.load(Ordering::Relaxed) == 0 {
+    /// A commit worked, with a word in the audit trail about the first `told` lost rows.
+    pub(super) fn sound_again(&self, told: u64) {
+        // Rows of others are lost under this lock only, so none can go between look and store.
+        let _inner = self.lock();
+        if self.lost.load(Ordering::Relaxed) == told {
             self.unsound.store(false, Ordering::Release);
         }
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// What the writer's housekeeping has to say.
+    pub(super) fn kept(&self, history_stopped: bool, unsent: u64) {
+        self.history_stopped.store(history_stopped, Ordering::Relaxed);
+        self.unsent.store(unsent, Ordering::Relaxed);
     }
 
     pub(super) fn ended(&self) {
@@ -201,9 +233,22 @@ impl Queue {
 pub struct StoreSender {
     pub(super) queue: Arc<Queue>,
     pub(super) clock: Clock,
+    pub(super) boot: u64,
 }
 
 impl StoreSender {
+    /// Number of this start; grows by one.
+    #[must_use]
+    pub fn boot(&self) -> u64 {
+        self.boot
+    }
+
+    /// Ends of the audit and ledger chains that are on disk.
+    #[must_use]
+    pub fn tips(&self) -> Tips {
+        *self.queue.tips.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Samples as they were handed to a scan; `utc` is the scan's.
     pub fn samples(&self, utc: Utc, samples: &[Sample]) {
         let mut inner = self.queue.lock();
@@ -241,9 +286,9 @@ impl StoreSender {
         self.queue.push_row(Row::Record(utc, record));
     }
 
-    /// An event.
-    pub fn event(&self, event: Event) {
-        self.queue.push_row(Row::Event(event));
+    /// An event, and its number in this start.
+    pub fn event(&self, number: u64, event: Event) {
+        self.queue.push_row(Row::Event(number, event));
     }
 
     /// What a shell has to tell.
@@ -307,6 +352,14 @@ impl StoreSender {
         !self.queue.unsound.load(Ordering::Acquire)
     }
 
+    /// Whether retention removed that day since the start, and told that the sink had not sent all
+    /// of it: then the sink need not tell it again.
+    #[must_use]
+    pub fn unsent_told(&self, sink: &str, day: &str) -> bool {
+        let told = self.queue.unsent_told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.contains(&(sink.to_owned(), day.to_owned()))
+    }
+
     /// What was dropped, lost or doubled since the start.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -314,6 +367,8 @@ impl StoreSender {
             samples_dropped: self.queue.dropped.load(Ordering::Relaxed),
             rows_lost: self.queue.lost.load(Ordering::Relaxed),
             samples_doubled: self.queue.doubled.load(Ordering::Relaxed),
+            rows_unsent: self.queue.unsent.load(Ordering::Relaxed),
+            history_stopped: self.queue.history_stopped.load(Ordering::Relaxed),
         }
     }
 }

@@ -2,21 +2,21 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use sha2::{Digest, Sha256};
+use rusqlite::{Connection, Transaction, params};
 
 use trimloop_core::event::Event;
 use trimloop_core::ledger::Fate;
 use trimloop_core::record::{DecisionRow, LedgerRow, Outcome};
 use trimloop_core::time::{Mono, Utc};
 
+use super::chain::{self, Tip, Tips};
 use super::queue::CursorRow;
 use super::{StoreError, StoreOptions};
 use crate::notice::Notice;
 use crate::output::{Named, Names, event_text};
 
 /// Layout of `state.db`, kept in its `user_version`.
-pub const STATE_VERSION: i64 = 1;
+pub const STATE_VERSION: i64 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS boot(
@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS name(
 CREATE TABLE IF NOT EXISTS event(
   id INTEGER PRIMARY KEY, boot INTEGER NOT NULL, utc INTEGER NOT NULL, process INTEGER NOT NULL,
   part INTEGER NOT NULL, code TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL,
-  sentence TEXT NOT NULL);
+  sentence TEXT NOT NULL, number INTEGER);
 CREATE INDEX IF NOT EXISTS event_utc ON event(utc);
 CREATE TABLE IF NOT EXISTS audit(
   seq INTEGER PRIMARY KEY, utc INTEGER NOT NULL, boot INTEGER NOT NULL, orders INTEGER NOT NULL,
@@ -44,11 +44,18 @@ CREATE TABLE IF NOT EXISTS ledger(
   id INTEGER PRIMARY KEY, boot INTEGER NOT NULL, write INTEGER NOT NULL, utc INTEGER NOT NULL,
   setpoint TEXT NOT NULL, desired REAL, limited REAL, sent REAL, read_back REAL,
   issued INTEGER NOT NULL, acknowledged INTEGER, confirmed INTEGER, fate TEXT NOT NULL,
-  status INTEGER);
+  status INTEGER, prev BLOB, hash BLOB);
 CREATE INDEX IF NOT EXISTS ledger_write ON ledger(boot, write);
+CREATE INDEX IF NOT EXISTS ledger_utc ON ledger(utc);
 CREATE TABLE IF NOT EXISTS sink_cursor(
   sink TEXT NOT NULL, day TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(sink, day))
   WITHOUT ROWID;
+";
+
+/// Over columns that layout 1 does not have.
+const INDEXES: &str = "
+CREATE INDEX IF NOT EXISTS event_number ON event(boot, number) WHERE number IS NOT NULL;
+CREATE INDEX IF NOT EXISTS decision_write ON decision(boot, write) WHERE write IS NOT NULL;
 ";
 
 /// One entry of the audit trail, as asked for.
@@ -64,16 +71,6 @@ pub struct AuditEntry {
     pub what: String,
     /// Why, in the actor's words.
     pub reason: String,
-}
-
-/// Where the audit trail stops being whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("audit entry {seq} {what}")]
-pub struct AuditBreak {
-    /// Entry.
-    pub seq: i64,
-    /// What is wrong.
-    pub what: &'static str,
 }
 
 /// Ids of the plan's names in the database, by index type.
@@ -92,8 +89,8 @@ pub(super) struct State {
     pub(super) boot: i64,
     pub(super) ids: Ids,
     names: Names,
-    audit_seq: i64,
-    audit_hash: [u8; 32],
+    audit: Tip,
+    ledger: Tip,
 }
 
 impl State {
@@ -107,6 +104,8 @@ impl State {
             return Err(StoreError::Newer { path, found, known: STATE_VERSION });
         }
         db.execute_batch(SCHEMA).map_err(sql)?;
+        migrate(&db, found).map_err(sql)?;
+        db.execute_batch(INDEXES).map_err(sql)?;
         db.pragma_update(None, "user_version", STATE_VERSION).map_err(sql)?;
         let ids = Ids {
             tags: ids(&db, "tag", &options.names.tags).map_err(sql)?,
@@ -129,14 +128,15 @@ impl State {
         )
         .map_err(sql)?;
         let boot = db.last_insert_rowid();
-        let last: Option<(i64, [u8; 32])> = db
-            .query_row("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
-            .optional()
-            .map_err(sql)?;
-        let (audit_seq, audit_hash) = last.unwrap_or((0, [0; 32]));
-        Ok(Self { db, boot, ids, names: options.names.clone(), audit_seq, audit_hash })
+        let audit = chain::tip(&db, "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1");
+        let ledger = chain::tip(&db, "SELECT id, hash FROM ledger ORDER BY id DESC LIMIT 1");
+        let (audit, ledger) = (audit.map_err(sql)?, ledger.map_err(sql)?);
+        Ok(Self { db, boot, ids, names: options.names.clone(), audit, ledger })
+    }
+
+    /// Ends of the chains that are on disk.
+    pub(super) fn tips(&self) -> Tips {
+        Tips { audit: self.audit, ledger: self.ledger }
     }
 
     /// Highest sequence that any sink has sent of a day.
@@ -148,12 +148,22 @@ impl State {
         )
     }
 
+    /// Sinks that were at work on a day or before it, and how far each has sent that day.
+    pub(super) fn sinks_of(&self, day: &str) -> rusqlite::Result<Vec<(String, i64)>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT sink, max(CASE WHEN day = ?1 THEN seq ELSE 0 END) FROM sink_cursor
+             WHERE day <= ?1 GROUP BY sink ORDER BY sink",
+        )?;
+        let rows = statement.query_map([day], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    }
+
     /// Writes all rows in one transaction, or none.
     pub(super) fn write(&mut self, rows: &StateRows) -> rusqlite::Result<()> {
-        let (mut seq, mut hash) = (self.audit_seq, self.audit_hash);
+        let (mut audit, mut ledger) = (self.audit, self.ledger);
         let tx = self.db.transaction()?;
-        for event in &rows.events {
-            put_event(&tx, self.boot, &self.names, event)?;
+        for (number, event) in &rows.events {
+            put_event(&tx, self.boot, &self.names, *number, event)?;
         }
         for notice in &rows.notices {
             put_notice(&tx, self.boot, notice)?;
@@ -162,7 +172,7 @@ impl State {
             put_decision(&tx, self.boot, &self.names, *utc, row)?;
         }
         for (utc, row) in &rows.ledger {
-            put_ledger(&tx, self.boot, &self.names, *utc, row)?;
+            ledger = put_ledger(&tx, self.boot, &self.names, *utc, row, ledger)?;
         }
         for row in &rows.cursors {
             tx.prepare_cached(
@@ -172,9 +182,9 @@ impl State {
             .execute(params![row.sink, row.day, row.seq])?;
         }
         for entry in &rows.audit {
-            seq += 1;
-            let prev = hash;
-            hash = audit_hash(&prev, seq, self.boot, entry);
+            let prev = audit.hash;
+            let seq = audit.number + 1;
+            audit = Tip { number: seq, hash: chain::audit_hash(&prev, seq, self.boot, entry) };
             tx.prepare_cached(
                 "INSERT INTO audit(seq, utc, boot, orders, actor, what, reason, prev, hash)
                  VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -188,11 +198,11 @@ impl State {
                 entry.what,
                 entry.reason,
                 prev.as_slice(),
-                hash.as_slice(),
+                audit.hash.as_slice(),
             ])?;
         }
         tx.commit()?;
-        (self.audit_seq, self.audit_hash) = (seq, hash);
+        (self.audit, self.ledger) = (audit, ledger);
         Ok(())
     }
 
@@ -204,7 +214,7 @@ impl State {
 /// Rows of `state.db` that wait for their commit.
 #[derive(Debug, Default)]
 pub(super) struct StateRows {
-    pub(super) events: Vec<Event>,
+    pub(super) events: Vec<(u64, Event)>,
     pub(super) notices: Vec<Notice>,
     pub(super) decisions: Vec<(Utc, DecisionRow)>,
     pub(super) ledger: Vec<(Utc, LedgerRow)>,
@@ -222,6 +232,18 @@ impl StateRows {
             + self.cursors.len()
     }
 
+    /// Gives up what is not about writes and people's orders, and these only beyond `most`;
+    /// returns how many rows that were.
+    pub(super) fn shed(&mut self, most: usize) -> u64 {
+        let before = self.len();
+        self.events.clear();
+        self.notices.clear();
+        self.decisions.clear();
+        self.ledger.truncate(most / 2);
+        self.audit.truncate(most / 2);
+        (before - self.len()) as u64
+    }
+
     pub(super) fn clear(&mut self) {
         self.events.clear();
         self.notices.clear();
@@ -230,6 +252,22 @@ impl StateRows {
         self.audit.clear();
         self.cursors.clear();
     }
+}
+
+/// Brings a database of an older layout up to [`STATE_VERSION`]; a new one has it already.
+fn migrate(db: &Connection, found: i64) -> rusqlite::Result<()> {
+    if found != 1 {
+        return Ok(());
+    }
+    db.execute_batch(
+        "BEGIN IMMEDIATE;
+         ALTER TABLE event ADD COLUMN number INTEGER;
+         ALTER TABLE ledger ADD COLUMN prev BLOB;
+         ALTER TABLE ledger ADD COLUMN hash BLOB;",
+    )?;
+    chain::seal_old_ledger(db)?;
+    db.pragma_update(None, "user_version", STATE_VERSION)?;
+    db.execute_batch("COMMIT")
 }
 
 /// Opens a database in WAL mode and runs `quick_check`.
@@ -271,12 +309,13 @@ fn put_event(
     tx: &Transaction<'_>,
     boot: i64,
     names: &Names,
+    number: u64,
     event: &Event,
 ) -> rusqlite::Result<()> {
     let text = event_text(&event.what, names);
     tx.prepare_cached(
-        "INSERT INTO event(boot, utc, process, part, code, subject, detail, sentence)
-         VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO event(boot, utc, process, part, code, subject, detail, sentence, number)
+         VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         boot,
@@ -287,6 +326,7 @@ fn put_event(
         text.subject,
         text.detail,
         text.sentence,
+        number.cast_signed(),
     ])?;
     Ok(())
 }
@@ -354,7 +394,8 @@ fn put_ledger(
     names: &Names,
     utc: Utc,
     row: &LedgerRow,
-) -> rusqlite::Result<()> {
+    before: Tip,
+) -> rusqlite::Result<Tip> {
     let (fate, status) = match row.fate {
         Fate::Sent => ("sent", None),
         Fate::Acknowledged => ("acknowledged", None),
@@ -368,77 +409,20 @@ fn put_ledger(
         Fate::Mismatch => ("mismatch", None),
     };
     let value = |ticks| names.setpoint_value(row.setpoint.index(), ticks);
-    tx.prepare_cached(
-        "INSERT INTO ledger(boot, write, utc, setpoint, desired, limited, sent, read_back, issued,
-           acknowledged, confirmed, fate, status)
-         VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )?
-    .execute(params![
+    let stored = chain::LedgerEntry {
         boot,
-        row.write.cast_signed(),
-        utc.as_nanos(),
-        names.setpoint_name(row.setpoint.index()),
-        row.desired,
-        value(row.limited),
-        value(row.sent),
-        row.read_back.and_then(value),
-        row.issued.as_nanos(),
-        row.acknowledged.map(Mono::as_nanos),
-        row.confirmed.map(Mono::as_nanos),
-        fate,
-        status,
-    ])?;
-    Ok(())
-}
-
-/// Hash of one audit entry over its canonical bytes: numbers as 8 little-endian bytes, texts with
-/// their length before them, in the order of the table's columns.
-fn audit_hash(prev: &[u8; 32], seq: i64, boot: i64, entry: &AuditEntry) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(prev);
-    for number in [seq, entry.utc.as_nanos(), boot, entry.order.cast_signed()] {
-        hash.update(number.to_le_bytes());
-    }
-    for text in [&entry.actor, &entry.what, &entry.reason] {
-        hash.update((text.len() as u64).to_le_bytes());
-        hash.update(text.as_bytes());
-    }
-    hash.finalize().into()
-}
-
-/// Checks the audit trail of an open `state.db`: numbers without a gap, every hash, every link.
-///
-/// # Errors
-/// [`rusqlite::Error`] when it cannot be read.
-pub fn verify_audit(db: &Connection) -> rusqlite::Result<Result<u64, AuditBreak>> {
-    let mut statement = db.prepare(
-        "SELECT seq, utc, boot, orders, actor, what, reason, prev, hash FROM audit ORDER BY seq",
-    )?;
-    let mut rows = statement.query([])?;
-    let mut expected = [0_u8; 32];
-    let mut count = 0_i64;
-    while let Some(row) = rows.next()? {
-        count += 1;
-        let seq: i64 = row.get(0)?;
-        let broken = |what| Ok(Err(AuditBreak { seq, what }));
-        if seq != count {
-            return broken("follows a gap in the numbers");
-        }
-        let entry = AuditEntry {
-            utc: Utc::from_nanos(row.get(1)?),
-            order: row.get::<_, i64>(3)?.cast_unsigned(),
-            actor: row.get(4)?,
-            what: row.get(5)?,
-            reason: row.get(6)?,
-        };
-        let (prev, hash): ([u8; 32], [u8; 32]) = (row.get(7)?, row.get(8)?);
-        if prev != expected {
-            return broken("does not follow the entry before it");
-        }
-        if audit_hash(&prev, seq, row.get(2)?, &entry) != hash {
-            return broken("was changed after it was written");
-        }
-        expected = hash;
-    }
-    Ok(Ok(count.unsigned_abs()))
+        write: row.write.cast_signed(),
+        utc: utc.as_nanos(),
+        setpoint: names.setpoint_name(row.setpoint.index()),
+        desired: Some(row.desired).filter(|x| !x.is_nan()),
+        limited: value(row.limited),
+        sent: value(row.sent),
+        read_back: row.read_back.and_then(value),
+        issued: row.issued.as_nanos(),
+        acknowledged: row.acknowledged.map(Mono::as_nanos),
+        confirmed: row.confirmed.map(Mono::as_nanos),
+        fate: fate.to_owned(),
+        status: status.map(i64::from),
+    };
+    chain::put_ledger(tx, &stored, before)
 }

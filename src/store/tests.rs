@@ -113,7 +113,7 @@ fn rows_are_on_disk_after_a_barrier() {
     sender.record(T0, Record::Feature(feature));
     let at = Now { mono: Mono::default(), utc: T0 };
     let what = What::ModeInForce(LoopId(0), Mode::Auto);
-    sender.event(Event { at, process: Process::default(), part: 5, what });
+    sender.event(1, Event { at, process: Process::default(), part: 5, what });
     Notices::new(Clock::start(), Some(store.sender())).tell("register_problem", "sp", "No.".into());
     sender.audit_committed(9, "uid:0 (root)", "loop auto weight", "trial").unwrap();
     let (state, history) = (scratch.state(), scratch.history(T0));
@@ -198,7 +198,7 @@ fn flushes_are_cut_by_day_minute_and_size() {
 #[test]
 fn a_full_queue_drops_the_oldest_samples_only() {
     let queue = Arc::new(Queue::new());
-    let sender = StoreSender { queue: Arc::clone(&queue), clock: Clock::start() };
+    let sender = StoreSender { queue: Arc::clone(&queue), clock: Clock::start(), boot: 1 };
     for i in 0..ROWS_MAX + 10 {
         sender.samples(T0, &[sample(0, i as f64, None)]);
     }

@@ -2,17 +2,26 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 use trimloop_core::record::Record;
 use trimloop_core::time::Utc;
 
 use super::history::History;
-use super::queue::{Queue, ROWS_MAX, Row, SampleRow, StoreSender, Waiting};
+use super::keeper::Keeper;
+use super::queue::{
+    Queue, ROWS_MAX, ROWS_RESERVED, Row, SAMPLES_RESERVED, SampleRow, StoreSender, Waiting,
+};
 use super::state::{State, StateRows};
-use super::{StoreError, StoreOptions};
+use super::{AuditEntry, StoreError, StoreOptions};
+use crate::clock::Clock;
+use crate::limits::HistoryLimits;
+use crate::notice::Notice;
+
+/// What the audit trail says of rows that could not be kept.
+const LOST: &str = "records lost";
 
 /// The open store. Dropping it commits what waits and joins the writer.
 #[derive(Debug)]
@@ -25,12 +34,21 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens or makes the databases, checks them, notes this start and starts the writer.
+    /// [`Self::open_within`] without any bound: nothing is ever removed or stopped.
+    ///
+    /// # Errors
+    /// As [`Self::open_within`].
+    pub fn open(options: &StoreOptions) -> Result<Self, StoreError> {
+        Self::open_within(options, HistoryLimits::KEEP_ALL)
+    }
+
+    /// Opens or makes the databases, checks them, notes this start and starts the writer, which
+    /// keeps the history within `limits`.
     ///
     /// # Errors
     /// [`StoreError`] when `state.db` cannot be used. A damaged history file is no error: it is
     /// set aside, see [`Self::notices`].
-    pub fn open(options: &StoreOptions) -> Result<Self, StoreError> {
+    pub fn open_within(options: &StoreOptions, limits: HistoryLimits) -> Result<Self, StoreError> {
         let dir = options.dir.as_path();
         std::fs::create_dir_all(dir)
             .map_err(|source| StoreError::Directory { path: dir.to_owned(), source })?;
@@ -41,12 +59,14 @@ impl Store {
         let notices = std::mem::take(&mut history.notices);
         let boot = state.boot.unsigned_abs();
         let queue = Arc::new(Queue::new());
-        let writer = Writer::new(Arc::clone(&queue), state, history);
+        let keeper = Keeper::new(dir, options.clock, limits, Arc::clone(&queue.unsent_told));
+        let writer = Writer::new(Arc::clone(&queue), state, history, keeper, options.clock);
+        writer.tell_tips();
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(|source| StoreError::Thread { source })?;
-        let sender = StoreSender { queue, clock: options.clock };
+        let sender = StoreSender { queue, clock: options.clock, boot };
         Ok(Self { sender, boot, notices, thread: Some(thread), _lock: lock })
     }
 
@@ -101,24 +121,40 @@ struct Writer {
     samples: Vec<SampleRow>,
     state_rows: StateRows,
     history_rows: Vec<(Utc, Record)>,
+    keeper: Keeper,
+    clock: Clock,
+    /// Lost rows of `state.db` that the audit trail tells of.
+    lost_told: u64,
     /// The last history write failed; said once.
     history_failing: bool,
+    /// The last write of `state.db` failed; said once.
+    state_failing: bool,
 }
 
 impl Writer {
-    fn new(queue: Arc<Queue>, state: State, history: History) -> Self {
+    fn new(
+        queue: Arc<Queue>,
+        state: State,
+        history: History,
+        keeper: Keeper,
+        clock: Clock,
+    ) -> Self {
         Self {
             queue,
             state,
             history,
             buffer: Waiting {
-                samples: std::collections::VecDeque::with_capacity(ROWS_MAX),
-                rows: Vec::with_capacity(8192),
+                samples: std::collections::VecDeque::with_capacity(SAMPLES_RESERVED),
+                rows: Vec::with_capacity(ROWS_RESERVED),
             },
             samples: Vec::new(),
             state_rows: StateRows::default(),
             history_rows: Vec::new(),
+            keeper,
+            clock,
+            lost_told: 0,
             history_failing: false,
+            state_failing: false,
         }
     }
 
@@ -136,7 +172,11 @@ impl Writer {
             if last {
                 break;
             }
+            let notices = self.keeper.tend(&mut self.history, &self.state);
+            self.state_rows.notices.extend(notices);
+            self.queue.kept(self.keeper.floor.is_stopped(), self.keeper.unsent);
         }
+        self.keeper.end(&mut self.history);
         let closed = self.state.close().and(self.history.close());
         if let Err(error) = closed {
             tracing::warn!(%error, "A database could not be closed; it is whole all the same.");
@@ -148,7 +188,7 @@ impl Writer {
         self.samples.extend(self.buffer.samples.drain(..));
         for row in self.buffer.rows.drain(..) {
             match row {
-                Row::Event(event) => self.state_rows.events.push(event),
+                Row::Event(number, event) => self.state_rows.events.push((number, event)),
                 Row::Notice(notice) => self.state_rows.notices.push(notice),
                 Row::Audit(entry) => self.state_rows.audit.push(entry),
                 Row::Cursor(cursor) => self.state_rows.cursors.push(cursor),
@@ -162,6 +202,13 @@ impl Writer {
     }
 
     fn write_history(&mut self) {
+        self.state_rows.notices.extend(self.keeper.watch());
+        let rows = (self.samples.len() + self.history_rows.len()) as u64;
+        if self.keeper.floor.withholds(rows) {
+            self.queue.drop_samples(rows);
+            self.samples.clear();
+            self.history_rows.clear();
+        }
         if self.samples.is_empty() && self.history_rows.is_empty() {
             return;
         }
@@ -170,13 +217,17 @@ impl Writer {
                 self.queue.doubled.fetch_add(doubled, Ordering::Relaxed);
                 if std::mem::take(&mut self.history_failing) {
                     tracing::info!("The history is written again.");
+                    self.tell("history_resumed", "The history is written again.".to_owned());
                 }
             }
             Err(error) => {
-                self.queue.drop_samples((self.samples.len() + self.history_rows.len()) as u64);
+                self.queue.drop_samples(rows);
                 if !std::mem::replace(&mut self.history_failing, true) {
                     let error = crate::error::chain(&error);
                     tracing::error!(error, "The history cannot be written; samples are dropped.");
+                    let sentence =
+                        format!("The history cannot be written ({error}); samples are dropped.");
+                    self.tell("history_failing", sentence);
                 }
             }
         }
@@ -184,22 +235,51 @@ impl Writer {
         self.history_rows.clear();
     }
 
+    fn tell_tips(&self) {
+        *self.queue.tips.lock().unwrap_or_else(PoisonError::into_inner) = self.state.tips();
+    }
+
+    fn tell(&mut self, code: &'static str, sentence: String) {
+        let (at, subject) = (self.clock.utc(), "history".to_owned());
+        self.state_rows.notices.push(Notice { at, code, subject, sentence });
+    }
+
     /// Whether everything is on disk; what is not stays for the next time.
+    ///
+    /// Rows that are lost are told in the audit trail before anything may be written to the PLC
+    /// again: then the trail is whole in that it says what it lacks.
     fn write_state(&mut self) -> bool {
+        let lost = self.queue.lost();
+        if lost > self.lost_told && self.state_rows.audit.last().is_none_or(|e| e.what != LOST) {
+            let lacking = lost - self.lost_told;
+            self.state_rows.audit.push(AuditEntry {
+                utc: self.clock.utc(),
+                order: 0,
+                actor: "service".to_owned(),
+                what: LOST.to_owned(),
+                reason: format!("{lacking} rows could not be kept; state.db was not writable"),
+            });
+        }
         if self.state_rows.len() == 0 {
             return true;
         }
         match self.state.write(&self.state_rows) {
             Ok(()) => {
                 self.state_rows.clear();
-                self.queue.sound_again();
+                self.tell_tips();
+                self.lost_told = lost;
+                if std::mem::take(&mut self.state_failing) {
+                    tracing::info!("state.db is written again.");
+                }
+                self.queue.sound_again(lost);
                 true
             }
             Err(error) => {
-                tracing::error!(%error, "state.db cannot be written; no setpoint is written.");
+                if !std::mem::replace(&mut self.state_failing, true) {
+                    tracing::error!(%error, "state.db cannot be written; no setpoint is written.");
+                }
                 if self.state_rows.len() > ROWS_MAX {
-                    self.queue.lose_rows(self.state_rows.len() as u64);
-                    self.state_rows.clear();
+                    self.queue.lose_rows(self.state_rows.shed(ROWS_MAX / 2));
                 }
                 false
             }

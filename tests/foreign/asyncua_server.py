@@ -167,6 +167,8 @@ class ReportedWrites(AttributeService):
         if code is None and tag and (item.Value.Value is None or item.Value.Value.is_array):
             # asyncua compares the element type only and would store an array.
             code = ua.StatusCode(ua.StatusCodes.BadTypeMismatch)
+        if code is None and tag and self.cell.value_only and not bare:
+            code = ua.StatusCode(ua.StatusCodes.BadWriteNotSupported)
         if code is None:
             if tag and item.Value.SourceTimestamp is None:
                 item.Value = ua.DataValue(
@@ -198,6 +200,7 @@ class Cell:
         self.tags = {}
         self.by_node = {}
         self.refused = {}
+        self.value_only = False
         self.echoes = {}
         self.running = set()
         self.press_type = None
@@ -371,6 +374,14 @@ class Cell:
         else:
             self.refused[tag.id] = status_named(command["code"])
 
+    async def strict(self, command):
+        self.value_only = command.get("on", True)
+
+    async def level(self, command):
+        """Sets how well the server says that it serves."""
+        node = self.server.get_node(ua.NodeId(ua.ObjectIds.Server_ServiceLevel))
+        await node.write_value(ua.DataValue(ua.Variant(command["value"], ua.VariantType.Byte)))
+
     async def play(self, command):
         columns = {name: self.tag(i) for name, i in command["columns"].items()}
         rows = read_rows(command, columns)
@@ -505,7 +516,10 @@ async def serve_commands(cell):
     reader = asyncio.StreamReader(limit=LINE_BYTES_MAX)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    names = ("add", "status", "get", "echo", "play", "closed_loop", "refuse", "stop", "parts")
+    names = (
+        "add", "status", "get", "echo", "play", "closed_loop", "refuse", "strict", "level", "stop",
+        "parts",
+    )
     commands = {name: getattr(cell, name) for name in names} | {"set": cell.set_values}
     while line := await reader.readline():
         if not line.strip():

@@ -152,6 +152,7 @@ class Cell {
     this.folder = folder;
     this.tags = new Map();
     this.refused = new Map();
+    this.valueOnly = false;
     this.echoes = new Map();
     this.running = new Set();
   }
@@ -190,7 +191,10 @@ class Cell {
       };
       // The library would store an array in a scalar.
       const isArray = dataValue.value.arrayType !== VariantArrayType.Scalar;
-      const refused = this.refused.get(tag.id) ?? (isArray ? StatusCodes.BadTypeMismatch : null);
+      const refused =
+        this.refused.get(tag.id) ??
+        (isArray ? StatusCodes.BadTypeMismatch : null) ??
+        (this.valueOnly && !bare ? StatusCodes.BadWriteNotSupported : null);
       if (refused) finish(null, refused);
       else write.call(variable, context, dataValue, ...rest, finish);
     };
@@ -370,6 +374,17 @@ class Cell {
     else this.refused.set(tag.id, statusNamed(code));
   }
 
+  strict({ on = true }) {
+    this.valueOnly = on;
+  }
+
+  level({ value }) {
+    const node = this.namespace.addressSpace.findNode("i=2267");
+    const level = { dataType: DataType.Byte, value };
+    // The library's own getter answers 255 for ever.
+    node.bindVariable({ get: () => new Variant(level) }, true);
+  }
+
   play(command) {
     const columns = Object.entries(command.columns).map(([name, id]) => [name, this.tag(id)]);
     const edge = this.tag(command.edge);
@@ -537,11 +552,13 @@ async function serveCommands(cell) {
     "add",
     "set",
     "status",
+    "level",
     "get",
     "echo",
     "play",
     "closed_loop",
     "refuse",
+    "strict",
     "stop",
     "parts",
   ]);
@@ -602,13 +619,22 @@ function secured(folder) {
   };
 }
 
-// Clients must lie in `trusted`, the user with a certificate is `user.der`.
+// Clients must lie in `trusted`, their issuers in `issuers` with a list in `crl`; the user with a
+// certificate is `user.der`.
 async function trustKnown(managers, folder) {
   await managers.server.initialize();
   await managers.user.initialize();
   for (const name of readdirSync(path.join(folder, "trusted"))) {
     await managers.server.trustCertificate(readFileSync(path.join(folder, "trusted", name)));
   }
+  const kept = (name) => {
+    const inside = path.join(folder, name);
+    return existsSync(inside)
+      ? readdirSync(inside).map((file) => readFileSync(path.join(inside, file)))
+      : [];
+  };
+  for (const issuer of kept("issuers")) await managers.server.addIssuer(issuer);
+  for (const list of kept("crl")) await managers.server.addRevocationList(list);
   const user = path.join(folder, "user.der");
   if (existsSync(user)) await managers.user.trustCertificate(readFileSync(user));
 }

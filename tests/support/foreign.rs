@@ -439,15 +439,24 @@ pub fn new_scratch() -> PathBuf {
 
 /// The interpreter of a virtual environment with the packages of `requirements.txt`.
 fn python_environment() -> Result<PathBuf, Skip> {
+    python_with("python", "requirements.txt")
+}
+
+/// A Python with the packages of a list beside the servers, in an environment of that name.
+///
+/// # Errors
+/// [`Skip::Tools`] when Python or its registry is missing.
+pub fn python_with(name: &str, requirements: &str) -> Result<PathBuf, Skip> {
     let version = run(Command::new("python3").arg("--version"))?;
-    let pins = read(&sources().join("requirements.txt"))?;
-    let folder = environments().join("python");
+    let requirements = sources().join(requirements);
+    let pins = read(&requirements)?;
+    let folder = environments().join(name);
     let python = folder.join("bin").join("python");
     make_once(&folder, &format!("{version}{pins}"), || {
         run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
         let mut pip = Command::new(&python);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
-        pip.args(["--retries", "2", "--requirement"]).arg(sources().join("requirements.txt"));
+        pip.args(["--retries", "2", "--requirement"]).arg(&requirements);
         run(&mut pip)
     })?;
     Ok(python)

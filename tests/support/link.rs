@@ -14,7 +14,9 @@ use trimloop::notice::Notices;
 use trimloop::plc::{self, LinkConfig, LinkStatus, Port, View};
 use trimloop_core::guard::{ApprovedWrite, Decision, Evidence, Intent, permit};
 use trimloop_core::mode::{Mode, Trip};
-use trimloop_core::plan::{Cut, CyclePlan, LinkPlan, Plan, SetpointId, SetpointPlan, TagPlan};
+use trimloop_core::plan::{
+    Cut, CyclePlan, LinkPlan, Plan, PlcId, SetpointId, SetpointPlan, TagPlan,
+};
 use trimloop_core::scan::{AckResult, Link};
 use trimloop_core::tag::{Sample, TagId, Value};
 use trimloop_core::time::{Mono, Span};
@@ -72,7 +74,7 @@ impl Client {
         loop {
             assert!(self.intake.wait(&mut self.batch, Some(self.last), Span::from_millis(20)));
             self.last = self.clock.mono();
-            self.link = self.batch.link;
+            self.link = self.batch.links[0];
             self.samples.extend_from_slice(&self.batch.changes);
             self.acks.extend(self.batch.acks.iter().map(|ack| (ack.write, ack.result)));
             if wanted(self) {
@@ -122,6 +124,7 @@ pub fn grid() -> Grid {
 pub fn approved(tag: u16, to: f64, seq: u64, epoch: u64, issued: Mono, ttl: Span) -> ApprovedWrite {
     let tag_plan = |name: &str| TagPlan {
         name: name.to_owned(),
+        plc: PlcId::LEAD,
         unit: "bar".to_owned(),
         range: None,
         rate_max: None,
@@ -144,14 +147,15 @@ pub fn approved(tag: u16, to: f64, seq: u64, epoch: u64, issued: Mono, ttl: Span
             running: None,
             latch: Span::ZERO,
         },
-        link: LinkPlan {
+        links: vec![LinkPlan {
+            name: "press".to_owned(),
             stale_after: Span::from_secs(2),
             heartbeat: None,
             enable: None,
             clock: None,
             clock_step_max: Span::from_secs(600),
             skew_max: Span::from_secs(2),
-        },
+        }],
         bindings: Vec::new(),
         features: Vec::new(),
         models: Vec::new(),
@@ -186,6 +190,7 @@ pub fn approved(tag: u16, to: f64, seq: u64, epoch: u64, issued: Mono, ttl: Span
         on_time: true,
         trip: Trip::Clear,
         mode: Mode::Auto,
+        plc: PlcId::LEAD,
         enabled: true,
         owned: true,
         link: true,

@@ -4,9 +4,13 @@
 //! link (values that changed, acks, read-backs, echoes) and the person who raises the loops again
 //! after a lost session; all decisions are the core's.
 
+#![allow(dead_code, reason = "each test that has a world uses a part of it")]
+
 use std::collections::BTreeMap;
 
 use opcua::types::Variant;
+use trimloop::journal::JournalWriter;
+use trimloop::store::StoreSender;
 use trimloop_core::cell::Cell;
 use trimloop_core::event::What;
 use trimloop_core::mode::Mode;
@@ -19,6 +23,7 @@ use trimloop_recipe::plc_config::{Address, Identifier};
 use trimloop_recipe::{Bound, Project};
 use trimloop_simulator::cell::{Cell as Press, EPOCH_MS};
 use trimloop_simulator::nodes::{self, Batch, NODES, NodeValue};
+use trimloop_simulator::plc::Refusal;
 use trimloop_simulator::{Scenario, Setpoint};
 
 /// Link time between two looks at the press [ms]; three of them make a part.
@@ -54,6 +59,10 @@ pub struct World {
     pub cell: Cell,
     /// What happened.
     pub run: Run,
+    /// Where its scans are kept.
+    pub journal: Option<JournalWriter>,
+    /// Where its rows are kept.
+    pub store: Option<StoreSender>,
     /// Tag of each node, where the recipe has one.
     tag_of: Vec<Option<TagId>>,
     /// `[nodes]` as last told.
@@ -67,7 +76,18 @@ pub struct World {
 impl World {
     /// A press at standstill with the link up; loops go to AUTO when `raise`.
     pub fn new(bound: &Bound, scenario: Scenario, seed: u64, raise: bool) -> Self {
-        let is = |tag: usize, id: &str| match &bound.plc.nodes[bound.tag_nodes[tag]].address {
+        Self::recorded(bound, scenario, seed, raise, None)
+    }
+
+    /// The same, with a journal.
+    pub fn recorded(
+        bound: &Bound,
+        scenario: Scenario,
+        seed: u64,
+        raise: bool,
+        journal: Option<JournalWriter>,
+    ) -> Self {
+        let is = |tag: usize, id: &str| match &bound.plcs[0].nodes[bound.tag_nodes[tag]].address {
             Address::Id { identifier: Identifier::Text(text), .. } => text == id,
             _ => false,
         };
@@ -79,6 +99,8 @@ impl World {
             press: Press::new(scenario, seed),
             cell: Cell::new(bound.plan.clone()).expect("a cell"),
             run: Run::default(),
+            journal,
+            store: None,
             tag_of: tag_of.collect(),
             told: vec![None; NODES.len()],
             raise,
@@ -99,15 +121,25 @@ impl World {
         self.pass(LOOK_MS);
         self.scan(&[], &[], &[]);
         if self.raise {
-            let loops = 0..u16::try_from(self.cell.plan().loops.len()).expect("few loops");
-            let orders: Vec<Order> = loops
-                .map(|i| Order {
-                    id: u64::from(i) + 1,
-                    command: Command::SetMode(LoopId(i), Mode::Auto),
-                })
-                .collect();
-            self.scan(&[], &[], &orders);
+            self.raise_loops();
         }
+    }
+
+    /// People raise the loops, now and after every lost session.
+    pub fn raise(&mut self) {
+        self.raise = true;
+        self.raise_loops();
+    }
+
+    fn raise_loops(&mut self) {
+        let loops = 0..u16::try_from(self.cell.plan().loops.len()).expect("few loops");
+        let orders: Vec<Order> = loops
+            .map(|i| Order {
+                id: u64::from(i) + 1,
+                command: Command::SetMode(LoopId(i), Mode::Auto),
+            })
+            .collect();
+        self.scan(&[], &[], &orders);
     }
 
     /// Makes parts until `parts` are made.
@@ -182,19 +214,37 @@ impl World {
             let scan = Scan {
                 seq: self.run.scans,
                 now: Now { mono: now, utc: Utc::from_millis(EPOCH_MS + self.ms) },
-                link: Link { up, epoch: self.epoch, life: Some(now) },
+                links: &[Link { up, epoch: self.epoch, life: Some(now) }],
                 changes: if up { &samples } else { &[] },
                 acks: &answers,
                 commands: &orders,
             };
-            let actions: Vec<Action> = self.cell.step(scan).collect();
+            if let Some(journal) = &mut self.journal {
+                journal.append_scan(&scan).expect("a journal that takes it");
+            }
+            let actions = self.cell.step(scan);
+            if let Some(journal) = &mut self.journal {
+                journal.append_actions(scan.seq, actions.as_slice()).expect("a journal");
+            }
+            let actions: Vec<Action> = actions.collect();
             (samples, answers, orders) = (Vec::new(), Vec::new(), Vec::new());
             for action in actions {
+                self.keep(now, &action);
                 self.carry_out(action, &mut samples, &mut answers);
             }
             if samples.is_empty() && answers.is_empty() {
                 return;
             }
+        }
+    }
+
+    fn keep(&self, now: Mono, action: &Action) {
+        let Some(store) = &self.store else { return };
+        let utc = Utc::from_millis(EPOCH_MS + now.as_nanos() / 1_000_000);
+        match action {
+            Action::Record(record) => store.record(utc, *record),
+            Action::Event(event) => store.event(self.run.events.len() as u64 + 1, *event),
+            _ => {}
         }
     }
 
@@ -218,6 +268,7 @@ impl World {
                 let taken = self.press.write(setpoint, Some(write.value()));
                 let result = match taken {
                     Ok(_) => AckResult::Good,
+                    Err(Refusal::Late) => AckResult::Unknown,
                     Err(_) => AckResult::Refused(REFUSED),
                 };
                 answers.push(Ack { write: write.seq(), result, at });
@@ -225,7 +276,7 @@ impl World {
                     samples.push(sample(write.tag(), Value::Float(value), Some(clock)));
                 }
             }
-            Action::Heartbeat(count) => {
+            Action::Heartbeat(_, count) => {
                 self.press.beat(count);
                 if let Some(tag) = self.tag_of[nodes::HEARTBEAT_OUT] {
                     samples.push(sample(tag, Value::Int(i64::from(count)), None));

@@ -52,13 +52,13 @@ fn writes_are_verified_in_milliseconds(test: &str, kind: Kind) {
         .map(|share| format!("{:.0} % {:.1}", share * 100.0, histogram.percentile_ms(*share)))
         .collect();
     println!("{test}: shares of writes verified within ms: {}", shares.join(", "));
-    assert!(status.plc.no_delay, "the client's socket waits for acknowledgements");
+    assert!(status.plcs[0].plc.no_delay, "the client's socket waits for acknowledgements");
     for id in ["PressureSP", "SecondSP", "ThirdSP"] {
         let ours = told.1.iter().filter(|event| event["id"] == id);
         let values: Vec<f64> = ours.filter_map(|event| event["value"].as_f64()).collect();
         assert_envelope(&values, 50.0, (10.0, 90.0), 0.2, 0.01);
     }
-    let counts = status.plc.counts;
+    let counts = status.plcs[0].plc.counts;
     assert_eq!((counts.writes_refused, counts.writes_unknown), (0, 0));
     assert!(status.loops.iter().all(|l| l.status.is_some_and(|s| s.trip == Trip::Clear)));
     assert!(latency.p50_ms <= P50_MAX_MS && latency.p99_ms <= P99_MAX_MS, "{latency:?}");

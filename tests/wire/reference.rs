@@ -233,7 +233,7 @@ fn a_fault_is_told_after_it_begins(test: &str, kind: Kind) {
     let told = rig.log.since(0);
     let told = |wanted: fn(&What) -> bool| -> Vec<i64> {
         let events = told.iter().filter_map(|seen| match seen {
-            Seen::Event(event) if wanted(&event.what) => Some(event.part),
+            Seen::Event(_, event) if wanted(&event.what) => Some(event.part),
             _ => None,
         });
         events.collect()

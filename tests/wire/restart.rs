@@ -5,6 +5,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 use trimloop_core::event::What;
 use trimloop_core::mode::{Mode, Owner};
+use trimloop_core::plan::PlcId;
 use trimloop_core::time::Span;
 
 use crate::foreign::Kind;
@@ -25,14 +26,14 @@ fn a_killed_server_comes_back_in_shadow(test: &str, kind: Kind) {
     rig.raise(0);
     rig.log.wait_confirmed(0, 2);
     let before = rig.cell.status();
-    let (epoch, part) = (before.link.epoch, before.part);
+    let (epoch, part) = (before.plcs[0].link.epoch, before.part);
 
     // SIGKILL: no goodbye. What it told before is still there to be judged.
     let mark = rig.log.mark();
     assert!(rig.restart_server());
     let back = rig.until("data after the restart", |status| {
-        status.link.up
-            && status.link.epoch > epoch
+        status.plcs[0].link.up
+            && status.plcs[0].link.epoch > epoch
             && status.tags.iter().all(|tag| {
                 tag.reading.is_some_and(|reading| reading.quality.is_good())
                     && tag.age.is_some_and(|age| age < Span::from_secs(5))
@@ -40,7 +41,7 @@ fn a_killed_server_comes_back_in_shadow(test: &str, kind: Kind) {
     });
     println!("{test}: data {} ms after the server was ready", back.as_millis());
     assert!(back < Span::from_secs(5), "{back:?}");
-    rig.log.wait_event("link down", mark, |what| *what == What::LinkDown);
+    rig.log.wait_event("link down", mark, |what| *what == What::LinkDown(PlcId::LEAD));
     let state = rig.loop_status(0);
     assert_eq!((state.in_force, state.owner), (Mode::Shadow, Owner::Unknown));
 
@@ -71,17 +72,18 @@ fn a_hung_server_is_not_written_to(test: &str, kind: Kind) {
     rig.parts(10);
     rig.raise(0);
     rig.log.wait_confirmed(0, 5);
-    let epoch = rig.cell.status().link.epoch;
+    let epoch = rig.cell.status().plcs[0].link.epoch;
 
     let pid = Pid::from_raw(i32::try_from(rig.server.pid()).unwrap());
     let mark = rig.log.mark();
     kill(pid, Signal::SIGSTOP).unwrap();
-    let down = rig.log.wait_event("link down", mark, |what| *what == What::LinkDown);
-    rig.until("the link given up", |status| !status.link.up);
+    let down = rig.log.wait_event("link down", mark, |what| *what == What::LinkDown(PlcId::LEAD));
+    rig.until("the link given up", |status| !status.plcs[0].link.up);
     let silent = rig.log.since(down);
     kill(pid, Signal::SIGCONT).unwrap();
     assert!(sent(&silent).is_empty(), "{silent:?}");
-    let back = rig.until("data again", |status| status.link.up && status.link.epoch > epoch);
+    let back = rig
+        .until("data again", |status| status.plcs[0].link.up && status.plcs[0].link.epoch > epoch);
     println!("{test}: data {} ms after the server went on", back.as_millis());
     rig.linked();
 
@@ -101,11 +103,13 @@ fn a_hung_server_is_not_written_to(test: &str, kind: Kind) {
 fn registers_that_come_late_are_found(test: &str, kind: Kind) {
     let Some(mut rig) = Rig::start(test, kind, Setup::of("labels")) else { return };
     assert!(rig.restart_server_empty());
-    rig.until("missing registers", |status| !status.plc.problems.is_empty());
-    assert!(!rig.cell.status().link.up);
+    rig.until("missing registers", |status| !status.plcs[0].plc.problems.is_empty());
+    assert!(!rig.cell.status().plcs[0].link.up);
     rig.add_tags();
     // They come one after the other: the link may open before the last one is there.
-    let back = rig.until("data of all", |status| status.link.up && status.plc.problems.is_empty());
+    let back = rig.until("data of all", |status| {
+        status.plcs[0].link.up && status.plcs[0].plc.problems.is_empty()
+    });
     println!("{test}: data {} ms after the registers were there", back.as_millis());
     assert!(back < Span::from_secs(5), "{back:?}");
     rig.linked();

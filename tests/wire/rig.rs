@@ -96,7 +96,7 @@ pub fn bound(recipe: (&str, &str), plc: (&str, &str), models: &Models) -> Bound 
     let Some(recipe) = recipe else { refused(&found) };
     let (plc, found) = check_plc_config(&format!("plc-configs/{}.toml", plc.0), plc.1);
     let Some(plc) = plc else { refused(&found) };
-    match bind(&recipe, &plc, models) {
+    match bind(&recipe, &[plc], models) {
         Ok(bound) => bound,
         Err(found) => refused(&found),
     }
@@ -231,7 +231,7 @@ impl Rig {
     pub fn linked(&self) {
         self.until("the link", |status| {
             let read = |quality: &str| quality != "missing";
-            status.link.up
+            status.plcs[0].link.up
                 && status
                     .tags
                     .iter()
@@ -252,9 +252,9 @@ impl Rig {
                 return waited;
             }
             if waited > span_of(LIMIT) {
-                let CellStatus { link, plc, counts, loops, .. } = status;
+                let CellStatus { plcs, counts, loops, .. } = status;
                 panic!(
-                    "{}: {what}: {link:?}\n{plc:?}\n{counts:?}\n{loops:?}\n{}",
+                    "{}: {what}: {plcs:?}\n{counts:?}\n{loops:?}\n{}",
                     self.test,
                     self.log.tail()
                 );
@@ -400,7 +400,7 @@ impl Rig {
         let status = self.cell.status();
         assert_eq!(status.counts.watchers_lost, 0);
         assert_eq!(status.counts.intake.dropped, 0);
-        assert_eq!(status.plc.counts.overflows, 0);
+        assert_eq!(status.plcs[0].plc.counts.overflows, 0);
         self.cell.stop();
         let dir = self.store.map(|(_, dir)| dir);
         self.runtime.shutdown_timeout(Duration::from_secs(5));
@@ -495,7 +495,7 @@ impl Log {
 
     /// Waits for an event.
     pub fn wait_event(&self, what: &str, mark: usize, wanted: impl Fn(&What) -> bool) -> usize {
-        self.wait(what, mark, |seen| matches!(seen, Seen::Event(event) if wanted(&event.what)))
+        self.wait(what, mark, |seen| matches!(seen, Seen::Event(_, event) if wanted(&event.what)))
     }
 
     /// Waits for `count` writes that are read back.
@@ -525,7 +525,7 @@ impl Log {
         let alarming: Vec<String> = log
             .iter()
             .filter_map(|seen| match seen {
-                Seen::Event(event) => Some((event.part, event.what)),
+                Seen::Event(_, event) => Some((event.part, event.what)),
                 _ => None,
             })
             .filter(|(_, what)| {
@@ -534,7 +534,7 @@ impl Log {
             .map(|(part, what)| format!("{part}: {what:?}"))
             .collect();
         let lines = log.iter().rev().take(60).rev().map(|seen| match seen {
-            Seen::Event(event) => {
+            Seen::Event(_, event) => {
                 format!("{:?} part {}: {:?}", event.at.mono, event.part, event.what)
             }
             other => format!("{other:?}"),
@@ -546,7 +546,7 @@ impl Log {
 /// Events among what was told.
 pub fn events(seen: &[Seen]) -> impl Iterator<Item = &What> {
     seen.iter().filter_map(|seen| match seen {
-        Seen::Event(event) => Some(&event.what),
+        Seen::Event(_, event) => Some(&event.what),
         _ => None,
     })
 }

@@ -101,7 +101,7 @@ fn the_command_runs_a_loop(test: &str, kind: Kind) {
     assert!(!nobody.status.success(), "{}", said(&nobody));
 
     let service = Service::start(&dir);
-    let status = wait_status(&dir, "the link", |status| status["link"]["up"] == true);
+    let status = wait_status(&dir, "the link", |status| status["plcs"][0]["up"] == true);
     assert_eq!(status["loops"][0]["mode"], "shadow");
     server.ask(json!({
         "cmd": "closed_loop", "x": "X", "u": "PressureSP", "y": "Quality", "part": "PartId",
@@ -115,7 +115,7 @@ fn the_command_runs_a_loop(test: &str, kind: Kind) {
         run(&dir, &["loop", "auto", "size", "--yes", "--reason", "wire test", "--format", "json"]);
     assert!(raise.status.success(), "{}", said(&raise));
     let status = wait_status(&dir, "two writes", |status| status["writes"].as_u64() >= Some(2));
-    assert_eq!(status["schema"], "trimloop.status/1");
+    assert_eq!(status["schema"], "trimloop.status/2");
     assert_eq!(
         (&status["loops"][0]["mode"], &status["loops"][0]["owner"]),
         (&json!("auto"), &json!("ours"))
@@ -162,7 +162,7 @@ fn the_command_writes_in_milliseconds(test: &str, kind: Kind) {
     let Some(server) = server_with(test, kind, 0, &tags(&[])) else { return };
     let dir = project(test, "relays", server.url());
     let service = Service::start(&dir);
-    wait_status(&dir, "the link", |status| status["link"]["up"] == true);
+    wait_status(&dir, "the link", |status| status["plcs"][0]["up"] == true);
     let script: Vec<_> =
         (0..200).map(|n| (20 * n + 1, if n % 2 == 0 { 2.0 } else { -2.0 })).collect();
     server.ask(json!({

@@ -64,7 +64,7 @@ fn every_type_is_written_as_what_it_is(test: &str, kind: Kind) {
         ..Setup::default()
     };
     let Some(rig) = Rig::start(test, kind, setup) else { return };
-    assert!(rig.cell.status().plc.problems.is_empty());
+    assert!(rig.cell.status().plcs[0].plc.problems.is_empty());
     rig.plant(1, &json!([[1, -2.0], [30, 2.0]]));
     rig.parts(5);
     for index in 0..3 {
@@ -85,7 +85,10 @@ fn every_type_is_written_as_what_it_is(test: &str, kind: Kind) {
     }
     assert_all_confirmed(&rig.log.since(0));
     let status = rig.cell.status();
-    assert_eq!((status.plc.counts.writes_refused, status.plc.counts.writes_unknown), (0, 0));
+    assert_eq!(
+        (status.plcs[0].plc.counts.writes_refused, status.plcs[0].plc.counts.writes_unknown),
+        (0, 0)
+    );
     assert!(status.loops.iter().all(|l| l.status.is_some_and(|s| s.trip == Trip::Clear)));
     rig.finish();
 }
@@ -111,11 +114,11 @@ fn a_grid_finer_than_the_register_is_refused_at_connect(test: &str, kind: Kind) 
 
 fn refused(test: &str, kind: Kind, setup: Setup, expect: &str) {
     let Some(rig) = Rig::start_unlinked(test, kind, setup) else { return };
-    rig.until("the problem", |status| !status.plc.problems.is_empty());
+    rig.until("the problem", |status| !status.plcs[0].plc.problems.is_empty());
     let notices = rig.cell.status().notices;
     assert_eq!(notices.len(), 1, "told once: {notices:?}");
     assert_eq!((notices[0].code, notices[0].subject.as_str()), ("register_problem", "pressure_sp"));
-    let problems = rig.cell.status().plc.problems;
+    let problems = rig.cell.status().plcs[0].plc.problems.clone();
     println!("{test}: {problems:?}");
     assert_eq!(problems.len(), 1);
     assert_eq!((problems[0].node.as_str(), problems[0].stops_writes), ("pressure_sp", true));
@@ -125,7 +128,7 @@ fn refused(test: &str, kind: Kind, setup: Setup, expect: &str) {
     rig.server.wait_for("part 50", crate::rig::LIMIT, |event| {
         event["event"] == "part" && event["part"] == 50
     });
-    assert!(!rig.cell.status().link.up);
+    assert!(!rig.cell.status().plcs[0].link.up);
     assert_eq!(rig.written("PressureSP"), [0.0; 0]);
     rig.finish();
 }

@@ -1,11 +1,15 @@
 //! The cell: everything that one [`Cell::step`] goes through, in order.
 //!
-//! Link and orders first (a takeover in this scan wins), then image, parts, features, scores,
+//! Links and orders first (a takeover in this scan wins), then image, parts, features, scores,
 //! signatures, labels, then conditions and registers, and at last each loop: effect, rung,
 //! proposal, permit. Analyse first, act after.
 
+#[cfg(test)]
+mod digest;
 mod drive;
+mod explain;
 mod intake;
+mod links;
 mod orders;
 mod outbox;
 mod state;
@@ -16,21 +20,22 @@ use alloc::vec::Vec;
 use crate::cycle::Cycles;
 use crate::event::What;
 use crate::feature::{FeatureValue, Features};
-use crate::image::{Image, ProcessClock};
+use crate::image::Image;
 use crate::interlock::{Change, Interlocks};
 use crate::ledger::{Finding, ReadBack, Register};
 use crate::mode::{Mode, Owner, Rung, TripReason};
 use crate::model::Models;
-use crate::plan::{CHANGES_MAX, LoopId, Plan, PlanError, SetpointId};
+use crate::plan::{LoopId, Plan, PlanError, SetpointId};
 use crate::record::Record;
-use crate::scan::{Ack, AckResult, Action, Actions, Link, Scan};
-use crate::tag::{Quality, Reading, Sample, Status, TagId, Value};
+use crate::scan::{Ack, AckResult, Actions, Command, Order, Scan};
+use crate::slip::{Slip, slips};
+use crate::tag::{Quality, Reading, TagId};
 use crate::time::{Mono, Now, Process, Span};
 use crate::unit::Ticks;
 use crate::verdict::Signatures;
-use crate::watchdog::Watchdog;
 
 use intake::{Due, LabelMemory};
+use links::PlcLink;
 use outbox::Outbox;
 use state::LoopState;
 
@@ -45,13 +50,13 @@ const LATE_PERIODS: i64 = 3;
 pub struct Cell {
     plan: Plan,
     image: Image,
-    clock: ProcessClock,
     features: Features,
     cycles: Cycles,
     models: Models,
     signatures: Signatures,
     interlocks: Interlocks,
-    watchdog: Watchdog,
+    /// `[links]`
+    links: Vec<PlcLink>,
     registers: Vec<Register>,
     loops: Vec<LoopState>,
     out: Outbox,
@@ -60,15 +65,10 @@ pub struct Cell {
     now: Now,
     process: Process,
     on_time: bool,
+    /// Time since the scan before.
+    pause: Span,
     clock_backwards: bool,
     started: bool,
-    link: Link,
-    /// The session stands and spoke lately.
-    link_live: bool,
-    heartbeat: bool,
-    /// Life signs are sent: from the first loop that acts to the end of the session. Before that
-    /// nothing of ours is in the PLC; after it a pause would make the PLC fall back.
-    beating: bool,
     /// A part ended in this scan.
     part_ended: bool,
     /// Id of the newest part.
@@ -86,6 +86,8 @@ pub struct Cell {
     /// `[tags]` quality as last reported.
     quality: Vec<Quality>,
     swept: usize,
+    /// `[features]` scratch of an explanation.
+    explained: Vec<bool>,
     /// `[models]` domain and alarm as last reported.
     in_domain: Vec<bool>,
     alarm: Vec<bool>,
@@ -106,25 +108,24 @@ impl Cell {
         let room = 256 + 4 * rows + plan.tags.len().min(1024) + 16 * plan.loops.len();
         Ok(Self {
             image: Image::new(&plan),
-            clock: ProcessClock::new(&plan),
             features: Features::new(&plan),
             cycles: Cycles::new(&plan),
             models: Models::new(&plan),
             signatures: Signatures::new(&plan),
             interlocks: Interlocks::new(&plan),
-            watchdog: Watchdog::new(plan.link.heartbeat),
+            links: links::of(&plan),
             registers: vec![Register::new(Process::default()); setpoints],
             loops: plan.loops.iter().map(LoopState::new).collect(),
-            out: Outbox::new(room, 16 * plan.loops.len() + 4),
+            out: Outbox::new(
+                room,
+                (16 + explain::ROWS_MAX) * plan.loops.len() + 4 + plan.links.len(),
+            ),
             now: Now::default(),
             process: Process::default(),
             on_time: false,
+            pause: Span::ZERO,
             clock_backwards: false,
             started: false,
-            link: Link::default(),
-            link_live: false,
-            heartbeat: false,
-            beating: false,
             part_ended: false,
             part: 0,
             due: Due::new(&plan),
@@ -135,6 +136,7 @@ impl Cell {
             may_hold: vec![None; setpoints],
             quality: vec![Quality::Missing; plan.tags.len()],
             swept: 0,
+            explained: vec![false; plan.features.len()],
             in_domain: vec![true; plan.models.len()],
             alarm: vec![false; plan.models.len()],
             next_write: 1,
@@ -147,8 +149,8 @@ impl Cell {
     /// One step. Total: whatever the scan holds, it neither panics nor allocates.
     pub fn step(&mut self, scan: Scan<'_>) -> Actions<'_> {
         self.begin(&scan);
-        self.follow_link(scan.link);
-        self.follow_clock(scan.changes);
+        self.follow_links(scan.links);
+        self.follow_clocks(scan.changes);
         for ack in scan.acks {
             self.take_ack(ack);
         }
@@ -156,7 +158,12 @@ impl Cell {
         self.sweep();
         self.observe_machine();
         self.observe_registers();
-        for order in scan.commands {
+        // A takeover comes last: it wins over whatever else is asked in this scan.
+        let takeover = |order: &&Order| matches!(order.command, Command::TakeManual(_));
+        for order in scan.commands.iter().filter(|order| !takeover(order)) {
+            self.take_order(order);
+        }
+        for order in scan.commands.iter().filter(takeover) {
             self.take_order(order);
         }
         for index in 0..self.loops.len() {
@@ -170,6 +177,7 @@ impl Cell {
         let before = self.now.mono;
         self.clock_backwards = self.started && scan.now.mono < before;
         let late = self.plan.period.times(LATE_PERIODS);
+        self.pause = if self.started { scan.now.mono - before } else { Span::ZERO };
         self.on_time = self.started && !self.clock_backwards && scan.now.mono - before <= late;
         if self.clock_backwards {
             // Ages are judged against the newest time seen, so that nothing grows younger.
@@ -178,68 +186,17 @@ impl Cell {
             self.now = scan.now;
         }
         self.started = true;
-        self.process = self.clock.begin(self.now);
+        self.coast();
+        for link in &mut self.links {
+            link.clock.begin(self.now);
+        }
+        if let Some(lead) = self.links.first() {
+            self.process = lead.clock.now();
+        }
         self.part_ended = false;
         self.out.begin(self.now, self.process);
         if self.clock_backwards {
             self.out.event(What::MonotonicBackwards);
-        }
-    }
-
-    /// A new session, a lost one, a silent one.
-    fn follow_link(&mut self, link: Link) {
-        let was = self.link;
-        self.link = link;
-        let fresh = link.life.is_some_and(|at| self.now.mono - at <= self.plan.link.stale_after);
-        let lost = was.up && (!link.up || link.epoch != was.epoch);
-        // Left-overs of an old session may have trickled in while the link was down.
-        if lost || (link.up && !was.up) {
-            self.lose_session();
-        }
-        let live = link.up && fresh;
-        if live && (!self.link_live || lost) {
-            self.out.event(What::LinkUp(link.epoch));
-        } else if !live && self.link_live {
-            self.out.event(What::LinkDown);
-        }
-        self.link_live = live;
-    }
-
-    /// Moves process time on, before any sample is judged by it.
-    fn follow_clock(&mut self, samples: &[Sample]) {
-        if let Some(tag) = self.plan.link.clock {
-            for sample in samples.iter().take(CHANGES_MAX) {
-                if sample.tag == tag
-                    && sample.status == Status::Good
-                    && let Some(ms) = sample.value.and_then(Value::as_i64)
-                    && self.clock.on_clock(ms).is_some()
-                {
-                    self.out.event(What::ProcessClockJump);
-                }
-            }
-        }
-        self.process = self.clock.now();
-        self.image.begin(self.now, &self.clock, self.link.life);
-    }
-
-    /// Nothing survives a session: no value, no owner, no authority. People raise the loops again.
-    fn lose_session(&mut self) {
-        self.image.forget();
-        self.features.reset();
-        self.cycles.link_lost();
-        self.clock.forget();
-        self.watchdog.forget();
-        self.beating = false;
-        self.due.forget();
-        for register in &mut self.registers {
-            if let Some(row) = register.link_lost() {
-                self.out.must(Record::Ledger(row));
-            }
-        }
-        for (index, state) in (0_u16..).zip(&mut self.loops) {
-            if let Some(reason) = state.release() {
-                self.out.must_tell(What::Latched(LoopId(index), reason));
-            }
         }
     }
 
@@ -280,17 +237,7 @@ impl Cell {
                 register.rebase();
             }
         }
-        if let Some(plan) = self.plan.link.heartbeat
-            && let Some(value) = self.image.good_int(&self.plan, plan.echo)
-        {
-            self.watchdog.echo(value);
-        }
-        let alive = self.watchdog.alive(self.now.mono);
-        if alive != self.heartbeat && self.beating && self.plan.link.heartbeat.is_some() {
-            let what = if alive { What::HeartbeatBack } else { What::HeartbeatLost };
-            self.out.event(what);
-        }
-        self.heartbeat = alive;
+        self.observe_heartbeats();
     }
 
     /// Reads every setpoint back and settles what is pending.
@@ -308,9 +255,9 @@ impl Cell {
                 continue;
             };
             // The register may have been set after the clock sample that we last heard.
-            let tag = limits.tag;
+            let (tag, plc) = (limits.tag, self.plan.plc_of(limits.tag));
             let stamp = self.image.reading(&self.plan, tag).source_time;
-            let ahead = stamp.map_or(Span::ZERO, |stamp| self.clock.ahead(stamp));
+            let ahead = stamp.map_or(Span::ZERO, |stamp| links::ahead(&self.links, plc, stamp));
             register.stamp(self.process + ahead);
             let found = register.observe(limits, read, self.now.mono, ours);
             let held = register.may_hold(read.map(|r| r.stand));
@@ -330,7 +277,7 @@ impl Cell {
         let read = self.plan.setpoints.get(index).and_then(|limits| {
             let reading = self.image.reading(&self.plan, limits.tag);
             let value = reading.value.as_f64();
-            let good = self.link_live && reading.quality.is_good();
+            let good = self.live(self.plan.plc_of(limits.tag)) && reading.quality.is_good();
             let stand = limits.grid.stand(value).filter(|_| good)?;
             Some(ReadBack { stand, received: reading.received })
         });
@@ -357,7 +304,9 @@ impl Cell {
             Finding::Foreign(ticks) => {
                 let id = u16::try_from(setpoint).unwrap_or(u16::MAX);
                 self.out.must_tell(What::ExternalChange(SetpointId(id), ticks));
-                self.yield_to_operator(index);
+                if !slips(Slip::HandIgnored) {
+                    self.yield_to_operator(index);
+                }
             }
         }
     }
@@ -372,16 +321,6 @@ impl Cell {
 
     fn loop_of(&self, setpoint: usize) -> Option<usize> {
         self.plan.loops.iter().position(|l| l.setpoint.index() == setpoint)
-    }
-
-    fn beat(&mut self) {
-        self.beating |= self.link_live && self.loops.iter().any(|l| l.in_force >= Mode::Advisory);
-        if self.link.up
-            && self.beating
-            && let Some(count) = self.watchdog.beat(self.now.mono)
-        {
-            self.out.urgent(Action::Heartbeat(count));
-        }
     }
 
     /// The plan.
@@ -399,7 +338,11 @@ impl Cell {
             in_force: state.in_force,
             owner: state.owner,
             trip: state.trip,
-            rung: if self.link_live { state.rung } else { Rung::Released },
+            rung: if self.live(self.plc_of_loop(loop_id.index())) {
+                state.rung
+            } else {
+                Rung::Released
+            },
             read_back,
             desired: state.desired,
             limited: state.limited,
@@ -408,6 +351,11 @@ impl Cell {
             authority_permille: state.authority,
             open_proposal: state.proposal,
             writes: state.writes,
+            last_write: self
+                .registers
+                .get(limits.setpoint.index())
+                .and_then(Register::newest)
+                .map(|row| row.write),
         })
     }
 

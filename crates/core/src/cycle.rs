@@ -13,7 +13,8 @@ use alloc::vec::Vec;
 
 use crate::feature::FeatureValue;
 use crate::image::Accepted;
-use crate::plan::{Cut, PARTS_MAX, Plan};
+use crate::plan::{Cut, PARTS_MAX, Plan, PlcId};
+use crate::tag::TagId;
 use crate::time::{Process, Span};
 use crate::unit::Ticks;
 
@@ -306,6 +307,11 @@ impl Cycles {
         mixed
     }
 
+    /// Parts that will still be flagged as warm-up.
+    pub fn warm_up_left(&self) -> u32 {
+        self.warm_up_left
+    }
+
     /// The newest part with this id; `None` when it is not, or no longer, known. Looks at no more
     /// than [`PARTS_MAX`] ids, the newest first.
     pub fn find(&self, id: i64) -> Option<Part<'_>> {
@@ -337,12 +343,32 @@ impl Cycles {
         })
     }
 
-    /// The link was lost: the part in work has a gap, its setpoints are unknown, and the next id
-    /// only sets the reference.
-    pub fn link_lost(&mut self) {
-        self.now.gap = true;
-        self.now.id = None;
-        self.at_begin.fill(None);
+    /// What tells two histories apart where no label asks for an older part.
+    #[cfg(test)]
+    pub(crate) fn digest(&self, digest: &mut crate::properties::explore::digest::Digest) {
+        let Self { now, at_begin, moved, warm_up_left, .. } = self;
+        let Current { id, began, due, time_cuts: _, gap, stopped } = now;
+        digest.add(&(id, began, due, gap, stopped, at_begin, moved, warm_up_left));
+        digest.add(&self.newest().map(|part| part.flags));
+    }
+
+    /// The link to a PLC was lost, and its setpoints are unknown.
+    ///
+    /// The part in work has a gap where that PLC cuts the parts, says whether the machine runs, or
+    /// gives a feature. Where it cuts them, the next id only sets the reference.
+    pub fn link_lost(&mut self, plan: &Plan, plc: PlcId) {
+        let on = |tag: TagId| plan.plc_of(tag) == plc;
+        let cuts = plan.plc_of_cycle() == plc;
+        if cuts {
+            self.now.id = None;
+        }
+        let runs = plan.cycle.running.is_some_and(|(tag, _)| on(tag));
+        self.now.gap |= cuts || runs || plan.features.iter().any(|feature| on(feature.tag));
+        for (begin, setpoint) in self.at_begin.iter_mut().zip(&plan.setpoints) {
+            if on(setpoint.tag) {
+                *begin = None;
+            }
+        }
     }
 
     /// Product change, start: the next `warm_up` parts feed no estimator.

@@ -1,7 +1,7 @@
 //! Coded events: what people and the audit trail are told.
 
 use crate::mode::{Mode, Rung, TripReason};
-use crate::plan::{CharacteristicId, InterlockId, LoopId, ModelId, SetpointId, SignatureId};
+use crate::plan::{CharacteristicId, InterlockId, LoopId, ModelId, PlcId, SetpointId, SignatureId};
 use crate::tag::{Quality, TagId};
 use crate::time::{Now, Process};
 use crate::unit::Ticks;
@@ -22,22 +22,22 @@ pub struct Event {
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum What {
-    /// The link came up; the number is its epoch.
-    LinkUp(u64),
-    /// The link went down or silent.
-    LinkDown,
-    /// The PLC stopped echoing our heartbeat.
-    HeartbeatLost,
+    /// The link to a PLC came up; the number is its epoch.
+    LinkUp(PlcId, u64),
+    /// The link to a PLC went down or silent.
+    LinkDown(PlcId),
+    /// A PLC stopped echoing our heartbeat.
+    HeartbeatLost(PlcId),
     /// It echoes again.
-    HeartbeatBack,
+    HeartbeatBack(PlcId),
     /// A tag changed quality.
     TagQuality(TagId, Quality),
     /// A fast change was believed after three agreeing samples.
     StepAccepted(TagId),
     /// Server and service clocks differ too much.
     ClockSkew(TagId),
-    /// The PLC clock jumped; process time stood still meanwhile.
-    ProcessClockJump,
+    /// A PLC's clock jumped; where it leads, process time stood still meanwhile.
+    ProcessClockJump(PlcId),
     /// Our monotonic clock ran backwards.
     MonotonicBackwards,
     /// A signature came on (`true`) or went off.

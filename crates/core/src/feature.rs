@@ -17,7 +17,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::image::{Accepted, Image};
-use crate::plan::{FeaturePlan, Plan, Take};
+use crate::plan::{FeaturePlan, Plan, PlcId, Take};
 use crate::tag::TagId;
 use crate::time::{Process, Span};
 
@@ -141,14 +141,24 @@ impl Features {
         &self.values
     }
 
-    /// Forgets everything, windows and lags included. The part in work began when the newest
-    /// sample was taken.
-    pub fn reset(&mut self) {
-        self.began = self.newest;
-        for state in &mut self.states {
-            state.reset(self.newest);
+    /// A PLC was lost: what its tags told is forgotten, windows and lags included.
+    ///
+    /// Where it cuts the parts, nobody knows how many have passed: the part in work began when the
+    /// newest sample was taken, what the tags of other PLCs told of it counts for none, and all lags
+    /// are unknown.
+    pub fn lose(&mut self, plan: &Plan, plc: PlcId) {
+        let cuts = plan.plc_of_cycle() == plc;
+        if cuts {
+            self.began = self.newest;
         }
-        self.values.fill(FeatureValue::UNKNOWN);
+        for (state, value) in self.states.iter_mut().zip(&mut self.values) {
+            if plan.plc_of(state.tag) == plc {
+                state.reset(self.newest);
+                *value = FeatureValue::UNKNOWN;
+            } else if cuts {
+                state.restart(self.newest);
+            }
+        }
     }
 }
 
@@ -191,6 +201,18 @@ impl State {
         self.tally = Tally::EMPTY;
         self.slope = Slope::EMPTY;
         self.slope_at = at;
+        self.waiting.fill(FeatureValue::UNKNOWN);
+    }
+
+    /// The part in work begins anew; what stands, stands on.
+    fn restart(&mut self, at: Process) {
+        self.advance(at);
+        self.good = Span::ZERO;
+        self.tally = Tally::EMPTY;
+        if self.window.is_none() {
+            self.slope = Slope::EMPTY;
+            self.slope_at = self.since;
+        }
         self.waiting.fill(FeatureValue::UNKNOWN);
     }
 

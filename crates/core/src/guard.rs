@@ -28,16 +28,21 @@
 //! }
 //! ```
 
+mod rows;
+
 use crate::mode::{Mode, Trip, TripReason};
-use crate::plan::{Plan, Rate, SetpointId, SetpointPlan};
+use crate::plan::{Plan, PlcId, Rate, SetpointId, SetpointPlan};
 use crate::tag::TagId;
 use crate::time::{Mono, Span};
 use crate::unit::{Stand, Ticks};
+
+pub(crate) use rows::room as row_room;
 
 /// One permitted move of one setpoint. Made here and nowhere else, carried out once.
 #[derive(Debug, PartialEq)]
 pub struct ApprovedWrite {
     seq: u64,
+    plc: PlcId,
     epoch: u64,
     setpoint: SetpointId,
     tag: TagId,
@@ -54,7 +59,12 @@ impl ApprovedWrite {
         self.seq
     }
 
-    /// PLC session it belongs to; dead in any other.
+    /// PLC it goes to, and no other.
+    pub const fn plc(&self) -> PlcId {
+        self.plc
+    }
+
+    /// Session of that PLC it belongs to; dead in any other.
     pub const fn epoch(&self) -> u64 {
         self.epoch
     }
@@ -109,7 +119,7 @@ pub enum Reason {
     NotEnabled,
     /// 3: the operator, or nobody known, owns the setpoint.
     NotOwner,
-    /// 4: the link is down or silent.
+    /// 4: the link to the setpoint's PLC is down or silent.
     LinkDown,
     /// 4: the PLC does not echo our heartbeat.
     Heartbeat,
@@ -305,13 +315,15 @@ pub struct Evidence {
     pub trip: Trip,
     /// Mode in force.
     pub mode: Mode,
+    /// PLC that this evidence is about; that of the setpoint, or nothing is permitted.
+    pub plc: PlcId,
     /// The PLC enables us.
     pub enabled: bool,
     /// The setpoint is ours.
     pub owned: bool,
-    /// The link lives.
+    /// The link to that PLC lives.
     pub link: bool,
-    /// Session number.
+    /// Its session number.
     pub epoch: u64,
     /// The heartbeat is echoed, or none is configured.
     pub heartbeat: bool,
@@ -424,6 +436,10 @@ pub fn permit(
         };
     };
     let mut failed = conditions(intent, evidence);
+    if evidence.plc != plan.plc_of(limits.tag) && !broken(Mutant::Plc) {
+        // What another PLC shows says nothing about this one.
+        failed.insert(Reason::LinkDown);
+    }
     let mut cut = Cut::Nothing;
     let mut limited = None;
     let mut empty = false;
@@ -452,7 +468,7 @@ pub fn permit(
                     let why = if by == Cut::Rate { Reason::Rate } else { Reason::Deadband };
                     failed.insert(why);
                 }
-                let rows = rows_hold(plan, setpoint, intent, from, to, registers);
+                let rows = rows::hold(plan, setpoint, intent, from, to, registers);
                 if !rows && !broken(Mutant::Rows) {
                     failed.insert(Reason::JointLimit);
                 }
@@ -559,6 +575,7 @@ fn decide(
             }
             let write = ApprovedWrite {
                 seq: e.seq,
+                plc: e.plc,
                 epoch: e.epoch,
                 setpoint,
                 tag: limits.tag,
@@ -686,39 +703,6 @@ fn recipe_cut(limits: &SetpointPlan, wanted: Ticks) -> Cut {
     if absolute && !binding_trim { Cut::Absolute } else { Cut::Trim }
 }
 
-/// Check 15: `sum(weight * ticks) <= max` for every row this setpoint is in, whatever the other
-/// setpoints' pending writes come to. A return move may pass when it lowers the sum.
-fn rows_hold(
-    plan: &Plan,
-    setpoint: SetpointId,
-    intent: Intent,
-    from: Stand,
-    to: Ticks,
-    registers: &[Option<(Ticks, Ticks)>],
-) -> bool {
-    plan.rows.iter().all(|row| {
-        let Some(&(_, own)) = row.weights.iter().find(|(s, _)| *s == setpoint) else {
-            return true;
-        };
-        let worst = if own < 0 { from.high() } else { from.low() };
-        let change = i128::from(own) * i128::from((to - worst).count());
-        if intent == Intent::Return && change <= 0 {
-            return true;
-        }
-        let mut sum = i128::from(own) * i128::from(to.count());
-        for &(other, weight) in &row.weights {
-            if other == setpoint {
-                continue;
-            }
-            let Some(Some((a, b))) = registers.get(other.index()) else { return false };
-            let worst =
-                [a, b].into_iter().map(|t| i128::from(weight) * i128::from(t.count())).max();
-            sum += worst.unwrap_or(0);
-        }
-        sum <= i128::from(row.max)
-    })
-}
-
 /// Seeded faults that show that the properties can fail; they exist in this crate's own tests
 /// only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -734,6 +718,7 @@ pub(crate) enum Mutant {
     Enable,
     Owner,
     Link,
+    Plc,
     Binding,
     Input,
     Interlock,

@@ -24,7 +24,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::plan::{Plan, TagPlan};
+use crate::plan::{LinkPlan, Plan, PlcId, TagPlan};
 use crate::tag::{Doubt, Fault, Quality, Reading, Sample, Status, TagId, Value};
 use crate::time::{Mono, Now, Process, Span, Utc};
 
@@ -52,10 +52,20 @@ const STAMP_STEP: Span = Span::from_millis(1);
 pub struct Image {
     slots: Vec<Slot>,
     now: Now,
-    clock: ProcessClock,
+    process: Process,
     /// Process time of the scan before.
     process_before: Process,
-    link_life: Option<Mono>,
+    /// `[links]` what each PLC's tags are judged by.
+    heard: Vec<Heard>,
+}
+
+/// What is known of one PLC in this scan.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    /// When anything last came from it.
+    life: Option<Mono>,
+    clock: ProcessClock,
+    /// Its server's clock against ours.
     server: Offset,
     server_skewed: bool,
 }
@@ -128,21 +138,29 @@ impl Image {
         Self {
             slots: vec![Slot::EMPTY; plan.tags.len()],
             now: Now::default(),
-            clock: ProcessClock::new(plan),
+            process: Process::default(),
             process_before: Process::default(),
-            link_life: None,
-            server: Offset::ZERO,
-            server_skewed: false,
+            heard: plan.links.iter().map(Heard::new).collect(),
         }
     }
 
-    /// Starts a scan. `clock` has taken the scan's time and clock samples already; `link_life` is
-    /// when anything last came from the PLC, keep-alives included (`None`: nothing yet).
-    pub fn begin(&mut self, now: Now, clock: &ProcessClock, link_life: Option<Mono>) {
-        self.process_before = self.clock.now();
+    /// Starts a scan. `links`, `[links]`: the clock of each PLC, which has taken the scan's time and
+    /// clock samples already, and when anything last came from that PLC, keep-alives included
+    /// (`None`: nothing yet). The first clock is process time.
+    pub fn begin<'c>(
+        &mut self,
+        now: Now,
+        links: impl IntoIterator<Item = (&'c ProcessClock, Option<Mono>)>,
+    ) {
         self.now = now;
-        self.clock = *clock;
-        self.link_life = link_life;
+        self.process_before = self.process;
+        for (heard, (clock, life)) in self.heard.iter_mut().zip(links) {
+            heard.clock = *clock;
+            heard.life = life;
+        }
+        if let Some(lead) = self.heard.first() {
+            self.process = lead.clock.now();
+        }
     }
 
     /// Takes a sample in and judges it. `running` is whether the machine produces; only then do
@@ -156,7 +174,7 @@ impl Image {
                 quality: Quality::Missing,
                 value: sample.value.unwrap_or(Value::Float(f64::NAN)),
                 changed: false,
-                at: self.clock.now(),
+                at: self.process,
                 new_source_time: false,
                 step_accepted: false,
                 skewed,
@@ -225,29 +243,32 @@ impl Image {
         if reading.quality.is_good() { reading.value.as_i64() } else { None }
     }
 
-    /// The link was lost: every tag is Missing until it is received again, and what the checks
-    /// remember is forgotten, because the gap says nothing about rates or neighbours.
-    pub fn forget(&mut self) {
-        for slot in &mut self.slots {
+    /// The link to a PLC was lost: every tag of it is Missing until it is received again, and what
+    /// the checks remember is forgotten, because the gap says nothing about rates or neighbours.
+    pub fn forget(&mut self, plan: &Plan, plc: PlcId) {
+        for (slot, _) in self.slots.iter_mut().zip(&plan.tags).filter(|(_, tag)| tag.plc == plc) {
             // Process time goes on, so a tag's samples must not fall behind it.
             *slot = Slot { at: slot.at, ..Slot::EMPTY };
         }
-        self.link_life = None;
-        self.server = Offset::ZERO;
-        self.server_skewed = false;
+        if let Some(heard) = self.heard.get_mut(plc.index()) {
+            heard.life = None;
+            heard.server = Offset::ZERO;
+            heard.server_skewed = false;
+        }
     }
 
     fn judge_age(&self, plan: &Plan, tag: &TagPlan, slot: &Slot) -> Quality {
         let Some(received) = slot.received else { return Quality::Missing };
-        let silent = match self.link_life {
-            Some(life) => self.now.mono - life > plan.link.stale_after,
-            None => true,
+        let plc = tag.plc.index();
+        let silent = match (self.heard.get(plc).and_then(|h| h.life), plan.links.get(plc)) {
+            (Some(life), Some(link)) => self.now.mono - life > link.stale_after,
+            _ => true,
         };
         let old = tag.stale_after.is_some_and(|limit| self.now.mono - received > limit);
         if silent || old {
             return Quality::Stale;
         }
-        let process = self.clock.now();
+        let process = self.process;
         let stands = match slot.quality {
             Quality::Suspect(Doubt::Rate) => {
                 tag.rate_max.is_some_and(|r| slot.rate.settled(process, r, tag.resolution))
@@ -269,24 +290,34 @@ impl Image {
     /// One server, one clock: all tags together tell whether it is right. True once when not.
     fn watch_server(&mut self, plan: &Plan, sample: &Sample) -> bool {
         let Some(stamp) = sample.server_time else { return false };
-        let limit = plan.link.skew_max;
-        self.server.observe(stamp - self.utc_received(sample), limit);
-        let was = self.server_skewed;
-        self.server_skewed = self.server.beyond(limit, if was { SKEW_REARM } else { 1.0 });
-        self.server_skewed && !was
+        let plc = plan.plc_of(sample.tag).index();
+        let offset = stamp - self.utc_received(sample);
+        let (Some(heard), Some(link)) = (self.heard.get_mut(plc), plan.links.get(plc)) else {
+            return false;
+        };
+        heard.server.observe(offset, link.skew_max);
+        let was = heard.server_skewed;
+        heard.server_skewed =
+            heard.server.beyond(link.skew_max, if was { SKEW_REARM } else { 1.0 });
+        heard.server_skewed && !was
     }
 
     /// Judges the source stamp. A stamp seen before keeps its verdict, and the first one since the
     /// link came up may be as old as it likes: both are what a value that stands still sends.
     fn judge_stamp(&self, plan: &Plan, sample: &Sample, slot: &mut Slot, new: bool) -> Skew {
-        let Some(stamp) = sample.source_time else { return Skew::None };
-        let limit = plan.link.skew_max;
+        let plc = plan.plc_of(sample.tag).index();
+        let (Some(stamp), Some(heard), Some(link)) =
+            (sample.source_time, self.heard.get(plc), plan.links.get(plc))
+        else {
+            return Skew::None;
+        };
+        let limit = link.skew_max;
         if !new {
             return slot.skew;
         }
         let first = slot.received.is_none();
-        let skew = if self.clock.follows() {
-            self.clock.skewed(stamp, limit).unwrap_or(Skew::None)
+        let skew = if heard.clock.follows() {
+            heard.clock.skewed(stamp, limit).unwrap_or(Skew::None)
         } else {
             let distance = stamp - self.utc_received(sample);
             if first && distance < Span::ZERO {
@@ -304,25 +335,45 @@ impl Image {
 
     /// When the sample was taken, in process time.
     fn place(&self, plan: &Plan, sample: &Sample, slot: &Slot) -> Moment {
-        let limit = plan.link.skew_max;
-        let process = self.clock.now();
-        let by_stamp = sample.source_time.and_then(|stamp| {
-            if self.clock.follows() {
-                return self.clock.place(stamp, limit);
+        let plc = plan.plc_of(sample.tag);
+        let process = self.process;
+        let leads = self.heard.first().is_some_and(|lead| lead.clock.follows());
+        let of_plc = self.heard.get(plc.index()).zip(plan.links.get(plc.index()));
+        let by_stamp = sample.source_time.zip(of_plc).and_then(|(stamp, (heard, link))| {
+            if heard.clock.follows() {
+                let at = heard.clock.place(stamp, link.skew_max)?;
+                return Some(process - self.as_process(plc, heard.clock.now() - at));
             }
             let lag = self.now.utc - stamp;
-            (lag >= Span::ZERO && lag <= limit).then_some(process - lag)
+            let near = lag >= Span::ZERO && lag <= link.skew_max;
+            near.then(|| process - self.as_process(plc, lag))
         });
         let (at, slack) = match by_stamp {
             Some(at) => (at, STAMP_STEP),
             // Somewhere between the last scan and this one.
-            None if self.clock.follows() => (process, process - self.process_before),
+            None if leads => (process, process - self.process_before),
             None => {
                 let age = (self.now.mono - sample.received).max(Span::ZERO);
                 (process - age, process - self.process_before)
             }
         };
         Moment { at: at.min(process).max(slot.at), slack: slack.max(STAMP_STEP) }
+    }
+
+    /// Time on the clock of a PLC as process time: two plants may run at different speeds, when both
+    /// are simulated.
+    fn as_process(&self, plc: PlcId, span: Span) -> Span {
+        match (self.heard.first(), self.heard.get(plc.index())) {
+            (Some(lead), Some(own)) if plc != PlcId::LEAD => own.clock.onto(&lead.clock, span),
+            _ => span,
+        }
+    }
+}
+
+impl Heard {
+    fn new(link: &LinkPlan) -> Self {
+        let clock = ProcessClock::new(link);
+        Self { life: None, clock, server: Offset::ZERO, server_skewed: false }
     }
 }
 

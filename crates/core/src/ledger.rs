@@ -15,6 +15,7 @@ use crate::guard::ApprovedWrite;
 use crate::plan::{Rate, SetpointPlan};
 use crate::record::LedgerRow;
 use crate::scan::{Ack, AckResult};
+use crate::slip::{Slip, slips};
 use crate::time::{Mono, Process, Span};
 use crate::unit::{Stand, Ticks};
 
@@ -273,10 +274,12 @@ impl Register {
         if !short && now - pending.issued < limits.confirm {
             return None;
         }
-        let unanswered = matches!(pending.fate, Fate::Sent | Fate::Unknown);
+        let unanswered =
+            matches!(pending.fate, Fate::Sent | Fate::Unknown) && !slips(Slip::BlindRetry);
+        // Without so much as "no answer" we know it at the deadline.
         let told = self.row.and_then(|row| row.acknowledged);
-        let old = read.received <= pending.issued || told.is_some_and(|told| read.received < told);
-        if unanswered && old {
+        let told = told.unwrap_or(pending.issued + limits.confirm);
+        if unanswered && (read.received <= pending.issued || read.received < told) {
             // No answer, and no look at the register since we know that: it stays unknown, and
             // nothing moves. What came while the call was under way may be from before the write.
             return None;
@@ -419,6 +422,15 @@ impl Register {
         }
         // Older moves of this window may have been forgotten.
         if count == MOVES { Ticks::new(i64::MAX) } else { sum }
+    }
+
+    /// What tells two registers apart where neither rate nor budget asks for older moves.
+    #[cfg(test)]
+    pub(crate) fn digest(&self, digest: &mut crate::properties::explore::digest::Digest) {
+        let Self { believed, previous, late, pending, failures, foreign_since, row, .. } = self;
+        digest.add(&(believed, previous, late, pending, failures, foreign_since, row));
+        digest.add(&(self.made == 0).then_some(self.started));
+        self.newest_moves().take(1).for_each(|made| digest.add(made));
     }
 
     fn newest_moves(&self) -> impl Iterator<Item = &(Process, Ticks)> {

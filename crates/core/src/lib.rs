@@ -42,5 +42,7 @@ pub mod watchdog;
 pub mod event;
 pub mod record;
 
+mod slip;
+
 #[cfg(test)]
 mod properties;

@@ -17,6 +17,8 @@ use crate::unit::{Grid, Ticks};
 
 /// Most tags in one plan.
 pub const TAGS_MAX: usize = 60_000;
+/// Most PLCs of one cell.
+pub const PLCS_MAX: usize = 8;
 /// Most features in one plan.
 pub const FEATURES_MAX: usize = 1024;
 /// Most samples taken into one scan; the rest wait for the next, counted.
@@ -55,6 +57,16 @@ impl TagId {
 }
 
 index! {
+    /// Index into [`Plan::links`].
+    PlcId
+}
+
+impl PlcId {
+    /// The PLC that leads: its clock tag moves process time.
+    pub const LEAD: Self = Self(0);
+}
+
+index! {
     /// Index into [`Plan::features`].
     FeatureId
 }
@@ -90,7 +102,7 @@ pub struct Plan {
     pub name: String,
     /// Recipe revision.
     pub revision: u32,
-    /// SHA-256 of recipe, PLC config and models as bound together.
+    /// SHA-256 of recipe, PLC configs and models as bound together.
     pub hash: [u8; 32],
     /// Tags, those of setpoints and heartbeat included.
     pub tags: Vec<TagPlan>,
@@ -98,8 +110,8 @@ pub struct Plan {
     pub period: Span,
     /// How production is cut into parts.
     pub cycle: CyclePlan,
-    /// PLC link, heartbeat, enable, process clock.
-    pub link: LinkPlan,
+    /// One link per PLC, 1 to [`PLCS_MAX`]; the first is the PLC that leads ([`PlcId::LEAD`]).
+    pub links: Vec<LinkPlan>,
     /// What must match before anything is written: product, recipe number, machine mode.
     pub bindings: Vec<BindingPlan>,
     /// Numbers taken from the tags for each part.
@@ -125,6 +137,8 @@ pub struct Plan {
 pub struct TagPlan {
     /// Name in the recipe.
     pub name: String,
+    /// The PLC that it is read from and written to.
+    pub plc: PlcId,
     /// Unit as written in the recipe; empty for counts and contacts.
     pub unit: String,
     /// Plausible values `[lo, hi]`, outside is Bad; `None` leaves it to the server.
@@ -170,16 +184,21 @@ pub enum Cut {
     Every(Span),
 }
 
-/// The link to the PLC.
+/// The link to one PLC: its session, heartbeat, enable contact and clock are its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinkPlan {
-    /// Link silence [link time] after which every tag is Stale and nothing is written.
+    /// Name of its PLC config.
+    pub name: String,
+    /// Link silence [link time] after which every tag of this PLC is Stale and nothing is written
+    /// to it.
     pub stale_after: Span,
     /// Heartbeat both ways, where the PLC has one.
     pub heartbeat: Option<HeartbeatPlan>,
-    /// Contact by which the PLC permits writes; anything but true caps the mode at SHADOW.
+    /// Contact by which the PLC permits writes; anything but true caps the mode of the loops on it
+    /// at SHADOW.
     pub enable: Option<TagId>,
-    /// PLC clock [ms since the Unix epoch] that process time follows.
+    /// PLC clock [ms since the Unix epoch]. Process time follows that of the leading PLC; those of
+    /// the others only place the stamps of their own tags.
     pub clock: Option<TagId>,
     /// Largest believable forward step of the PLC clock between two of its samples; a larger one
     /// counts as a jump and adds no process time.
@@ -583,6 +602,27 @@ pub struct RunToRunPlan {
     pub feed_forward: Option<ModelId>,
     /// Weight of the newest prediction in the fed-forward EWMA, 0 < x <= 1.
     pub feed_forward_filter: f64,
+}
+
+impl Plan {
+    /// The PLC that a tag lives on; that of an unknown tag is the leading one.
+    pub fn plc_of(&self, tag: TagId) -> PlcId {
+        self.tags.get(tag.index()).map_or(PlcId::LEAD, |tag| tag.plc)
+    }
+
+    /// The PLC that a setpoint lives on; that of an unknown one is the leading one.
+    pub fn plc_of_setpoint(&self, setpoint: SetpointId) -> PlcId {
+        let setpoint = self.setpoints.get(setpoint.index());
+        setpoint.map_or(PlcId::LEAD, |setpoint| self.plc_of(setpoint.tag))
+    }
+
+    /// The PLC whose tags or clock cut the parts: that of the id tag, else the leading one.
+    pub fn plc_of_cycle(&self) -> PlcId {
+        match self.cycle.cut {
+            Cut::Finished(id) | Cut::Started(id) => self.plc_of(id),
+            Cut::Every(_) => PlcId::LEAD,
+        }
+    }
 }
 
 /// Why a plan was refused; the recipe checker finds all of these first, with line and column.

@@ -10,6 +10,7 @@
 //! `PROPERTIES_TRACE=1` prints the plan and every scan of a failure; `PROPERTIES_RUN=seed,faults`
 //! plays that one alone.
 
+pub(crate) mod explore;
 mod fates;
 mod faults;
 mod garbage;
@@ -82,6 +83,8 @@ fn closed_world() {
         panic!("{run:?}\n{why}");
     }
     println!("{tally:?}");
+    let roomless = tally.roomless;
+    assert!(roomless.is_none(), "told to have passed without room: {roomless:?}");
     let missing = tally.missing();
     assert!(missing.is_empty(), "never happened: {missing}");
     assert!(tally.steps >= 1_000_000 || tally.runs < u64::from(RUNS), "{} steps", tally.steps);

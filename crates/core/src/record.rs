@@ -3,8 +3,9 @@
 use crate::guard::{Cut, FailedChecks, Reason};
 use crate::ledger::Fate;
 use crate::mode::{Mode, Rung, TripReason};
-use crate::plan::{CharacteristicId, FeatureId, LoopId, ModelId, SetpointId};
-use crate::time::{Mono, Process};
+use crate::plan::{CharacteristicId, FeatureId, LoopId, ModelId, SetpointId, SignatureId};
+use crate::tag::{Quality, TagId};
+use crate::time::{Mono, Process, Span};
 use crate::unit::Ticks;
 
 /// One row. Small and `Copy`, so that a step can emit many without allocating.
@@ -24,6 +25,12 @@ pub enum Record {
     Decision(DecisionRow),
     /// A state change of the write ledger.
     Ledger(LedgerRow),
+    /// One check of the permit, in a decision that is explained.
+    Check(CheckRow),
+    /// One input that such a decision rested on.
+    Input(InputRow),
+    /// What its wish was made of.
+    Wish(WishRow),
 }
 
 /// A finished part.
@@ -175,4 +182,123 @@ pub struct LedgerRow {
     pub confirmed: Option<Mono>,
     /// Where it stands now.
     pub fate: Fate,
+}
+
+/// What a check said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It would have let the move pass.
+    Passed,
+    /// It would not.
+    Failed,
+    /// It is not asked for such a move, or there was nothing to ask it about.
+    NotAsked,
+}
+
+impl Answer {
+    /// Stable word for records and pages.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::NotAsked => "not_asked",
+        }
+    }
+}
+
+/// In what the numbers of a [`CheckRow`] are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// A yes or no: there are no numbers.
+    State,
+    /// Seconds: of link time, for `dwell` of process time.
+    Seconds,
+    /// The setpoint's unit.
+    Setpoint,
+    /// The unit of the tag that the interlock looks at.
+    Tag,
+    /// A share; 1 is all.
+    Share,
+    /// Parts.
+    Parts,
+    /// Writes.
+    Writes,
+    /// Weighted ticks of a joint limit.
+    Row,
+}
+
+impl Measure {
+    /// Stable word for records and pages.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Seconds => "s",
+            Self::Setpoint => "setpoint",
+            Self::Tag => "tag",
+            Self::Share => "share",
+            Self::Parts => "parts",
+            Self::Writes => "writes",
+            Self::Row => "row",
+        }
+    }
+}
+
+/// One check of one decision, with its distance from failing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CheckRow {
+    /// [`DecisionRow::number`].
+    pub decision: u64,
+    /// Which check.
+    pub check: Reason,
+    /// What it said.
+    pub answer: Answer,
+    /// What was found [`measure`].
+    pub measured: Option<f64>,
+    /// The limit it was held against [`measure`].
+    pub limit: Option<f64>,
+    /// Distance from failing [`measure`]: below 0 it has failed. `None` for a yes or no.
+    pub margin: Option<f64>,
+    /// Unit of the three.
+    pub measure: Measure,
+    /// Index of what came closest to failing: a tag for `input`, an interlock for `interlock`, a
+    /// model for `domain`.
+    pub subject: Option<u16>,
+}
+
+/// One input of a decision, as the image saw it in that scan.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InputRow {
+    /// [`DecisionRow::number`].
+    pub decision: u64,
+    /// Which tag.
+    pub tag: TagId,
+    /// Which feature of it; `None` where the loop asks for the tag itself.
+    pub feature: Option<FeatureId>,
+    /// Value of the feature in the newest part, or of the tag [its unit]; `None` = unknown.
+    pub value: Option<f64>,
+    /// Share of Good time that the feature rests on, 0 to 1; 1 for a tag.
+    pub coverage: f64,
+    /// Verdict on the tag in that scan.
+    pub quality: Quality,
+    /// Age of its newest sample [link time]; `None` before the first.
+    pub age: Option<Span>,
+}
+
+/// What a wish was made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WishRow {
+    /// [`DecisionRow::number`].
+    pub decision: u64,
+    /// Run-to-run: target [unit of the characteristic].
+    pub target: Option<f64>,
+    /// Run-to-run: what labels say beside the soft sensor [unit of the characteristic].
+    pub bias: Option<f64>,
+    /// Run-to-run: what the soft sensor says of the next part [unit of the characteristic].
+    pub fed: Option<f64>,
+    /// Run-to-run: gain [unit of the characteristic per setpoint unit].
+    pub gain: Option<f64>,
+    /// Run-to-run: labels taken in so far.
+    pub labels: u32,
+    /// Rules: the signature whose move it is.
+    pub signature: Option<SignatureId>,
 }

@@ -5,7 +5,7 @@ use alloc::vec::{Drain, Vec};
 use crate::event::Event;
 use crate::guard::ApprovedWrite;
 use crate::mode::Mode;
-use crate::plan::{CharacteristicId, LoopId};
+use crate::plan::{CharacteristicId, LoopId, PlcId};
 use crate::record::Record;
 use crate::tag::Sample;
 use crate::time::{Mono, Now};
@@ -18,8 +18,9 @@ pub struct Scan<'a> {
     pub seq: u64,
     /// The clocks, read once.
     pub now: Now,
-    /// The PLC link.
-    pub link: Link,
+    /// The PLC links, in the order of [`Plan::links`](crate::plan::Plan::links); one that is missing
+    /// counts as down.
+    pub links: &'a [Link],
     /// Samples in order of arrival.
     pub changes: &'a [Sample],
     /// Answers to writes.
@@ -28,7 +29,7 @@ pub struct Scan<'a> {
     pub commands: &'a [Order],
 }
 
-/// The PLC link as its shell sees it.
+/// A PLC link as its shell sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// Whether a session with live subscriptions and checked tags stands.
@@ -130,8 +131,8 @@ pub struct Proposal {
 pub enum Action {
     /// Send these moves.
     Write(ApprovedWrite),
-    /// Send our life sign.
-    Heartbeat(u32),
+    /// Send our life sign to this PLC.
+    Heartbeat(PlcId, u32),
     /// Show a proposal to a person (ADVISORY).
     Ask(Proposal),
     /// Store a row.

@@ -56,6 +56,13 @@ impl Span {
     pub const fn times(self, n: i64) -> Self {
         Self(self.0.saturating_mul(n))
     }
+
+    /// Times a factor, rounded towards zero; saturates, and NaN gives no time at all.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and NaN becomes 0")]
+    pub const fn scaled(self, by: f64) -> Self {
+        Self((self.0 as f64 * by) as i64)
+    }
 }
 
 impl Add for Span {

@@ -4,7 +4,7 @@
 //! was *sent*, so a PLC that answers late is as dead as one that does not answer.
 
 use crate::plan::HeartbeatPlan;
-use crate::time::Mono;
+use crate::time::{Mono, Span};
 
 /// Beats whose sending time is remembered; older echoes count as no echo.
 const REMEMBERED: usize = 64;
@@ -70,6 +70,29 @@ impl Watchdog {
         }
     }
 
+    /// Age of the newest echoed beat, counted from its sending; `None` before the first.
+    pub fn echo_age(&self, now: Mono) -> Option<Span> {
+        self.echoed.map(|at| now - at)
+    }
+
+    /// The newest beat.
+    #[cfg(test)]
+    pub(crate) const fn newest_beat(&self) -> u32 {
+        self.counter
+    }
+
+    /// What tells two watchdogs apart: times, and the beats whose echo would still prove life.
+    #[cfg(test)]
+    pub(crate) fn digest(&self, digest: &mut crate::properties::explore::digest::Digest) {
+        let Self { plan: _, counter: _, sent, last_sent, echoed } = self;
+        digest.add(&(last_sent, echoed));
+        for back in 0..self.counter.min(12) {
+            let beat = self.counter - back;
+            let slot = sent.get(beat as usize % REMEMBERED).copied().flatten();
+            digest.add(&slot.filter(|(kept, _)| *kept == beat).map(|(_, at)| at));
+        }
+    }
+
     /// A new session starts: echoes of the old one prove nothing.
     pub fn forget(&mut self) {
         self.sent = [None; REMEMBERED];
@@ -82,7 +105,6 @@ impl Watchdog {
 mod tests {
     use super::*;
     use crate::tag::TagId;
-    use crate::time::Span;
 
     fn at(ms: i64) -> Mono {
         Mono::from_millis(ms)

@@ -16,8 +16,8 @@ use trimloop_core::plan::{
     BindingPlan, Budget, CharacteristicId, CharacteristicPlan, Chart, ChartPlan, Clause, Condition,
     Controller, Cut, CyclePlan, EffectPlan, FeatureId, FeaturePlan, HeartbeatPlan, InterlockId,
     InterlockPlan, LinearPlan, LinkPlan, LoopId, LoopPlan, Model, ModelId, ModelPlan, PcaLimits,
-    PcaPlan, Plan, Rate, RowPlan, RulesPlan, RunToRunPlan, SetpointId, SetpointPlan, SignatureId,
-    SignaturePlan, Source, TagPlan, Take,
+    PcaPlan, Plan, PlcId, Rate, RowPlan, RulesPlan, RunToRunPlan, SetpointId, SetpointPlan,
+    SignatureId, SignaturePlan, Source, TagPlan, Take,
 };
 use trimloop_core::scan::{Ack, AckResult, Action, Command, Label, Link, Order, Scan};
 use trimloop_core::tag::{Sample, Status, TagId, Value};
@@ -80,6 +80,8 @@ fn tag(index: u16) -> TagPlan {
     let analog = index < ANALOG;
     TagPlan {
         name: name("t", index),
+        // The upper half of the analog tags comes from another PLC, which is lost now and then.
+        plc: PlcId(u16::from((ANALOG / 2..ANALOG).contains(&index))),
         unit: String::new(),
         range: analog.then_some((-100.0, 200.0)),
         rate_max: analog.then_some(500.0),
@@ -216,6 +218,22 @@ fn signatures() -> Vec<SignaturePlan> {
     ]
 }
 
+fn link(name: &str, leads: bool) -> LinkPlan {
+    LinkPlan {
+        name: String::from(name),
+        stale_after: Span::from_secs(2),
+        heartbeat: leads.then_some(HeartbeatPlan {
+            echo: TagId(ECHO),
+            period: Span::from_millis(200),
+            timeout: Span::from_secs(1),
+        }),
+        enable: None,
+        clock: leads.then_some(TagId(CLOCK)),
+        clock_step_max: Span::from_secs(10),
+        skew_max: Span::from_secs(2),
+    }
+}
+
 fn plan() -> Plan {
     Plan {
         name: String::from("busy"),
@@ -229,18 +247,7 @@ fn plan() -> Plan {
             running: None,
             latch: Span::ZERO,
         },
-        link: LinkPlan {
-            stale_after: Span::from_secs(2),
-            heartbeat: Some(HeartbeatPlan {
-                echo: TagId(ECHO),
-                period: Span::from_millis(200),
-                timeout: Span::from_secs(1),
-            }),
-            enable: None,
-            clock: Some(TagId(CLOCK)),
-            clock_step_max: Span::from_secs(10),
-            skew_max: Span::from_secs(2),
-        },
+        links: vec![link("press", true), link("dryer", false)],
         bindings: vec![BindingPlan {
             name: String::from("product"),
             tag: TagId(PRODUCT),
@@ -390,7 +397,10 @@ fn play() -> Run {
         let input = Scan {
             seq: u64::try_from(scan).unwrap_or(0),
             now: Now { mono: now, utc: Utc::from_millis(100 * scan) },
-            link: Link { up: scan % 5003 != 0, epoch: 1, life: Some(now) },
+            links: &[
+                Link { up: scan % 5003 != 0, epoch: 1, life: Some(now) },
+                Link { up: scan % 3001 != 0, epoch: 1, life: Some(now) },
+            ],
             changes: &plant.changes,
             acks: &plant.acks,
             commands: &plant.orders,
@@ -411,7 +421,7 @@ fn play() -> Run {
                         if w.seq() % 9 == 0 { AckResult::Unknown } else { AckResult::Good };
                     plant.acks.push(Ack { write: w.seq(), result, at: now });
                 }
-                Action::Heartbeat(count) => plant.echo = count,
+                Action::Heartbeat(_, count) => plant.echo = count,
                 Action::Record(_) => run.records += 1,
                 Action::Ask(_) | Action::Event(_) => {}
             }

@@ -1,15 +1,16 @@
-//! Recipe + PLC config + models -> one [`Bound`] plan.
+//! Recipe + PLC configs + models -> one [`Bound`] plan.
 //!
 //! Binding finds what neither file shows alone: tags without a node, setpoints on nodes that may
-//! not be written, models that are missing or of the wrong kind. Tags of the heartbeat, the enable
-//! contact and the clock are added to the plan when the recipe does not name them.
+//! not be written, models that are missing or of the wrong kind, one PLC under two names. Tags of
+//! the heartbeat, the enable contact and the clock of each PLC are added to the plan when the
+//! recipe does not name them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use trimloop_core::plan::{
-    FeatureId, HeartbeatPlan, LinkPlan, Model, ModelPlan, Plan, TAGS_MAX, TagPlan,
+    FeatureId, HeartbeatPlan, LinkPlan, Model, ModelPlan, Plan, PlcId, TAGS_MAX, TagPlan,
 };
 use trimloop_core::tag::TagId;
 
@@ -58,58 +59,97 @@ impl Models {
     }
 }
 
-/// A recipe bound to its PLC and models: what the service runs.
+/// A recipe bound to its PLCs and models: what the service runs.
 #[derive(Clone, Debug)]
 pub struct Bound {
     /// The plan.
     pub plan: Plan,
-    /// The PLC config.
-    pub plc: PlcConfig,
-    /// Index into `plc.nodes` of each tag of the plan.
+    /// The PLC configs, in the order of the plan's links.
+    pub plcs: Vec<PlcConfig>,
+    /// Index into the nodes of its PLC of each tag of the plan.
     pub tag_nodes: Vec<usize>,
-    /// Index into `plc.nodes` of the heartbeat that we write.
-    pub heartbeat_write: Option<usize>,
     /// What a person should look at.
     pub warnings: Vec<Diagnostic>,
+    /// The files that the plan was made of, to make it again.
+    pub files: Vec<PlanFile>,
 }
 
-/// Binds a recipe.
+/// One file that a plan was made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanFile {
+    /// Its place in a project folder, with `/`.
+    pub path: String,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+}
+
+/// Binds a recipe to those of `plcs` that it names.
 ///
 /// # Errors
-/// Every mistake that shows, warnings among them; at least one is an error.
-pub fn bind(recipe: &Recipe, plc: &PlcConfig, models: &Models) -> Result<Bound, Vec<Diagnostic>> {
+/// Every mistake that shows, warnings among them; at least one is an error. A PLC config that is
+/// not there is one.
+pub fn bind(
+    recipe: &Recipe,
+    plcs: &[PlcConfig],
+    models: &Models,
+) -> Result<Bound, Vec<Diagnostic>> {
+    let named = recipe.plcs().map(|name| plcs.iter().find(|plc| plc.name == name).ok_or(name));
+    let plcs = named.collect::<Result<Vec<_>, _>>().map_err(|name| {
+        let message = format!("recipe \"{}\" has no PLC config {name}", recipe.name());
+        let span = recipe.plc_span(name);
+        vec![Diagnostic::error(&codes::PLC_UNKNOWN, &recipe.source, span, message)]
+    })?;
     let mut binder = Binder {
         recipe,
-        plc,
+        plcs,
         plan: recipe.plan.clone(),
         tag_nodes: Vec::new(),
         hashes: Vec::new(),
         used_features: BTreeSet::new(),
         found: Vec::new(),
     };
+    binder.strangers();
     binder.nodes();
-    binder.link();
+    binder.links();
+    binder.heartbeats();
     binder.setpoints();
     binder.models(models);
     binder.usage();
-    binder.plan.hash = hash(recipe, plc, &binder.hashes);
+    binder.plan.hash = hash(recipe, &binder.plcs, &binder.hashes);
     let mut found = binder.found;
     sort(&mut found);
     if has_errors(&found) {
         return Err(found);
     }
+    let files = files(recipe, &binder.plcs, models);
     Ok(Bound {
         plan: binder.plan,
-        plc: plc.clone(),
+        plcs: binder.plcs.into_iter().cloned().collect(),
         tag_nodes: binder.tag_nodes,
-        heartbeat_write: plc.heartbeat.map(|heartbeat| heartbeat.write),
         warnings: found,
+        files,
     })
+}
+
+/// Recipe, PLC configs and models as a project folder of their own.
+fn files(recipe: &Recipe, plcs: &[&PlcConfig], models: &Models) -> Vec<PlanFile> {
+    let text = |path: String, text: &str| PlanFile { path, bytes: text.as_bytes().to_vec() };
+    let mut files = vec![text(format!("recipes/{}.toml", recipe.name()), &recipe.source.text)];
+    files.extend(
+        plcs.iter().map(|plc| text(format!("plc-configs/{}.toml", plc.name), &plc.source.text)),
+    );
+    let named: BTreeSet<&str> = recipe.model_files().collect();
+    files.extend(named.into_iter().filter_map(|name| {
+        let bytes = models.files.get(name)?.clone();
+        Some(PlanFile { path: format!("models/{name}/model.tlm"), bytes })
+    }));
+    files
 }
 
 struct Binder<'a> {
     recipe: &'a Recipe,
-    plc: &'a PlcConfig,
+    /// By `PlcId`.
+    plcs: Vec<&'a PlcConfig>,
     plan: Plan,
     tag_nodes: Vec<usize>,
     hashes: Vec<[u8; 32]>,
@@ -127,18 +167,50 @@ impl Binder<'_> {
         Diagnostic::error(code, &self.recipe.source, span, message)
     }
 
+    /// One PLC under two names, and a leading one that gives nothing.
+    fn strangers(&mut self) {
+        let recipe = self.recipe;
+        for (place, plc) in self.plcs.iter().enumerate() {
+            let twin = self.plcs.iter().take(place).find(|other| same_server(other, plc));
+            let Some(twin) = twin else { continue };
+            let message =
+                format!("PLCs \"{}\" and \"{}\" are one and the same server", twin.name, plc.name);
+            let found = self
+                .error(&codes::SAME_PLC, recipe.plc_span(&plc.name), message)
+                .label(format!("{} in {}", plc.url, plc.source.file))
+                .note(format!("{} has {}", twin.source.file, twin.url))
+                .help(format!("move its nodes into {}, and name that one", twin.source.file));
+            self.found.push(found);
+        }
+        let idle = self.plcs.len() > 1 && self.plan.tags.iter().all(|tag| tag.plc != PlcId::LEAD);
+        if idle {
+            let head = &recipe.raw.recipe.plc;
+            let message = format!("no tag of the recipe lives on its leading PLC {}", head.get());
+            let found = self
+                .error(&codes::IDLE_PLC, head.span(), message)
+                .warning()
+                .help("name the PLC here whose clock and parts lead");
+            self.found.push(found);
+        }
+    }
+
     /// A node for every tag.
     fn nodes(&mut self) {
         let recipe = self.recipe;
-        for (name, _) in recipe.raw.tag.iter() {
-            let place = self.plc.node(name);
+        for (index, (name, _)) in recipe.raw.tag.iter().enumerate() {
+            let plc = self.plan.tags.get(index).map_or(0, |tag| tag.plc.index());
+            let Some(config) = self.plcs.get(plc).copied() else { continue };
+            let place = config.node(name);
             if place.is_none() {
                 let message = format!("tag \"{}\" has no node in the PLC config", name.get());
-                let names = self.plc.nodes.iter().map(|node| node.name.as_str());
+                let names = config.nodes.iter().map(|node| node.name.as_str());
+                let other = self.plcs.iter().find(|other| other.node(name).is_some());
+                let help = other
+                    .map(|other| format!("if it is that of {0}, add `plc = \"{0}\"`", other.name));
                 let found = self
                     .error(&codes::NO_NODE, name.span(), message)
-                    .label(format!("no [node.{}] in {}", name.get(), self.plc.source.file))
-                    .maybe_help(did_you_mean(name, names));
+                    .label(format!("no [node.{}] in {}", name.get(), config.source.file))
+                    .maybe_help(help.or_else(|| did_you_mean(name, names)));
                 self.found.push(found);
             }
             self.tag_nodes.push(place.unwrap_or(usize::MAX));
@@ -146,12 +218,21 @@ impl Binder<'_> {
     }
 
     /// The tag of a node: the recipe's own, or one added for it.
-    fn tag_of(&mut self, node: usize, contact: bool) -> TagId {
-        let place = self.tag_nodes.iter().position(|known| *known == node);
+    fn tag_of(&mut self, plc: PlcId, node: usize, contact: bool) -> TagId {
+        let mut known = self.plan.tags.iter().zip(&self.tag_nodes);
+        let place = known.position(|(tag, known)| tag.plc == plc && *known == node);
         let place = place.unwrap_or_else(|| {
-            let name = self.plc.nodes.get(node).map(|node| node.name.clone()).unwrap_or_default();
+            let config = self.plcs.get(plc.index());
+            let named = config.and_then(|config| config.nodes.get(node));
+            let mut name = named.map(|node| node.name.clone()).unwrap_or_default();
+            let taken = self.plan.tags.iter().any(|tag| tag.name == name);
+            if let Some(config) = config.filter(|_| taken || plc != PlcId::LEAD) {
+                // No name of a recipe holds a slash.
+                name = format!("{}/{name}", config.name);
+            }
             self.plan.tags.push(TagPlan {
                 name,
+                plc,
                 unit: String::new(),
                 range: contact.then_some((0.0, 1.0)),
                 rate_max: None,
@@ -167,41 +248,49 @@ impl Binder<'_> {
         TagId(u16::try_from(place).unwrap_or(u16::MAX))
     }
 
-    fn link(&mut self) {
-        let link = self.plc.link;
-        let heartbeat = self.plc.heartbeat.map(|heartbeat| HeartbeatPlan {
-            echo: self.tag_of(heartbeat.echo, false),
-            period: heartbeat.period,
-            timeout: heartbeat.timeout,
-        });
-        let enable = link.enable.map(|node| self.tag_of(node, true));
-        let clock = link.clock.map(|node| self.tag_of(node, false));
-        self.plan.link = LinkPlan {
-            stale_after: link.stale,
-            heartbeat,
-            enable,
-            clock,
-            clock_step_max: link.clock_step,
-            skew_max: link.skew,
-        };
-        let head = self.recipe.raw.recipe.get();
+    fn links(&mut self) {
+        for (plc, config) in (0..).map(PlcId).zip(self.plcs.clone()) {
+            let link = config.link;
+            let heartbeat = config.heartbeat.map(|heartbeat| HeartbeatPlan {
+                echo: self.tag_of(plc, heartbeat.echo, false),
+                period: heartbeat.period,
+                timeout: heartbeat.timeout,
+            });
+            let bound = LinkPlan {
+                name: config.name.clone(),
+                stale_after: link.stale,
+                heartbeat,
+                enable: link.enable.map(|node| self.tag_of(plc, node, true)),
+                clock: link.clock.map(|node| self.tag_of(plc, node, false)),
+                clock_step_max: link.clock_step,
+                skew_max: link.skew,
+            };
+            if let Some(slot) = self.plan.links.get_mut(plc.index()) {
+                *slot = bound;
+            }
+        }
         if self.plan.tags.len() > TAGS_MAX {
+            let head = self.recipe.raw.recipe.get();
             let message =
                 format!("{} tags with those of the link; at most {TAGS_MAX}", self.plan.tags.len());
             let found = self.error(&codes::TOO_MANY, head.plc.span(), message);
             self.found.push(found);
         }
-        if heartbeat.is_none() && !self.plan.loops.is_empty() {
+    }
+
+    /// A PLC without a heartbeat on which a loop moves something.
+    fn heartbeats(&mut self) {
+        for (plc, config) in (0..).map(PlcId).zip(self.plcs.clone()) {
+            let moved = self.plan.loops.iter().find_map(|of| {
+                let here = self.plan.plc_of_setpoint(of.setpoint) == plc;
+                here.then(|| self.plan.setpoints.get(of.setpoint.index())).flatten()
+            });
+            let Some(setpoint) = moved.filter(|_| config.heartbeat.is_none()) else { continue };
+            let elsewhere = format!(", and setpoint \"{}\" is on it", setpoint.name);
+            let which = if plc == PlcId::LEAD { "" } else { &elsewhere };
+            let message = format!("PLC config \"{}\" has no heartbeat{which}", config.name);
             let found = self
-                .error(
-                    &codes::NO_HEARTBEAT,
-                    head.plc.span(),
-                    format!(
-                        "PLC config \"{}\" has no \
-                    heartbeat",
-                        self.plc.name
-                    ),
-                )
+                .error(&codes::NO_HEARTBEAT, self.recipe.plc_span(&config.name), message)
                 .warning()
                 .note(
                     "when trimloop or its computer stops, the PLC cannot know it and keeps the \
@@ -215,21 +304,23 @@ impl Binder<'_> {
     /// Nodes of setpoints are writable and can carry them.
     fn setpoints(&mut self) {
         let recipe = self.recipe;
-        let mut written: BTreeSet<usize> = BTreeSet::new();
-        written.extend(self.plc.heartbeat.map(|heartbeat| heartbeat.write));
+        let mut written: BTreeSet<(usize, usize)> = BTreeSet::new();
+        for (index, plc) in self.plcs.iter().enumerate() {
+            written.extend(plc.heartbeat.map(|heartbeat| (index, heartbeat.write)));
+        }
         for (name, setpoint) in recipe.raw.setpoint.iter() {
-            let Some(place) = self.plc.node(&setpoint.tag) else { continue };
-            let Some(node) = self.plc.nodes.get(place) else { continue };
-            written.insert(place);
-            if !node.writable && self.plc.guard(place).is_none() {
+            let Some(tag) = recipe.raw.tag.position(&setpoint.tag) else { continue };
+            let index = self.plan.tags.get(tag).map_or(0, |tag| tag.plc.index());
+            let Some(plc) = self.plcs.get(index).copied() else { continue };
+            let Some(place) = self.tag_nodes.get(tag).copied() else { continue };
+            let Some(node) = plc.nodes.get(place) else { continue };
+            written.insert((index, place));
+            if !node.writable && plc.guard(place).is_none() {
                 let message =
                     format!("setpoint \"{}\" is on a node that may not be written", name.get());
                 let found = self
                     .error(&codes::NOT_WRITABLE, setpoint.tag.span(), message)
-                    .label(format!(
-                        "[node.{}] in {} is not writable",
-                        node.name, self.plc.source.file
-                    ))
+                    .label(format!("[node.{}] in {} is not writable", node.name, plc.source.file))
                     .help("the controls engineer adds `writable = true` there");
                 self.found.push(found);
             }
@@ -243,7 +334,10 @@ impl Binder<'_> {
             }
             self.whole_grid(name, setpoint, node.kind);
         }
-        for (place, node) in self.plc.nodes.iter().enumerate() {
+        let nodes = self.plcs.iter().enumerate().flat_map(|(index, plc)| {
+            plc.nodes.iter().enumerate().map(move |(place, node)| ((index, place), *plc, node))
+        });
+        for (place, plc, node) in nodes {
             if node.writable && !written.contains(&place) {
                 let message = format!(
                     "node \"{}\" is writable, and recipe \"{}\" never writes it",
@@ -251,7 +345,7 @@ impl Binder<'_> {
                 );
                 let found = Diagnostic::error(
                     &codes::UNUSED_WRITABLE,
-                    &self.plc.source,
+                    &plc.source,
                     node.span.0..node.span.1,
                     message,
                 )
@@ -417,21 +511,42 @@ impl Binder<'_> {
     }
 }
 
+/// Whether two PLC configs have an address in common.
+fn same_server(one: &PlcConfig, other: &PlcConfig) -> bool {
+    let servers = |plc: &PlcConfig| -> BTreeSet<String> {
+        std::iter::once(&plc.url).chain(&plc.standby).map(|url| server(url)).collect()
+    };
+    !servers(one).is_disjoint(&servers(other))
+}
+
+/// What two addresses of one server have in common: host and port, whatever their spelling.
+fn server(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest).to_ascii_lowercase();
+    let (place, path) = rest.split_once('/').unwrap_or((&rest, ""));
+    let (host, port) = match place.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => (place, "4840"),
+    };
+    let host = if host == "localhost" || host == "[::1]" { "127.0.0.1" } else { host };
+    format!("{host}:{port}/{}", path.trim_end_matches('/'))
+}
+
 fn hex(byte: u8) -> [char; 2] {
     [byte >> 4, byte & 15].map(|digit| char::from_digit(u32::from(digit), 16).unwrap_or('0'))
 }
 
-/// SHA-256 over what the plan rests on, without comments, spacing and order of keys: both files in
-/// canonical form and the models' hashes, each with its length before it.
-fn hash(recipe: &Recipe, plc: &PlcConfig, models: &[[u8; 32]]) -> [u8; 32] {
+/// SHA-256 over what the plan rests on, without comments, spacing and order of keys: all files in
+/// canonical form and the models' hashes, each with its length before it. The recipe says how many
+/// PLC configs there are, and in which order.
+fn hash(recipe: &Recipe, plcs: &[&PlcConfig], models: &[[u8; 32]]) -> [u8; 32] {
     let mut sha = Sha256::new();
     let mut part = |bytes: &[u8]| {
         sha.update((bytes.len() as u64).to_le_bytes());
         sha.update(bytes);
     };
     part(b"trimloop plan 1");
-    for source in [&recipe.source, &plc.source] {
-        // Both were read as TOML before; a text that is none would hash as itself.
+    for source in std::iter::once(&recipe.source).chain(plcs.iter().map(|plc| &plc.source)) {
+        // All were read as TOML before; a text that is none would hash as itself.
         match source.text.parse::<toml::Table>() {
             Ok(table) => {
                 let mut out = Vec::new();

@@ -142,7 +142,7 @@ impl<'a> Machine<'a> {
                 self.set(interlock.tag, value);
             }
         }
-        if let Some(enable) = plan.link.enable {
+        for enable in plan.links.iter().filter_map(|link| link.enable) {
             self.set(enable, Value::Bool(true));
         }
     }
@@ -218,7 +218,7 @@ impl<'a> Machine<'a> {
         let elapsed = plan.period.times(self.scan);
         let mono = Mono::from_nanos(elapsed.as_nanos());
         let utc = Utc::from_nanos(Span::from_millis(START_MS).as_nanos() + elapsed.as_nanos());
-        if let Some(clock) = plan.link.clock {
+        for clock in plan.links.iter().filter_map(|link| link.clock) {
             self.set(clock, Value::Int(START_MS + elapsed.as_millis()));
         }
         for (place, setpoint) in plan.setpoints.iter().enumerate() {
@@ -240,8 +240,13 @@ impl<'a> Machine<'a> {
             server_time: Some(utc),
             received: mono,
         };
-        let always: Vec<TagId> =
-            plan.link.clock.into_iter().chain(plan.link.heartbeat.map(|h| h.echo)).collect();
+        let always: Vec<TagId> = plan
+            .links
+            .iter()
+            .flat_map(|link| [link.clock, link.heartbeat.map(|heartbeat| heartbeat.echo)])
+            .flatten()
+            .collect();
+        let links = vec![Link { up: true, epoch: 1, life: Some(mono) }; plan.links.len()];
         let setpoints: Vec<TagId> = plan.setpoints.iter().map(|setpoint| setpoint.tag).collect();
         let mut changes = Vec::new();
         for (place, value) in self.values.iter().enumerate() {
@@ -262,7 +267,7 @@ impl<'a> Machine<'a> {
         let scan = Scan {
             seq: u64::try_from(self.scan).unwrap_or(0),
             now: Now { mono, utc },
-            link: Link { up: true, epoch: 1, life: Some(mono) },
+            links: &links,
             changes: &changes,
             acks: &acks,
             commands: &orders,
@@ -321,8 +326,9 @@ impl<'a> Machine<'a> {
                 }
                 self.acks.push(Ack { write: write.seq(), result: AckResult::Good, at });
             }
-            Action::Heartbeat(count) => {
-                if let Some(heartbeat) = self.plan.link.heartbeat {
+            Action::Heartbeat(plc, count) => {
+                let link = self.plan.links.get(plc.index());
+                if let Some(heartbeat) = link.and_then(|link| link.heartbeat) {
                     self.set(heartbeat.echo, Value::Int(i64::from(*count)));
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! recipes/NAME.toml     --check-->            Recipe    --+
-//! plc-configs/NAME.toml --check_plc_config--> PlcConfig --+--bind--> Bound { plan, plc, .. }
+//! plc-configs/NAME.toml --check_plc_config--> PlcConfig --+--bind--> Bound { plan, plcs, .. }
 //! models/NAME/model.tlm --Models::read-->     Models    --+
 //! ```
 //!
@@ -37,7 +37,7 @@ pub mod case;
 pub mod project;
 pub mod schema;
 
-pub use bind::{Bound, Models, bind};
+pub use bind::{Bound, Models, PlanFile, bind};
 pub use case::run_checks;
 pub use check::check;
 pub use diagnostic::{Color, Diagnostic, Severity, has_errors, render};

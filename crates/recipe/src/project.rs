@@ -56,26 +56,41 @@ impl Project {
         self.recipes.iter().find(|recipe| recipe.name() == name)
     }
 
-    /// Binds a recipe to the PLC config that it names.
+    /// Binds a recipe to the PLC configs that it names.
     ///
     /// # Errors
     /// See [`bind()`]; also when there is no such PLC config without errors.
     pub fn bind(&self, recipe: &Recipe) -> Result<Bound, Vec<Diagnostic>> {
-        let wanted = &recipe.raw.recipe.plc;
-        if let Some(plc) = self.plc_configs.iter().find(|plc| plc.name == wanted.as_str()) {
-            return bind(recipe, plc, &self.models);
-        }
-        let stems = self.plc_files.iter().map(|file| stem(file));
-        let broken = stems.clone().any(|name| name == wanted.as_str());
-        let label = if broken {
-            format!("plc-configs/{}.toml has errors of its own", wanted.get())
+        let known = |name: &str| self.plc_configs.iter().any(|plc| plc.name == name);
+        let missing: Vec<Diagnostic> = recipe
+            .plcs()
+            .filter(|name| !known(name))
+            .map(|name| self.without_config(recipe, name))
+            .collect();
+        if missing.is_empty() {
+            bind(recipe, &self.plc_configs, &self.models)
         } else {
-            format!("there is no plc-configs/{}.toml", wanted.get())
+            Err(missing)
+        }
+    }
+
+    fn without_config(&self, recipe: &Recipe, wanted: &str) -> Diagnostic {
+        let stems = self.plc_files.iter().map(|file| stem(file));
+        let broken = stems.clone().any(|name| name == wanted);
+        let label = if broken {
+            format!("plc-configs/{wanted}.toml has errors of its own")
+        } else {
+            format!("there is no plc-configs/{wanted}.toml")
         };
-        let message = format!("recipe \"{}\" has no PLC config", recipe.name());
+        let message = if recipe.raw.recipe.plc.as_str() == wanted {
+            format!("recipe \"{}\" has no PLC config", recipe.name())
+        } else {
+            format!("recipe \"{}\" names a PLC without a PLC config: {wanted}", recipe.name())
+        };
         let help = if broken { None } else { did_you_mean(wanted, stems) };
-        let found = Diagnostic::error(&codes::PLC_UNKNOWN, &recipe.source, wanted.span(), message);
-        Err(vec![found.label(label).maybe_help(help)])
+        let span = recipe.plc_span(wanted);
+        let found = Diagnostic::error(&codes::PLC_UNKNOWN, &recipe.source, span, message);
+        found.label(label).maybe_help(help)
     }
 
     /// Binds every recipe; what is wrong with any, those of single files first.

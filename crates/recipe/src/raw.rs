@@ -63,7 +63,8 @@ pub struct RawHead {
     pub name: At<String>,
     /// Revision, from 1; every change that reaches a machine gets a new one.
     pub revision: At<i64>,
-    /// PLC config: plc-configs/PLC.toml.
+    /// PLC config of the leading PLC: plc-configs/PLC.toml. Tags are its own unless they say
+    /// otherwise, and its clock moves process time.
     pub plc: At<String>,
     /// Longest time between two scans, "1 ms" to "10 s"; default "100 ms".
     pub period: Option<At<Literal>>,
@@ -75,6 +76,8 @@ pub struct RawHead {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawTag {
+    /// PLC config of the PLC it lives on, where that is not the one that leads.
+    pub plc: Option<At<String>>,
     /// Unit of the value, such as "bar"; none for counts, ids and contacts.
     pub unit: Option<At<String>>,
     /// Plausible values, low and high; anything outside is Bad.

@@ -15,7 +15,7 @@ use crate::spanned::At;
 pub struct Recipe {
     pub(crate) source: Arc<Source>,
     pub(crate) raw: RawRecipe,
-    /// Complete but for link, trained models (which follow the charts) and hash.
+    /// Complete but for links (only named yet), trained models (which follow the charts) and hash.
     pub(crate) plan: Plan,
     pub(crate) artifacts: Vec<ArtifactUse>,
 }
@@ -31,9 +31,18 @@ impl Recipe {
         self.plan.revision
     }
 
-    /// Name of the PLC config it runs on.
-    pub fn plc(&self) -> &str {
-        &self.raw.recipe.plc
+    /// Names of the PLC configs it runs on, in the order of the plan's links: the leading one, then
+    /// the others by name.
+    pub fn plcs(&self) -> impl Iterator<Item = &str> {
+        self.plan.links.iter().map(|link| link.name.as_str())
+    }
+
+    /// Where the recipe names a PLC for the first time; the head for one that it does not name.
+    pub(crate) fn plc_span(&self, name: &str) -> Range<usize> {
+        let head = &self.raw.recipe.plc;
+        let tags = self.raw.tag.iter().filter_map(|(_, tag)| tag.plc.as_ref());
+        let named = std::iter::once(head).chain(tags).find(|plc| plc.as_str() == name);
+        named.unwrap_or(head).span()
     }
 
     /// Folders under models/ that it needs.

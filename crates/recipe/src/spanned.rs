@@ -7,8 +7,9 @@ use std::ops::{Deref, Range};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::plc_config::RawUrls;
 use crate::raw::{RawStep, RawUpDown};
 
 /// A value and where it stands.
@@ -312,5 +313,40 @@ impl JsonSchema for RawStep {
         let (both, each) =
             (generator.subschema_for::<Literal>(), generator.subschema_for::<RawUpDown>());
         json_schema!({ "anyOf": [both, each] })
+    }
+}
+
+impl<'de> Deserialize<'de> for RawUrls {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct UrlsVisitor;
+        impl<'de> Visitor<'de> for UrlsVisitor {
+            type Value = RawUrls;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address, or a list of addresses")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<RawUrls, E> {
+                Ok(RawUrls::One(text.to_owned()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<RawUrls, A::Error> {
+                let mut several = Vec::new();
+                while let Some(one) = seq.next_element()? {
+                    several.push(one);
+                }
+                Ok(RawUrls::Several(several))
+            }
+        }
+        deserializer.deserialize_any(UrlsVisitor)
+    }
+}
+
+impl JsonSchema for RawUrls {
+    fn schema_name() -> Cow<'static, str> {
+        "Urls".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [
+            { "type": "string" },
+            { "type": "array", "items": { "type": "string" }, "minItems": 1 }
+        ] })
     }
 }

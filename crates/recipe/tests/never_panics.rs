@@ -112,7 +112,7 @@ proptest! {
         let _ = render(&found, Color::Never);
         let (plc, _) = check_plc_config(PLC, &shipped(PLC));
         if let (Some(recipe), Some(plc)) = (recipe, plc)
-            && let Ok(bound) = bind(&recipe, &plc, &Models::new())
+            && let Ok(bound) = bind(&recipe, std::slice::from_ref(&plc), &Models::new())
         {
             prop_assert_eq!(bound.plan.check(), Ok(()));
         }
@@ -126,7 +126,7 @@ proptest! {
         let _ = render(&found, Color::Never);
         let (plc, _) = check_plc_config(PLC, &shipped(PLC));
         if let (Some(recipe), Some(plc)) = (recipe, plc)
-            && let Ok(bound) = bind(&recipe, &plc, &Models::new())
+            && let Ok(bound) = bind(&recipe, std::slice::from_ref(&plc), &Models::new())
         {
             prop_assert_eq!(bound.plan.check(), Ok(()));
         }
@@ -139,7 +139,7 @@ proptest! {
         let _ = render(&found, Color::Never);
         let (recipe, _) = check(RECIPE, &shipped(RECIPE));
         if let (Some(recipe), Some(plc)) = (recipe, plc) {
-            let bound = bind(&recipe, &plc, &Models::new());
+            let bound = bind(&recipe, std::slice::from_ref(&plc), &Models::new());
             let _ = bound.map_err(|found| render(&found, Color::Never));
         }
     }

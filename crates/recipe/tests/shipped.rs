@@ -31,7 +31,7 @@ fn housing_lid() {
     let tag = |name: &str| plan.tags.iter().position(|tag| tag.name == name).unwrap();
     assert_eq!(bound.tag_nodes.len(), plan.tags.len());
     for (tag, node) in plan.tags.iter().zip(&bound.tag_nodes) {
-        assert_eq!(tag.name, bound.plc.nodes[*node].name);
+        assert_eq!(tag.name, bound.plcs[0].nodes[*node].name);
     }
     let Cut::Finished(part) = plan.cycle.cut else { panic!("{:?}", plan.cycle) };
     assert_eq!(part.index(), tag("part_id"));
@@ -55,10 +55,10 @@ fn housing_lid() {
     assert_eq!(plan.cycle.latch, Span::from_secs(2));
     let coolant = plan.features.iter().find(|f| f.name == "coolant_temp").unwrap();
     assert_eq!((coolant.take, coolant.window), (Take::Mean, Some(Span::from_secs(60))));
-    let heartbeat = plan.link.heartbeat.unwrap();
+    let heartbeat = plan.links[0].heartbeat.unwrap();
     assert_eq!(heartbeat.echo.index(), tag("heartbeat_out"));
-    assert_eq!(plan.link.clock.unwrap().index(), tag("clock"));
-    assert!(bound.heartbeat_write.is_some());
+    assert_eq!(plan.links[0].clock.unwrap().index(), tag("clock"));
+    assert!(bound.plcs[0].heartbeat.is_some());
     assert_ne!(plan.hash, [0; 32]);
 }
 
@@ -76,7 +76,7 @@ fn hash_is_of_meaning() {
             &root().join("models"),
             ["upstream-r1", "weight-sensor-r1"],
         );
-        trimloop_recipe::bind(&recipe, &plc.unwrap(), &models).unwrap().plan.hash
+        trimloop_recipe::bind(&recipe, &[plc.unwrap()], &models).unwrap().plan.hash
     };
     let before = read("", "");
     assert_eq!(before, read("# in one write", "# per shot"));
@@ -113,4 +113,55 @@ fn recipe_checks_can_fail() {
         let shown = render(&trimloop_recipe::run_checks(&recipe, &bound), Color::Never);
         assert!(shown.contains("TL0254") && shown.contains(said), "{from}:\n{shown}");
     }
+}
+
+/// The shipped cell with its mould temperature and cooling time on a second PLC: each tag finds its
+/// node there, the second PLC's own contacts are tags of its own, its config is in the plan's hash,
+/// and the recipe's tests hold as before.
+#[test]
+fn tags_live_on_two_plcs() {
+    let elsewhere = ["mould_temp", "cool_time_sp", "cool_time_min", "cool_time_max"];
+    let mut text = std::fs::read_to_string(root().join("recipes/housing-lid.toml")).unwrap();
+    for tag in elsewhere {
+        let table = format!("[tag.{tag}]\n");
+        text = text.replace(&table, &format!("{table}plc = \"chiller\"\n"));
+    }
+    let (recipe, found) = trimloop_recipe::check("recipes/housing-lid.toml", &text);
+    let recipe = recipe.unwrap_or_else(|| panic!("{}", render(&found, Color::Never)));
+    let press = std::fs::read_to_string(root().join("plc-configs/press-4.toml")).unwrap();
+    let config = |name: &str, port: &str, change: (&str, &str)| {
+        let text = press.replace("\"press-4\"", &format!("\"{name}\"")).replace("4855", port);
+        let file = format!("plc-configs/{name}.toml");
+        trimloop_recipe::check_plc_config(&file, &text.replace(change.0, change.1)).0.unwrap()
+    };
+    let models = Project::read(&root()).unwrap().models;
+    let bind = |change| {
+        // In whatever order they are found, the one of [recipe] leads.
+        let plcs = [config("chiller", "4856", change), config("press-4", "4855", ("", ""))];
+        trimloop_recipe::bind(&recipe, &plcs, &models)
+    };
+    let bound = bind(("", "")).unwrap_or_else(|f| panic!("{}", render(&f, Color::Never)));
+    let plan = &bound.plan;
+    let names: Vec<_> = plan.links.iter().map(|link| link.name.as_str()).collect();
+    assert_eq!(names, ["press-4", "chiller"]);
+    assert_eq!(bound.plcs.iter().map(|plc| plc.name.as_str()).collect::<Vec<_>>(), names);
+    for (tag, node) in plan.tags.iter().zip(&bound.tag_nodes) {
+        let plc = &bound.plcs[tag.plc.index()];
+        let own = tag.name.strip_prefix("chiller/").unwrap_or(&tag.name);
+        assert_eq!(own, plc.nodes[*node].name);
+        let second = elsewhere.contains(&tag.name.as_str()) || own != tag.name;
+        assert_eq!(plc.name == "chiller", second, "{}", tag.name);
+    }
+    let name = |tag: trimloop_core::tag::TagId| plan.tags[tag.index()].name.as_str();
+    assert_eq!(name(plan.links[0].enable.unwrap()), "enable");
+    assert_eq!(name(plan.links[1].enable.unwrap()), "chiller/enable");
+    assert_eq!(name(plan.links[1].heartbeat.unwrap().echo), "chiller/heartbeat_out");
+    assert!(trimloop_core::cell::Cell::new(plan.clone()).is_ok());
+    let found = trimloop_recipe::run_checks(&recipe, &bound);
+    assert!(found.is_empty(), "\n{}", render(&found, Color::Never));
+    assert_eq!(plan.hash, bind(("", "")).unwrap().plan.hash);
+    assert_ne!(
+        plan.hash,
+        bind(("period  = \"200 ms\"", "period  = \"100 ms\"")).unwrap().plan.hash
+    );
 }

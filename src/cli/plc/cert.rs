@@ -1,5 +1,7 @@
 //! `trimloop plc cert`: our certificate for the OPC UA link, and the servers we trust.
 
+use std::path::PathBuf;
+
 use clap::{ArgAction, Args, Subcommand, builder::FalseyValueParser};
 use serde_json::{Value, json};
 use trimloop_core::time::Utc;
@@ -20,6 +22,9 @@ Examples:
                                                  What a server shows, and what we make of it
   trimloop plc cert trust 3f9c2b                 Trust one that was put aside, by its SHA-256
   trimloop plc cert trust press-4.der            Trust one from a file
+  trimloop plc cert trust --issuer plant-ca.pem  Trust all servers that this CA vouches for
+  trimloop plc cert crl plant-ca.crl             What the CA has taken back
+  trimloop plc cert import our.pem our-key.pem   Ours, made by the plant's CA
   trimloop plc cert reject 3f9c2b                No longer
   trimloop plc cert renew                        The next one of ours; the old stays until the
                                                  server takes the new
@@ -45,10 +50,31 @@ enum Verb {
         #[arg(long, env = "TRIMLOOP_SERVER", hide_env = true, value_name = "URL")]
         server: Option<String>,
     },
-    /// Trust a server's certificate
+    /// Trust a server's certificate, or an issuer
     Trust {
         /// Beginning of its SHA-256, or a file
         certificate: String,
+        /// It is an issuer (CA): trust every server that it vouches for
+        #[arg(long, env = "TRIMLOOP_ISSUER", hide_env = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
+        issuer: bool,
+    },
+    /// Take a copy of an issuer's revocation list (CRL)
+    Crl {
+        /// File, DER or PEM
+        #[arg(value_name = "FILE")]
+        list: PathBuf,
+    },
+    /// Take a certificate and key of ours that were made elsewhere, such as by the plant's CA
+    Import {
+        /// Our certificate (DER or PEM)
+        #[arg(value_name = "CERTIFICATE")]
+        certificate: PathBuf,
+        /// Its private key (PEM)
+        #[arg(value_name = "KEY")]
+        key: PathBuf,
+        /// Put it in force at once, whether the server takes it or not
+        #[arg(long, env = "TRIMLOOP_ACTIVATE", hide_env = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
+        activate: bool,
     },
     /// Trust it no longer
     Reject {
@@ -75,9 +101,38 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &CertArgs) -> Result<Exit, Fai
         }
         Verb::Show { server: None } => show(ui, &pki, now),
         Verb::Show { server: Some(url) } => return show_server(ui, &settings, url),
-        Verb::Trust { certificate } => {
-            let kept = pki.decide(certificate, Place::Trusted).map_err(|error| failure(&error))?;
-            changed(ui, &pki, now, "trusted", &kept, "the service takes it at its next attempt");
+        Verb::Trust { certificate, issuer } => {
+            let to = if *issuer { Place::Issuer } else { Place::Trusted };
+            let kept = pki.decide(certificate, to).map_err(|error| failure(&error))?;
+            let next = if *issuer {
+                "the service takes every server that it vouches for, but for those in its \
+                 revocation list; `trimloop plc cert crl FILE` takes one"
+            } else {
+                "the service takes it at its next attempt"
+            };
+            changed(ui, &pki, now, "trusted", &kept, next);
+        }
+        Verb::Crl { list } => {
+            let kept = pki.add_list(list).map_err(|error| failure(&error))?;
+            let next = "it counts from the next connect on; bring the CA's newer ones in time";
+            let mut object = ui.head("trimloop.plc-crl/1", true);
+            object["file"] = kept.display().to_string().into();
+            object["next"] = next.into();
+            ui.result(&format!("taken: {}\n{next}\n", kept.display()), &object);
+        }
+        Verb::Import { certificate, key, activate } => {
+            let imported = pki.import(certificate, key, &uri, now);
+            let (taken, in_force) = imported.map_err(|error| failure(&error))?;
+            let next = if in_force || *activate {
+                if !in_force {
+                    pki.activate().map_err(|error| failure(&error))?;
+                }
+                "it is in force; the server must trust it, or its issuer"
+            } else {
+                "it comes into force when the server takes it, and the old one stays until then; \
+                 the server must trust it, or its issuer"
+            };
+            changed(ui, &pki, now, "imported", &taken, next);
         }
         Verb::Reject { certificate } => {
             let kept = pki.decide(certificate, Place::Rejected).map_err(|error| failure(&error))?;
@@ -106,6 +161,14 @@ fn failure(error: &PkiError) -> Failure {
             "`trimloop plc cert show` lists them; one that no server showed yet is named by its file"
         }
         PkiError::Unclear { .. } => "give more digits",
+        PkiError::NotAnIssuer { .. } => {
+            "an issuer is a CA's own certificate; leave --issuer out to trust the server itself"
+        }
+        PkiError::NotAList { .. } => "export the CA's revocation list as DER or PEM",
+        PkiError::NotOurs { .. } | PkiError::NotAKey { .. } => {
+            "let the CA make it for the application URI that `trimloop plc cert show` tells, with \
+             an RSA key of 2048 bits or more, unencrypted"
+        }
         PkiError::NotACertificate { .. } => "export the server's certificate as DER or PEM",
         _ => "see that the data folder exists and belongs to this user",
     };
@@ -131,9 +194,22 @@ fn show(ui: &Ui, pki: &Pki, now: Utc) {
     let mut rows: Vec<Value> = Vec::new();
     for (place, path, certificate) in &all {
         text.push_str(&format!("{}\n{}", place.word(), lines(certificate, now)));
+        let verdict = pki.judge(std::slice::from_ref(certificate), now);
+        let of_a_server = matches!(place, Place::Trusted | Place::Rejected);
+        let chain = verdict.chain.filter(|_| of_a_server);
+        let above: Vec<String> =
+            chain.iter().flat_map(|chain| &chain.issuers).map(|c| c.subject.clone()).collect();
+        let why = verdict.distrust.filter(|_| of_a_server).map(|why| why.to_string());
+        if !above.is_empty() {
+            text.push_str(&format!("  vouched for  {}\n", above.join(" < ")));
+        } else if let Some(why) = &why {
+            text.push_str(&format!("  it           {why}\n"));
+        }
         text.push_str(&format!("  file         {}\n", path.display()));
         let mut row = describe(certificate, now);
         row["place"] = place.word().into();
+        row["chain"] = above.into();
+        row["distrust"] = why.into();
         row["file"] = path.display().to_string().into();
         rows.push(row);
     }
@@ -199,10 +275,14 @@ fn show_server(ui: &Ui, settings: &Settings, url: &str) -> Result<Exit, Failure>
     let mut text = String::new();
     let mut shown: Option<&Certificate> = None;
     let mut rows = Vec::new();
-    for Offer { policy, mode, certificate, refusal } in &found {
+    for Offer { policy, mode, certificate, issuers, refusal } in &found {
         text.push_str(&format!("{policy} {mode}: "));
         text.push_str(&match (policy.as_str(), refusal) {
             ("None", _) => "unprotected\n".to_owned(),
+            (_, None) if !issuers.is_empty() => {
+                let above: Vec<&str> = issuers.iter().map(|one| one.subject.as_str()).collect();
+                format!("we take it, vouched for by {}\n", above.join(" < "))
+            }
             (_, None) => "we take it\n".to_owned(),
             (_, Some(why)) => format!("{why}\n"),
         });
@@ -212,6 +292,7 @@ fn show_server(ui: &Ui, settings: &Settings, url: &str) -> Result<Exit, Failure>
         }
         rows.push(json!({
             "policy": policy, "mode": mode, "refusal": refusal,
+            "issuers": issuers.iter().map(|one| describe(one, now)).collect::<Vec<_>>(),
             "certificate": certificate.as_ref().map(|certificate| describe(certificate, now)),
         }));
     }

@@ -7,6 +7,7 @@ mod conform;
 mod csv;
 mod discover;
 mod import;
+mod profiles;
 mod read;
 mod tags;
 mod target;
@@ -16,6 +17,8 @@ use clap::{Args, Subcommand};
 
 use super::{Exit, Failure, Global, Ui};
 
+pub(super) use watch::time;
+
 const EXAMPLES: &str = "\
 Examples:
   trimloop plc discover opc.tcp://127.0.0.1:4855
@@ -23,6 +26,7 @@ Examples:
   trimloop plc read melt_temp                   By its name in the one PLC config
   trimloop plc watch press-4 melt_temp          Changes as they come, until Ctrl-C
   trimloop plc cert show                        Our certificate and the servers we know
+  trimloop plc profiles s7-1500                 What is known of a vendor's server
   trimloop plc conform opc.tcp://127.0.0.1:4855 Does it refuse what it must refuse?
 
 A PLC is named by its address, by its PLC config's name or file, or not at all where there is only
@@ -50,6 +54,8 @@ enum Verb {
     Import(import::ImportArgs),
     /// Certificates of the OPC UA link: ours, and the servers we trust
     Cert(cert::CertArgs),
+    /// What is known of vendors' servers
+    Profiles(profiles::ProfilesArgs),
     /// Test the handshake blocks of a PLC in test mode; prints a report
     Conform(conform::ConformArgs),
 }
@@ -62,6 +68,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &PlcArgs) -> Result<Exit, Fail
         Verb::Watch(args) => watch::run(ui, global, args),
         Verb::Import(args) => import::run(ui, global, args),
         Verb::Cert(args) => cert::run(ui, global, args),
+        Verb::Profiles(args) => profiles::run(ui, args),
         Verb::Conform(args) => conform::run(ui, args),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use trimloop_recipe::diagnostic::{did_you_mean, has_errors};
 use trimloop_recipe::plc_config::{
-    Address, AddressError, Identifier, OPC_UA, Security, User, parse_id, parse_path,
+    Address, AddressError, Identifier, OPC_UA, PerCall, Security, User, parse_id, parse_path,
 };
 use trimloop_recipe::{PlcConfig, check_plc_config};
 
@@ -21,8 +21,6 @@ use crate::settings::Settings;
 const PORT: u16 = 4840;
 /// Publishing interval for people, where no PLC config says another.
 const PUBLISHING: Duration = Duration::from_millis(100);
-/// Most items per call where neither server nor PLC config says.
-const ITEMS_PER_CALL: usize = 1000;
 
 /// A PLC to ask.
 pub(super) struct Target {
@@ -79,7 +77,8 @@ impl Target {
             publishing: PUBLISHING,
             security: Security::None,
             user: User::Anonymous,
-            items_per_call: ITEMS_PER_CALL,
+            per_call: PerCall::default(),
+            standby: Vec::new(),
             nodes: Vec::new(),
             units: BTreeMap::new(),
             client_name: settings.name.clone(),

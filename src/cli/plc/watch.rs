@@ -53,7 +53,7 @@ pub(super) struct WatchArgs {
 }
 
 /// Reads `10s`, `500 ms`, `5min`, `1h`.
-fn time(text: &str) -> Result<Duration, String> {
+pub(in crate::cli) fn time(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);

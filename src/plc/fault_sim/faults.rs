@@ -85,7 +85,19 @@ faults! {
     SlowDispatch,
     /// People trip, take over, lower modes.
     Wild,
+    /// One address of the PLC cannot be reached; only where it has two.
+    PathDown,
+    /// Another server is behind one address of the PLC; only where it has two.
+    Impostor,
+    /// The server takes few items per call, and says so by one of several statuses.
+    TooMuch,
+    /// By one address the server says that it serves badly; only where it has two.
+    Weak,
 }
+
+/// The first fault whose numbers come from a generator of their own, so that the runs of older
+/// seeds stay what they were.
+const LATER: usize = Fault::PathDown as usize;
 
 /// When one fault strikes.
 #[derive(Clone, Copy, Debug)]
@@ -112,10 +124,18 @@ impl Faults {
     }
 }
 
-/// The windows of a run.
-pub(super) fn windows(rng: &mut Rng, faults: Faults) -> Vec<Window> {
+impl Faults {
+    /// Whether the run is about a PLC with two addresses in any case.
+    pub(super) const fn two_addresses(self) -> bool {
+        self.must & (1 << Fault::PathDown as u64 | 1 << Fault::Impostor as u64) != 0
+    }
+}
+
+/// The windows of a run. `rng` is for the faults before [`LATER`], `later` for the others.
+pub(super) fn windows(rng: &mut Rng, later: &mut Rng, faults: Faults) -> Vec<Window> {
     let mut windows = Vec::new();
-    for fault in Fault::ALL {
+    for (number, fault) in Fault::ALL.iter().enumerate() {
+        let rng = if number < LATER { &mut *rng } else { &mut *later };
         let chosen = rng.chance(220);
         let count = rng.range(1, 3);
         let part = (QUIET - 2000) / count;

@@ -6,13 +6,13 @@ use std::time::Duration;
 use trimloop_core::mode::Mode;
 use trimloop_core::plan::{
     Clause, Controller, Cut, CyclePlan, EffectPlan, FeatureId, FeaturePlan, HeartbeatPlan,
-    LinkPlan, LoopPlan, Plan, RulesPlan, SetpointId, SetpointPlan, SignatureId, SignaturePlan,
-    Source, TagPlan, Take,
+    LinkPlan, LoopPlan, Plan, PlcId, RulesPlan, SetpointId, SetpointPlan, SignatureId,
+    SignaturePlan, Source, TagPlan, Take,
 };
 use trimloop_core::tag::TagId;
 use trimloop_core::time::Span;
 use trimloop_core::unit::{Grid, Ticks};
-use trimloop_recipe::plc_config::{Address, Identifier};
+use trimloop_recipe::plc_config::{Address, Identifier, PerCall};
 
 use super::rng::Rng;
 use crate::plc::{LinkConfig, NodeConfig, Purpose, Scalar};
@@ -48,6 +48,16 @@ impl Kit {
         let plan = plan(rng, tags, setpoints);
         let config = config(rng, &plan, &scalars);
         Self { plan, config, scalars }
+    }
+
+    /// The PLC can be reached by a second address, too.
+    pub(super) fn add_address(&mut self) {
+        self.config.standby.push("opc.tcp://sim-2:4840".to_owned());
+    }
+
+    /// Addresses of the PLC.
+    pub(super) fn addresses(&self) -> usize {
+        1 + self.config.standby.len()
     }
 
     pub(super) fn beat(&self) -> usize {
@@ -89,6 +99,7 @@ fn setpoint(rng: &mut Rng, index: u16) -> SetpointPlan {
 fn plan(rng: &mut Rng, tags: usize, setpoints: Vec<SetpointPlan>) -> Plan {
     let tag = |i: usize| TagPlan {
         name: format!("n{i}"),
+        plc: PlcId::LEAD,
         unit: String::new(),
         range: None,
         rate_max: None,
@@ -140,7 +151,8 @@ fn plan(rng: &mut Rng, tags: usize, setpoints: Vec<SetpointPlan>) -> Plan {
             latch: Span::ZERO,
             running: None,
         },
-        link: LinkPlan {
+        links: vec![LinkPlan {
+            name: "faulty".to_owned(),
             stale_after: Span::from_millis(rng.pick(&[1000, 2000])),
             heartbeat: rng.chance(700).then_some(HeartbeatPlan {
                 echo: TagId(2),
@@ -151,7 +163,7 @@ fn plan(rng: &mut Rng, tags: usize, setpoints: Vec<SetpointPlan>) -> Plan {
             clock: None,
             clock_step_max: Span::from_millis(2000),
             skew_max: Span::from_millis(5000),
-        },
+        }],
         bindings: Vec::new(),
         features: vec![FeaturePlan {
             name: "x".to_owned(),
@@ -172,6 +184,11 @@ fn plan(rng: &mut Rng, tags: usize, setpoints: Vec<SetpointPlan>) -> Plan {
         setpoints,
         rows: Vec::new(),
     }
+}
+
+/// Limits that differ by service, so that none is taken for another.
+const fn per_call(most: usize) -> PerCall {
+    PerCall { read: most, write: 1, monitor: most - 1, other: most + 1 }
 }
 
 fn config(rng: &mut Rng, plan: &Plan, scalars: &[Scalar]) -> LinkConfig {
@@ -198,11 +215,12 @@ fn config(rng: &mut Rng, plan: &Plan, scalars: &[Scalar]) -> LinkConfig {
     LinkConfig {
         name: "sim".to_owned(),
         url: "opc.tcp://sim:4840".to_owned(),
+        standby: Vec::new(),
         publishing: Duration::from_millis(rng.pick(&[50, 100])),
         security: trimloop_recipe::plc_config::Security::None,
         user: trimloop_recipe::plc_config::User::Anonymous,
         units: std::collections::BTreeMap::new(),
-        items_per_call: usize::try_from(rng.pick(&[3, 1000])).unwrap(),
+        per_call: per_call(usize::try_from(rng.pick(&[3, 1000])).unwrap()),
         nodes: scalars.iter().enumerate().map(node).collect(),
         client_name: "sim".to_owned(),
         pki_dir: PathBuf::new(),

@@ -88,7 +88,10 @@ fn part(number: u64) {
         tally.approved,
         tally.beats,
         tally.late,
+        tally.switches,
+        tally.halved,
     ];
+    assert!(seeds < SEEDS || tally.impostors > 0, "no impostor was met: {tally:?}");
     // Few seeds need not show all.
     assert!(seeds < SEEDS || seen.iter().all(|count| *count > 20), "hardly happened: {tally:?}");
     say(&format!("{tally:?}"));
@@ -146,7 +149,7 @@ fn a_run_is_its_seed() {
 /// PLC that bring it out, and the seeds in which they must.
 type Killed = (Mutant, &'static [&'static str], &'static [Fault], u64);
 
-const MUTANTS: [Killed; 11] = [
+const MUTANTS: [Killed; 13] = [
     (Mutant::GateLeftOpen, &["W3", "W4"], &[Fault::Drop], 100),
     (Mutant::TtlUnchecked, &["W2"], &[Fault::SlowDispatch], 100),
     (Mutant::EpochUnchecked, &["W3"], &[Fault::SlowDispatch, Fault::Drop], 600),
@@ -158,6 +161,8 @@ const MUTANTS: [Killed; 11] = [
     (Mutant::NoGoodbye, &["L1"], &[Fault::StopStart], 100),
     (Mutant::NoBackoff, &["L1"], &[Fault::Restart], 100),
     (Mutant::FateForgotten, &["F1"], &[Fault::SlowDispatch], 100),
+    (Mutant::ServerUnchecked, &["W5"], &[Fault::Impostor], 100),
+    (Mutant::CallsUncut, &["C1"], &[], 20),
 ];
 
 /// The simulation finds each seeded fault of the link, and names the invariant.

@@ -15,6 +15,8 @@
 //!   over; the ledger has settled it. Known limits: where `confirmed` and Good are looked at.
 //! - F1 Each write gets one answer, in time, and the answer is true.
 //! - F2 After Good or Unknown the register is read at once, while the session stands.
+//! - W5 Nothing is written to another server than the one that was met first.
+//! - C1 No call has more items than the PLC config allows.
 //! - L1 Attempts to connect and sessions on the server are bounded; a stop closes the session.
 //! - L2 After the last fault the link is live again, and every tag fresh.
 //! - L3 A link that hears nothing is not called up.
@@ -38,11 +40,12 @@ use crate::intake::{Batch, Intake};
 
 /// A write is answered within its own deadline of 1 s, whatever delay before the link, and this.
 const ANSWER_MAX: Ms = 1500;
-/// Attempts to find or to enter the server in any second.
+/// Attempts to find or to enter the server in any second, for each of its addresses.
 const ATTEMPTS_MAX: usize = 14;
 /// A subscription that is silent for so long has been given up.
 const SILENCE_MAX: Ms = 3000;
-/// Sessions that the server may hold at a time for one link; lost ones live 30 s.
+/// Sessions that the server may hold at a time for one link, for each of its addresses; lost ones
+/// live 30 s.
 const SESSIONS_MAX: usize = 10;
 
 /// What a run saw happen, so that nothing is proved by its absence.
@@ -65,6 +68,9 @@ pub(super) struct Tally {
     pub(super) late: u64,
     pub(super) sessions: u64,
     pub(super) attempts: u64,
+    pub(super) switches: u64,
+    pub(super) impostors: u64,
+    pub(super) halved: u64,
 }
 
 impl Tally {
@@ -86,6 +92,9 @@ impl Tally {
         self.late += other.late;
         self.sessions = self.sessions.max(other.sessions);
         self.attempts = self.attempts.max(other.attempts);
+        self.switches += other.switches;
+        self.impostors += other.impostors;
+        self.halved += other.halved;
     }
 }
 
@@ -159,6 +168,7 @@ pub(super) struct Oracle {
     losses: Vec<u32>,
     told: Option<Ms>,
     attempts: VecDeque<Ms>,
+    addresses: usize,
 }
 
 impl Oracle {
@@ -178,6 +188,7 @@ impl Oracle {
             losses: Vec::new(),
             told: None,
             attempts: VecDeque::new(),
+            addresses: kit.addresses(),
         }
     }
 
@@ -198,12 +209,19 @@ impl Oracle {
         self.attempts.retain(|at| now - at < 1000);
         let count = self.attempts.len();
         self.tally.attempts = self.tally.attempts.max(count as u64);
-        self.must(count <= ATTEMPTS_MAX, || format!("L1: {count} attempts within a second"));
+        let most = ATTEMPTS_MAX * self.addresses;
+        self.must(count <= most, || format!("L1: {count} attempts within a second"));
     }
 
     pub(super) fn sessions(&mut self, open: usize) {
         self.tally.sessions = self.tally.sessions.max(open as u64);
-        self.must(open <= SESSIONS_MAX, || format!("L1: {open} sessions on the server"));
+        let most = SESSIONS_MAX * self.addresses;
+        self.must(open <= most, || format!("L1: {open} sessions on the server"));
+    }
+
+    /// A call with so many items goes to the transport, and so many are allowed.
+    pub(super) fn call(&mut self, kind: &str, items: usize, most: usize) {
+        self.must(items <= most, || format!("C1: {items} items in one {kind}, {most} at most"));
     }
 
     pub(super) fn opened(&mut self, conn: usize) {
@@ -341,7 +359,7 @@ impl Oracle {
 
     /// One scan has been made.
     pub(super) fn scan(&mut self, now: Ms, batch: &Batch, seen: &[Seen]) {
-        let link = batch.link;
+        let link = batch.links[0];
         if link.up != self.link.up || link.epoch != self.link.epoch {
             self.tally.epochs += u64::from(link.up);
             self.enable = None;
@@ -373,12 +391,12 @@ impl Oracle {
         }
         // An approval is reported after the row of the write that it allows.
         let approved = seen.iter().any(|seen| match seen {
-            Seen::Event(event) => self.is_approval(event.what),
+            Seen::Event(_, event) => self.is_approval(event.what),
             _ => false,
         });
         for seen in seen {
             match seen {
-                Seen::Event(event) => self.follow(event.what),
+                Seen::Event(_, event) => self.follow(event.what),
                 Seen::Record(_, Record::Ledger(row)) => self.ledger(now, row, approved),
                 _ => {}
             }
@@ -508,7 +526,7 @@ impl Oracle {
         self.must(book.raised.is_some() && book.owned, || format!("D1: nobody raised it: {what}"));
         let asked = book.raised != Some(Mode::Advisory) || approved;
         self.must(asked, || format!("D1: nobody approved it: {what}"));
-        let stale = self.plan.link.stale_after.as_millis().unsigned_abs();
+        let stale = self.plan.links[0].stale_after.as_millis().unsigned_abs();
         let told = self.told;
         let heard = link.up && told.is_some_and(|at| now - at <= stale);
         self.must(heard, || format!("D2: {link:?}, told {told:?}: {what}"));
@@ -517,7 +535,7 @@ impl Oracle {
         };
         let stands = book.settled.is_some_and(|settled| same(settled, value));
         self.must(stands, || format!("D3: it was moved: {book:?}: {what}"));
-        let enabled = self.plan.link.enable.is_none() || self.enable == Some(true);
+        let enabled = self.plan.links[0].enable.is_none() || self.enable == Some(true);
         self.must(enabled, || format!("D4: not enabled: {what}"));
         let from = limits.grid.nearest(value).unwrap_or(Ticks::ZERO);
         let (to, trim) = (row.sent, (row.sent - limits.baseline).abs());

@@ -65,6 +65,7 @@ impl Service {
         let (intake, batch) = Intake::new(plan.tags.len(), clock);
         let config = world.kit.config.clone();
         world.oracle.service_starts(&intake);
+        world.met = false;
         note!(world, "service starts");
         drop(world);
         let notices = crate::notice::Notices::new(intake.clock(), None);
@@ -75,7 +76,7 @@ impl Service {
         let events = watchers.subscribe();
         let board = Board::new(plan.tags.len(), plan.loops.len());
         let dispatch = Dispatch {
-            port: Some(port),
+            ports: vec![port],
             store: None,
             intake: intake.clone(),
             watchers,
@@ -159,14 +160,14 @@ impl Service {
                 self.asks.push((at, *proposal));
             }
         }
-        let link = self.scanner.batch.link;
+        let link = self.scanner.batch.links[0];
         let (samples, acks) = (self.scanner.batch.changes.len(), self.scanner.batch.acks.len());
         note!(world, "scan", link.up, link.epoch, samples, acks, seen.len());
         if world.trace.loud {
             let told = seen.iter().filter(|s| {
                 matches!(
                     s,
-                    Seen::Event(_) | Seen::Record(_, trimloop_core::record::Record::Ledger(_))
+                    Seen::Event(..) | Seen::Record(_, trimloop_core::record::Record::Ledger(_))
                 )
             });
             let lines: Vec<String> = self
@@ -176,7 +177,7 @@ impl Service {
                 .iter()
                 .map(|ack| format!("         {ack:?}"))
                 .chain(told.map(|seen| match seen {
-                    Seen::Event(event) => format!("         {:?}", event.what),
+                    Seen::Event(_, event) => format!("         {:?}", event.what),
                     other => format!("         {other:?}"),
                 }))
                 .collect();

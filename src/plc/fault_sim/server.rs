@@ -399,12 +399,23 @@ impl World {
         let mut looks = Vec::new();
         let known = session.filter(|id| self.server.sessions.contains_key(id));
         let Some(session) = known else { return (Err(StatusCode::BadSessionIdInvalid), looks) };
+        if self.active(Fault::TooMuch) && request.items() > 2 {
+            self.oracle.tally.halved += 1;
+            let statuses = [
+                StatusCode::BadTooManyOperations,
+                StatusCode::BadEncodingLimitsExceeded,
+                StatusCode::BadRequestTooLarge,
+                StatusCode::BadResponseTooLarge,
+            ];
+            return (Err(statuses[line % statuses.len()]), looks);
+        }
         let reply = match request {
             Request::Read(nodes) => {
                 let taken = self.now();
                 let setpoints = nodes.iter().filter_map(|node| self.register_of(node));
                 looks.extend(setpoints.map(|setpoint| Look { setpoint, taken }));
-                Reply::Values(nodes.iter().map(|node| self.read(node)).collect())
+                let level = self.level(line);
+                Reply::Values(nodes.iter().map(|node| self.read(node, level)).collect())
             }
             Request::Write(values) => {
                 let mut statuses = Vec::with_capacity(values.len());
@@ -488,10 +499,13 @@ impl World {
         results
     }
 
-    fn read(&mut self, node: &ReadValueId) -> DataValue {
+    fn read(&mut self, node: &ReadValueId, level: u8) -> DataValue {
         let of = |value| DataValue { value: Some(value), ..DataValue::default() };
         if node.node_id == VariableId::Server_NamespaceArray {
             return of(Variant::from(self.server.namespaces()));
+        }
+        if node.node_id == VariableId::Server_ServiceLevel {
+            return of(Variant::Byte(level));
         }
         let Some((at, _)) = self.server.find(&self.kit, &node.node_id) else {
             return DataValue {

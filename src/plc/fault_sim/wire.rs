@@ -31,15 +31,19 @@ pub(super) async fn pass(ms: u64) {
 pub(super) struct SimDial(pub(super) Hub);
 
 impl Dial for SimDial {
-    fn open(&self) -> Pin<Box<dyn Future<Output = Result<Opened, Ended>> + Send + '_>> {
-        Box::pin(async {
+    fn addresses(&self) -> usize {
+        self.0.lock().kit.addresses()
+    }
+
+    fn open(&self, at: usize) -> Pin<Box<dyn Future<Output = Result<Opened, Ended>> + Send + '_>> {
+        Box::pin(async move {
             let (pause, outcome) = {
                 let mut world = self.0.lock();
                 let pause = world.rng.range(1, 20);
                 world.attempt();
                 let outcome = if world.active(Fault::Blocked) {
                     Err(Ended::Blocked("not the endpoint we know".to_owned()))
-                } else if world.unreachable() {
+                } else if world.unreachable(at) {
                     Err(Ended::Lost("no answer to the question for endpoints".to_owned()))
                 } else {
                     Ok(())
@@ -48,14 +52,14 @@ impl Dial for SimDial {
             };
             sleep(Duration::from_millis(pause)).await;
             outcome?;
-            let conn = self.0.lock().open();
+            let (conn, application_uri) = self.0.lock().open(at);
             let wire: Arc<dyn Wire> = Arc::new(SimWire { hub: self.0.clone(), conn });
             let news = SimNews { hub: self.0.clone(), conn };
-            Ok((wire, Box::pin(news) as _))
+            Ok(Opened { wire, news: Box::pin(news), application_uri })
         })
     }
 
-    fn no_delay(&self) -> bool {
+    fn no_delay(&self, _at: usize) -> bool {
         true
     }
 }

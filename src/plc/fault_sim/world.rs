@@ -73,6 +73,18 @@ pub(super) enum Request {
     Close,
 }
 
+impl Request {
+    /// Items of a call that may have several.
+    pub(super) fn items(&self) -> usize {
+        match self {
+            Self::Read(nodes) => nodes.len(),
+            Self::Translate(count) => *count,
+            Self::Monitor(_, items) => items.len(),
+            Self::Write(_) | Self::Subscribe(_) | Self::Unsubscribe(_) | Self::Close => 1,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Reply {
     Values(Vec<DataValue>),
@@ -136,9 +148,16 @@ pub(super) enum Phase {
     Over,
 }
 
+/// Application URIs of the PLC, and of the server that is not the PLC.
+const SERVERS: [&str; 2] = ["urn:sim:server", "urn:sim:impostor"];
+
 /// One session object of the client's library.
 pub(super) struct Conn {
     pub(super) phase: Phase,
+    /// Place of the address.
+    path: usize,
+    /// It leads to a server that is not the PLC.
+    impostor: bool,
     /// Its line, while there is one.
     line: Option<usize>,
     session: Option<u32>,
@@ -213,6 +232,13 @@ pub(super) struct World {
     active: u64,
     /// When one of [`HINDERING`] last ended.
     hindered: Ms,
+    /// The address that cannot be reached, and the one behind which another server is.
+    down: Option<usize>,
+    swapped: Option<usize>,
+    /// The address by which the server says that it serves badly, and its level.
+    weak: Option<(usize, u8)>,
+    /// The service that runs has been logged in by the PLC.
+    pub(super) met: bool,
     pub(super) conns: Vec<Conn>,
     pub(super) lines: Vec<Line>,
     pub(super) calls: BTreeMap<u64, Call>,
@@ -244,8 +270,12 @@ impl Hub {
 impl World {
     pub(super) fn new(seed: u64, faults: Faults, loud: bool) -> Self {
         let mut rng = Rng::new(seed);
-        let kit = Kit::draw(&mut rng);
-        let windows = super::faults::windows(&mut rng, faults);
+        let mut kit = Kit::draw(&mut rng);
+        let mut later = Rng::new(seed.wrapping_mul(0xA24B_AED4_963E_E407) ^ 0x5A5A);
+        if later.chance(250) || faults.two_addresses() {
+            kit.add_address();
+        }
+        let windows = super::faults::windows(&mut rng, &mut later, faults);
         let mut world = Self {
             server: Server::new(&kit),
             oracle: Oracle::new(&kit),
@@ -254,6 +284,10 @@ impl World {
             events: BinaryHeap::new(),
             numbers: 0,
             active: 0,
+            down: None,
+            swapped: None,
+            weak: None,
+            met: false,
             conns: Vec::new(),
             lines: Vec::new(),
             calls: BTreeMap::new(),
@@ -372,6 +406,7 @@ impl World {
             | Fault::RestartBaseline
             | Fault::RestartRenumbered
             | Fault::RestartRetyped => self.restart(fault),
+            Fault::PathDown | Fault::Impostor | Fault::Weak => self.change_path(fault),
             Fault::SubscriptionEnds => self.end_subscriptions(),
             Fault::ClockJump => self.jump_clock(),
             Fault::Operator => self.turn_setpoint(),
@@ -381,8 +416,36 @@ impl World {
         }
     }
 
+    /// An address leads nowhere, or to another server; what goes through it breaks.
+    fn change_path(&mut self, fault: Fault) {
+        if self.kit.addresses() < 2 {
+            return;
+        }
+        // Mostly the one in use.
+        let used = self.conns.last().map_or(0, |conn| conn.path);
+        let path = if self.rng.chance(800) { used } else { 1 - used };
+        note!(self, "address changes", path, fault);
+        match fault {
+            Fault::PathDown => self.down = Some(path),
+            // Behind the one to which the link turns now.
+            Fault::Impostor => self.swapped = Some(1 - path),
+            _ => {
+                let level = self.rng.pick(&[0, 1, 2, 100, 199, 200]);
+                self.weak = Some((path, level));
+                return;
+            }
+        }
+        let lines: Vec<usize> = (0..self.lines.len())
+            .filter(|at| self.conns[self.lines[*at].conn].path == path)
+            .collect();
+        lines.into_iter().for_each(|at| self.cut(at, 0, 200));
+    }
+
     fn ends(&mut self, fault: Fault) {
         match fault {
+            Fault::PathDown => self.down = None,
+            Fault::Impostor => self.swapped = None,
+            Fault::Weak => self.weak = None,
             Fault::EnableOff => self.server.enable = true,
             Fault::ClockJump => self.server.set_clock(),
             Fault::Operator => self.turn_setpoint(),
@@ -424,8 +487,14 @@ impl World {
         }
     }
 
-    pub(super) const fn unreachable(&self) -> bool {
-        self.active(Fault::Partition) || !self.server.up
+    pub(super) fn unreachable(&self, path: usize) -> bool {
+        self.active(Fault::Partition) || !self.server.up || self.down == Some(path)
+    }
+
+    /// How well the server says that it serves, by the address of a line.
+    pub(super) fn level(&self, line: usize) -> u8 {
+        let path = self.conns[self.lines[line].conn].path;
+        self.weak.filter(|(weak, _)| *weak == path).map_or(255, |(_, level)| level)
     }
 
     /// The newest session, while nothing stands in the way of closing it.
@@ -452,9 +521,16 @@ impl World {
         self.oracle.attempt(now);
     }
 
-    pub(super) fn open(&mut self) -> usize {
+    /// A new session object by an address, and the application URI of the server there.
+    ///
+    /// A service that has met nobody yet cannot tell one server from another.
+    pub(super) fn open(&mut self, path: usize) -> (usize, String) {
+        let impostor = self.met && self.swapped == Some(path);
+        self.oracle.tally.impostors += u64::from(impostor);
         self.conns.push(Conn {
             phase: Phase::Idle,
+            path,
+            impostor,
             line: None,
             session: None,
             attempt: 0,
@@ -467,7 +543,7 @@ impl World {
         let conn = self.conns.len() - 1;
         self.oracle.opened(conn);
         note!(self, "session object", conn);
-        conn
+        (conn, SERVERS[usize::from(impostor)].to_owned())
     }
 
     pub(super) fn connect(&mut self, conn: usize) {
@@ -493,7 +569,7 @@ impl World {
             world.conns[conn].phase = Phase::Idle;
             world.tell(conn, News::Failed(status));
         };
-        if self.unreachable() {
+        if self.unreachable(at.path) {
             return failed(self, StatusCode::BadCommunicationError);
         }
         let line = self.lines.len();
@@ -519,6 +595,9 @@ impl World {
         note!(self, "connected", conn, line, session);
         let open = self.server.sessions.len();
         self.oracle.sessions(open);
+        let path = self.conns[conn].path;
+        let before = self.conns.iter().take(conn).rev().find(|other| other.session.is_some());
+        self.oracle.tally.switches += u64::from(before.is_some_and(|other| other.path != path));
         let at = &mut self.conns[conn];
         at.session = Some(session);
         at.line = Some(line);
@@ -556,6 +635,7 @@ impl World {
     /// The next news of a session object, as its owner takes them.
     pub(super) fn news(&mut self, conn: usize) -> Option<News> {
         let news = self.conns[conn].news.pop_front()?;
+        self.met |= news == News::Connected;
         if news != News::Connected {
             self.oracle.lost(conn);
         }
@@ -607,6 +687,17 @@ impl World {
         let now = self.now();
         let line = self.conns[conn].line.filter(|_| self.conns[conn].phase == Phase::Up);
         let mut wrote = None;
+        let most = self.kit.config.per_call;
+        match &request {
+            Request::Read(nodes) => self.oracle.call("read", nodes.len(), most.read),
+            Request::Write(values) => self.oracle.call("write", values.len(), most.write),
+            Request::Translate(count) => self.oracle.call("translate", *count, most.other),
+            Request::Monitor(_, items) => self.oracle.call("monitor", items.len(), most.monitor),
+            _ => {}
+        }
+        if matches!(request, Request::Write(_)) && self.conns[conn].impostor {
+            self.oracle.fail("W5: a write to another server than the PLC".to_owned());
+        }
         match &request {
             Request::Write(values) => {
                 let told = self.read_write(values);

@@ -11,7 +11,7 @@ use crate::guard::{
 };
 use crate::ledger::{Fate, Register};
 use crate::mode::{Mode, Owner, Rung, Trip, TripReason};
-use crate::plan::{Controller, LoopId, LoopPlan, Model, ModelId, SetpointPlan, Source};
+use crate::plan::{Controller, LoopId, LoopPlan, Model, ModelId, PlcId, SetpointPlan, Source};
 use crate::record::{DecisionRow, Outcome, Record};
 use crate::scan::{Action, Proposal};
 use crate::tag::TagId;
@@ -92,7 +92,7 @@ impl Cell {
         let (setpoint, mode_max) = (plan.setpoint.index(), plan.mode_max);
         let id = LoopId(u16::try_from(index).unwrap_or(u16::MAX));
         let force = {
-            let enabled = self.enabled();
+            let enabled = self.enabled(self.plc_of_loop(index));
             let Some(state) = self.loops.get_mut(index) else { return };
             let force = in_force(state.asked, mode_max, enabled);
             if force != state.in_force {
@@ -174,7 +174,7 @@ impl Cell {
             return false;
         };
         let acting = state.in_force >= Mode::Advisory && state.owner == Owner::Ours;
-        self.link_live && acting && self.interlocks.trips(&self.plan, plan)
+        self.live(self.plc_of_loop(index)) && acting && self.interlocks.trips(&self.plan, plan)
     }
 
     /// Latches a trip; ramps to the baseline first where the loop was acting and still may.
@@ -209,9 +209,9 @@ impl Cell {
         }
     }
 
-    /// Whether the PLC permits writes; a PLC without the contact does.
-    pub(super) fn enabled(&self) -> bool {
-        match self.plan.link.enable {
+    /// Whether a PLC permits writes; one without the contact does.
+    pub(super) fn enabled(&self, plc: PlcId) -> bool {
+        match self.plan.links.get(plc.index()).and_then(|link| link.enable) {
             None => true,
             Some(tag) => self.image.good_int(&self.plan, tag) == Some(1),
         }
@@ -229,7 +229,7 @@ impl Cell {
     /// Down at once, up again after [`CLIMB_AFTER`] good parts.
     fn choose_rung(&mut self, index: usize, id: LoopId) {
         let Some(plan) = self.plan.loops.get(index) else { return };
-        let live = self.link_live;
+        let live = self.live(self.plc_of_loop(index));
         let inputs = self.inputs_good(plan);
         let domain = self.domain_good(plan);
         let Some(state) = self.loops.get_mut(index) else { return };
@@ -260,7 +260,7 @@ impl Cell {
     }
 
     /// Critical tags Good now, and every feature of rung 0 known for the newest part.
-    fn inputs_good(&self, plan: &LoopPlan) -> bool {
+    pub(super) fn inputs_good(&self, plan: &LoopPlan) -> bool {
         let good = |tag: TagId| self.image.quality(&self.plan, tag).is_good();
         if !plan.inputs.iter().all(|tag| good(*tag)) {
             return false;
@@ -275,7 +275,7 @@ impl Cell {
     }
 
     /// Calls `f` with the index of every feature that rung 0 of the loop rests on.
-    fn for_each_feature(&self, plan: &LoopPlan, mut f: impl FnMut(usize)) {
+    pub(super) fn for_each_feature(&self, plan: &LoopPlan, mut f: impl FnMut(usize)) {
         match &plan.controller {
             Controller::RunToRun(c1) => {
                 if let Some(model) = c1.feed_forward {
@@ -356,6 +356,7 @@ impl Cell {
         if let Some(model) = fed {
             self.record_contributions(self.part, model);
         }
+        self.explain(index, intent, &evidence, &permit);
         self.carry_out(index, setpoint, desired, permit, None);
     }
 
@@ -372,6 +373,7 @@ impl Cell {
         failed.insert(reason);
         let permit =
             Permit { decision: Decision::Hold(reason), limited: None, cut: Cut::Nothing, failed };
+        self.explain_silence(index, reason);
         self.record_decision(index, None, &permit, Outcome::Hold(reason));
         if let Some(state) = self.loops.get_mut(index) {
             state.held = Some(reason);
@@ -398,6 +400,7 @@ impl Cell {
             permit.decision = Decision::Hold(Reason::Approval);
             permit.failed.insert(Reason::Approval);
         }
+        self.explain(index, intent, &evidence, &permit);
         self.carry_out(index, setpoint, desired, permit, Some(order));
     }
 
@@ -432,14 +435,22 @@ impl Cell {
             state.ramp_held = Some(reason);
             state.held = Some(reason);
             if news && !matches!(reason, Reason::Dwell | Reason::Rate | Reason::Pending) {
+                self.explain(index, Intent::Return, &evidence, &permit);
                 self.record_decision(index, Some(base), &permit, Outcome::Hold(reason));
             }
             return;
         }
+        self.explain(index, Intent::Return, &evidence, &permit);
         self.carry_out(index, setpoint, base, permit, None);
     }
 
-    fn ask_guard(&self, setpoint: usize, intent: Intent, desired: f64, e: &Evidence) -> Permit {
+    pub(super) fn ask_guard(
+        &self,
+        setpoint: usize,
+        intent: Intent,
+        desired: f64,
+        e: &Evidence,
+    ) -> Permit {
         let id = crate::plan::SetpointId(u16::try_from(setpoint).unwrap_or(u16::MAX));
         permit(&self.plan, id, intent, desired, e, &self.may_hold)
     }
@@ -574,14 +585,19 @@ impl Cell {
     }
 
     /// What holds in this scan, for one loop.
-    fn evidence(&self, index: usize, setpoint: usize, intent: Intent, approved: bool) -> Evidence {
+    pub(super) fn evidence(
+        &self,
+        index: usize,
+        setpoint: usize,
+        intent: Intent,
+        approved: bool,
+    ) -> Evidence {
         let mut e = self.common_evidence(approved);
         let Some((plan, state, limits)) = self.parts_of(index, setpoint) else { return e };
+        self.link_evidence(&mut e, self.plan.plc_of(limits.tag), state.in_force);
         e.trip = state.trip;
         e.mode = state.in_force;
         e.owned = state.owner == Owner::Ours;
-        // Before anything acts no beat is sent, so there is none to be echoed.
-        e.heartbeat |= state.in_force < Mode::Advisory && !self.beating;
         e.inputs = self.inputs_good(plan);
         e.domain = state.rung == Rung::Full && self.domain_good(plan);
         e.interlocks = self.interlocks.closed(plan);
@@ -618,11 +634,12 @@ impl Cell {
             on_time: self.on_time,
             trip: Trip::Latched(TripReason::Operator),
             mode: Mode::Off,
-            enabled: self.enabled(),
+            plc: PlcId::LEAD,
+            enabled: false,
             owned: false,
-            link: self.link_live,
-            epoch: self.link.epoch,
-            heartbeat: self.heartbeat,
+            link: false,
+            epoch: 0,
+            heartbeat: false,
             bound: self.interlocks.bound() && self.interlocks.running(),
             warm,
             inputs: false,
@@ -643,6 +660,17 @@ impl Cell {
             now: self.now.mono,
             seq: self.next_write,
         }
+    }
+
+    /// What the PLC shows on which the setpoint lives.
+    fn link_evidence(&self, e: &mut Evidence, plc: PlcId, in_force: Mode) {
+        let Some(link) = self.links.get(plc.index()) else { return };
+        e.plc = plc;
+        e.enabled = self.enabled(plc);
+        e.link = link.live;
+        e.epoch = link.link.epoch;
+        // Before anything acts no beat is sent, so there is none to be echoed.
+        e.heartbeat = link.heartbeat || (in_force < Mode::Advisory && !link.beating);
     }
 
     /// The limits that the PLC shows, rounded inward; the flag: it should show some but does not.

@@ -7,7 +7,9 @@ use super::Cell;
 use crate::effect::Labelled;
 use crate::event::{OrderRefusal, What};
 use crate::model::Contribution;
-use crate::plan::{CHANGES_MAX, CharacteristicId, Controller, Cut, ModelId, Plan, SignatureId};
+use crate::plan::{
+    CHANGES_MAX, CharacteristicId, Controller, Cut, ModelId, Plan, PlcId, SignatureId,
+};
 use crate::record::{ContributionRow, FeatureRow, LabelRow, PartRow, Record, ScoreRow};
 use crate::scan::Label;
 use crate::tag::{Sample, TagId};
@@ -37,10 +39,18 @@ impl Due {
         Self { cut: None, labels: vec![None; n], seen: vec![None; n] }
     }
 
-    pub(super) fn forget(&mut self) {
-        self.cut = None;
-        self.labels.fill(None);
-        self.seen.fill(None);
+    /// A PLC was lost: ids that it told before mean nothing after.
+    pub(super) fn forget(&mut self, plan: &Plan, plc: PlcId) {
+        if plan.plc_of_cycle() == plc {
+            self.cut = None;
+        }
+        let slots = self.labels.iter_mut().zip(&mut self.seen);
+        for ((label, seen), of) in slots.zip(&plan.characteristics) {
+            if plan.plc_of(of.part) == plc {
+                *label = None;
+                *seen = None;
+            }
+        }
     }
 }
 
@@ -77,13 +87,13 @@ impl Cell {
         }
         for sample in samples.iter().take(CHANGES_MAX) {
             if self.plan.tags.get(sample.tag.index()).is_some() {
-                self.settle_due(sample.source_time);
+                self.settle_due(self.plan.plc_of(sample.tag), sample.source_time);
                 self.take_sample(sample);
             }
         }
         self.settle_all();
         if matches!(self.plan.cycle.cut, Cut::Every(_))
-            && self.link_live
+            && self.live(PlcId::LEAD)
             && let Some(id) = self.cycles.cut(&self.plan, None, self.process)
         {
             self.finish_part(id);
@@ -131,19 +141,23 @@ impl Cell {
         }
     }
 
-    /// Carries out what is due before a sample of a later moment is taken in.
-    fn settle_due(&mut self, next: Option<Utc>) {
+    /// Carries out what is due before a sample of a later moment is taken in. Moments are those of
+    /// one PLC: the stamps of two clocks have no order.
+    fn settle_due(&mut self, plc: PlcId, next: Option<Utc>) {
         let later = |due: Option<Utc>| match (due, next) {
             (Some(due), Some(next)) => next > due,
             _ => false,
         };
         for index in 0..self.due.labels.len() {
             let due = self.due.labels.get(index).copied().flatten();
-            if due.is_some_and(|(_, at)| later(at)) {
+            let of = self.plan.characteristics.get(index);
+            let here = of.is_some_and(|of| self.plan.plc_of(of.part) == plc);
+            if here && due.is_some_and(|(_, at)| later(at)) {
                 self.settle_label(index);
             }
         }
         if let Some((id, at)) = self.due.cut
+            && self.plan.plc_of_cycle() == plc
             && later(at)
         {
             self.due.cut = None;

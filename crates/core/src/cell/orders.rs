@@ -6,6 +6,7 @@ use crate::ledger::Register;
 use crate::mode::{Mode, Owner, Trip, TripReason};
 use crate::plan::LoopId;
 use crate::scan::{Command, Order};
+use crate::slip::{Slip, slips};
 use crate::unit::Ticks;
 
 use super::state::FULL;
@@ -38,7 +39,8 @@ impl Cell {
         let plan = self.plan.loops.get(index).ok_or(OrderRefusal::Unknown)?;
         let read = self.read.get(plan.setpoint.index()).copied().flatten();
         let idle = self.registers.get(plan.setpoint.index()).is_some_and(Register::idle);
-        let enabled = self.enabled();
+        let plc = self.plan.plc_of_setpoint(plan.setpoint);
+        let (enabled, live) = (self.enabled(plc), self.live(plc));
         let state = self.loops.get_mut(index).ok_or(OrderRefusal::Unknown)?;
         if mode >= Mode::Advisory {
             if state.trip != Trip::Clear {
@@ -48,7 +50,7 @@ impl Cell {
                 return Err(OrderRefusal::AboveRecipe);
             }
             // Without a live link and a readable register there is nothing to take over from.
-            let read = read.filter(|_| self.link_live).ok_or(OrderRefusal::Held)?;
+            let read = read.filter(|_| live).ok_or(OrderRefusal::Held)?;
             if state.owner != Owner::Ours {
                 if !idle {
                     return Err(OrderRefusal::Held);
@@ -75,7 +77,9 @@ impl Cell {
     fn take_manual(&mut self, id: LoopId) -> Result<(), OrderRefusal> {
         self.loops.get(id.index()).ok_or(OrderRefusal::Unknown)?;
         self.yield_to_operator(id.index());
-        if let Some(state) = self.loops.get_mut(id.index()) {
+        if let Some(state) = self.loops.get_mut(id.index())
+            && !slips(Slip::ManualKeepsMode)
+        {
             state.asked = state.asked.min(Mode::Shadow);
         }
         Ok(())
@@ -124,7 +128,9 @@ impl Cell {
             return Err(OrderRefusal::NotLatched);
         }
         state.trip = Trip::Clear;
-        state.asked = state.asked.min(Mode::Shadow);
+        if !slips(Slip::ResetKeepsMode) {
+            state.asked = state.asked.min(Mode::Shadow);
+        }
         state.authority = FULL;
         state.effect.forget();
         if let Some(controller) = &mut state.controller {

@@ -6,6 +6,7 @@ use crate::guard::{Cut, Intent, Reason};
 use crate::mode::{Mode, Owner, Rung, Trip, TripReason};
 use crate::plan::{Controller, LoopPlan};
 use crate::scan::Proposal;
+use crate::slip::{Slip, slips};
 use crate::unit::Ticks;
 
 /// Full authority [1/1000].
@@ -40,6 +41,8 @@ pub struct LoopStatus {
     pub open_proposal: Option<Proposal>,
     /// Writes confirmed since the start.
     pub writes: u64,
+    /// Number of the newest write of its setpoint; `None` before the first.
+    pub last_write: Option<u64>,
 }
 
 /// Labels still to come before a confirmed move is called proven or not.
@@ -49,6 +52,16 @@ pub(super) struct Watch {
     pub(super) from_part: u64,
     /// Labels (or parts, for a loop without labels) still to come.
     pub(super) left: u32,
+}
+
+/// What a decision came to, as far as a new explanation depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Move,
+    Would(Option<Ticks>),
+    Ask(Option<Ticks>),
+    Hold(Reason),
+    Trip,
 }
 
 #[derive(Debug)]
@@ -84,6 +97,8 @@ pub(super) struct LoopState {
     /// Audit id of an order that approves the open proposal in this scan.
     pub(super) approval: Option<u64>,
     pub(super) writes: u64,
+    /// What the last explained decision came to.
+    pub(super) told: Option<Told>,
     /// A finding of effect verification that trips at the end of this scan.
     pub(super) pending_trip: Option<TripReason>,
     /// Parts after a confirmed move that it needs to settle.
@@ -122,6 +137,7 @@ impl LoopState {
             asking_intent: Intent::Score,
             approval: None,
             writes: 0,
+            told: None,
             pending_trip: None,
             settle: u64::from(of.settle),
             judged_by: u32::from(of.effect.labels),
@@ -131,7 +147,9 @@ impl LoopState {
     /// A session ended: SHADOW at most, and nobody owns the setpoint until a person says so.
     /// Tells the reason of a trip that latches by it.
     pub(super) fn release(&mut self) -> Option<TripReason> {
-        self.asked = self.asked.min(Mode::Shadow);
+        if !slips(Slip::SessionKeepsMode) {
+            self.asked = self.asked.min(Mode::Shadow);
+        }
         self.owner = Owner::Unknown;
         self.rung = Rung::Released;
         self.better = 0;
@@ -163,5 +181,56 @@ impl LoopState {
         // The part being made now saw both values; settling starts with the next one.
         self.settled_at = part + 1 + self.settle;
         self.watch = Some(Watch { from_part: part + 2, left: self.judged_by });
+    }
+
+    /// What tells two loops apart, see [`super::digest`].
+    #[cfg(test)]
+    pub(super) fn digest(
+        &self,
+        now: crate::time::Mono,
+        digest: &mut crate::properties::explore::digest::Digest,
+    ) {
+        let Self {
+            asked,
+            in_force,
+            owner,
+            trip,
+            rung,
+            better,
+            fallen,
+            controller,
+            effect: _, // Nobody labels.
+            authority,
+            unlabelled,
+            settled_at,
+            watch,
+            desired,
+            limited,
+            cut,
+            held,
+            ramp_held,
+            proposal,
+            proposal_intent,
+            asking_intent,
+            approval,
+            writes: _,
+            pending_trip,
+            settle: _,
+            judged_by: _,
+            told: _, // What was told last, for people.
+        } = self;
+        digest.add(&(asked, in_force, owner, trip, rung, authority, unlabelled));
+        digest.few(*better);
+        digest.few(*fallen);
+        digest.add(controller);
+        digest.part(*settled_at);
+        if let Some(watch) = watch {
+            digest.part(watch.from_part);
+            digest.add(&watch.left);
+        }
+        digest.add(&(desired, limited, cut, held, ramp_held));
+        // Only whether it is still open counts: see `explore::plant` for how it runs out.
+        digest.add(&proposal.map(|p| (p.from, p.to, p.expires < now)));
+        digest.add(&(proposal_intent, asking_intent, approval, pending_trip));
     }
 }

@@ -117,6 +117,15 @@ impl RunToRun {
         Some(trim)
     }
 
+    /// What [`Self::propose`] rests on at this rung: bias [qu], prediction fed forward [qu], labels.
+    pub fn terms(&self, plan: &RunToRunPlan, rung: Rung) -> (f64, Option<f64>, u32) {
+        if rung == Rung::Full && plan.feed_forward.is_some() {
+            (self.with_sensor, self.filtered, self.paired)
+        } else {
+            (self.labels_only, None, self.labels)
+        }
+    }
+
     /// Halves the weight of new labels.
     pub fn detune(&mut self) {
         self.tuning *= 0.5;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::image::fixture;
-use crate::plan::{FeaturePlan, SetpointPlan, Take};
+use crate::plan::{FeaturePlan, PlcId, SetpointPlan, Take};
 use crate::tag::{Doubt, Fault, Quality, TagId, Value};
 use crate::unit::Grid;
 
@@ -152,7 +152,7 @@ fn gaps_are_flagged() {
     assert_eq!(rig.flags(), GAP);
     rig.id(7);
     assert_eq!(rig.flags(), CLEAN);
-    rig.cycles.link_lost();
+    rig.cycles.link_lost(&rig.plan, PlcId::LEAD);
     assert_eq!(rig.id(12), None);
     let began = rig.ms;
     assert_eq!(rig.id(13), Some(13));
@@ -163,6 +163,35 @@ fn gaps_are_flagged() {
     rig.id(14);
     assert_eq!(rig.flags(), CLEAN);
     assert_eq!(rig.cycles.newest().unwrap().setpoints, [Some(Ticks::new(700))]);
+}
+
+/// The loss of another PLC is a gap only where it gives something of the part; it never takes the
+/// reference id.
+#[test]
+fn another_plc_is_a_gap_where_it_has_a_part() {
+    const ELSEWHERE: PlcId = PlcId(1);
+    // Which tag lives on the other PLC, and the flags of the part in which it was lost.
+    let rows = [
+        (TagId(2), CLEAN),
+        (TagId(1), GAP),
+        // Its setpoint is not known for the whole part.
+        (REGISTER, [false, true, false, false]),
+    ];
+    for (tag, flags) in rows {
+        let mut plan = plan(Cut::Finished(PART), 0);
+        plan.links.push(plan.links[0].clone());
+        plan.tags[tag.index()].plc = ELSEWHERE;
+        let mut rig = Rig::new(plan);
+        for id in 1..=3 {
+            rig.id(id);
+        }
+        assert_eq!(rig.flags(), CLEAN);
+        rig.cycles.link_lost(&rig.plan, ELSEWHERE);
+        assert_eq!(rig.id(4), Some(4), "the reference stands");
+        assert_eq!(rig.flags(), flags, "{tag:?}");
+        rig.id(5);
+        assert_eq!(rig.flags(), CLEAN);
+    }
 }
 
 /// Mixed: begin and end differ, or the register was seen elsewhere in between; the part after is
@@ -304,7 +333,7 @@ proptest! {
         let mut stored: Vec<i64> = Vec::new();
         for (id, what) in ids {
             match what {
-                0 => rig.cycles.link_lost(),
+                0 => rig.cycles.link_lost(&rig.plan, PlcId::LEAD),
                 1 => rig.cycles.disturb(),
                 _ => {}
             }

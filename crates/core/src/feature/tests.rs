@@ -34,7 +34,7 @@ impl Rig {
     fn new(features: Vec<FeaturePlan>) -> Self {
         let mut plan = fixture::plan();
         plan.features = features;
-        let (clock, image) = (ProcessClock::new(&plan), Image::new(&plan));
+        let (clock, image) = (ProcessClock::new(&plan.links[0]), Image::new(&plan));
         let mut rig = Self { clock, image, features: Features::new(&plan), plan };
         rig.scan(0, 0);
         rig
@@ -43,7 +43,7 @@ impl Rig {
     fn scan(&mut self, ms: i64, life_ms: i64) -> Process {
         let now = Now { mono: Mono::from_millis(ms), utc: Utc::from_millis(ms) };
         let process = self.clock.begin(now);
-        self.image.begin(now, &self.clock, Some(Mono::from_millis(life_ms)));
+        self.image.begin(now, [(&self.clock, Some(Mono::from_millis(life_ms)))]);
         process
     }
 
@@ -158,7 +158,7 @@ fn silent_death_is_seen_at_the_cut() {
     assert_eq!((row[0].value, row[0].coverage), (None, 0.0));
     assert_eq!(rig.close(40_000)[0], FeatureValue { value: Some(5.0), coverage: 1.0 });
     // A lost link: Missing.
-    rig.image.forget();
+    rig.image.forget(&rig.plan, PlcId::LEAD);
     assert!(values(&rig.close(50_000)).iter().all(Option::is_none));
 }
 
@@ -219,9 +219,56 @@ fn lag_gives_older_parts() {
             assert_eq!(got.value, want, "part {part} lag {lag}");
         }
     }
-    rig.features.reset();
+    rig.features.lose(&rig.plan, PlcId::LEAD);
     assert!(values(rig.features.values()).iter().all(Option::is_none));
     assert!(values(&rig.close(9_000))[1..].iter().all(Option::is_none));
+}
+
+/// A lost PLC takes what its own tags told. Where it cuts the parts, nobody knows how many have
+/// passed: the lags of all others are unknown, too, while what stands goes on standing.
+#[test]
+fn a_lost_plc_takes_its_own_features() {
+    let features = [0, 1].map(|lag| FeaturePlan { lag, ..feature(Take::Last, None) });
+    for (lost, cuts) in [(PlcId(1), false), (PlcId::LEAD, true)] {
+        let mut rig = Rig::new(features.to_vec());
+        rig.plan.links.push(rig.plan.links[0].clone());
+        // The tag lives on the PLC that is not lost; parts are cut by the leading one.
+        rig.plan.tags[A.index()].plc = PlcId(1 - lost.0);
+        rig.image = Image::new(&rig.plan);
+        rig.features = Features::new(&rig.plan);
+        let begin = |rig: &mut Rig, ms: i64| {
+            let now = Now { mono: Mono::from_millis(ms), utc: Utc::from_millis(ms) };
+            rig.clock.begin(now);
+            rig.image.begin(now, [(&rig.clock, Some(now.mono)); 2]);
+        };
+        for (ms, x) in [(100, 1.0), (1_100, 2.0)] {
+            begin(&mut rig, ms);
+            let sample = Sample {
+                tag: A,
+                value: Some(Value::Float(x)),
+                status: Status::Good,
+                source_time: None,
+                server_time: None,
+                received: Mono::from_millis(ms),
+            };
+            let accepted = rig.image.accept(&rig.plan, &sample, true);
+            rig.features.accept(&rig.plan, &accepted);
+            begin(&mut rig, ms + 800);
+            rig.features.close(&rig.plan, &rig.image, Process::from_millis(ms + 700));
+        }
+        rig.image.forget(&rig.plan, lost);
+        rig.features.lose(&rig.plan, lost);
+        begin(&mut rig, 3_000);
+        let got = values(rig.features.close(&rig.plan, &rig.image, Process::from_millis(2_900)));
+        let lagged = if cuts { None } else { Some(2.0) };
+        assert_eq!(got, [Some(2.0), lagged], "{lost:?}");
+        // The same loss on the tag's own PLC.
+        rig.image.forget(&rig.plan, PlcId(1 - lost.0));
+        rig.features.lose(&rig.plan, PlcId(1 - lost.0));
+        begin(&mut rig, 4_000);
+        let got = values(rig.features.close(&rig.plan, &rig.image, Process::from_millis(3_900)));
+        assert_eq!(got, [None, None], "{lost:?}");
+    }
 }
 
 /// The index finds the features of a tag whatever their order in the plan.
@@ -254,7 +301,7 @@ proptest! {
             match what {
                 0 => rig.sample(ms, None),
                 1 | 2 => rig.sample(ms, Some(f64::from_bits(bits))),
-                3 => rig.features.reset(),
+                3 => rig.features.lose(&rig.plan, PlcId::LEAD),
                 4 | 5 => {
                     for value in rig.close(ms) {
                         prop_assert!(value.value.is_none_or(f64::is_finite));

@@ -1,6 +1,6 @@
 //! Process time, and where the PLC's stamps lie on it.
 
-use crate::plan::Plan;
+use crate::plan::LinkPlan;
 use crate::time::{Mono, Now, Process, Span, Utc};
 
 /// Link time over which the speed is smoothed [ns]: long against the jitter of one notification,
@@ -23,6 +23,11 @@ pub enum Jump {
 /// With a clock tag in the plan it follows that clock, and stands still while the clock does (link
 /// down, simulator paused); without one it follows the monotonic clock. It never runs backwards.
 ///
+/// In a cell of several PLCs the leading one moves process time. While its link is down and others
+/// stand, process time goes on by the monotonic clock ([`ProcessClock::coast`]): their dwell, rates
+/// and windows must not stop for a PLC that they have nothing to do with. The clock of another PLC
+/// is only there to place the stamps of its own tags.
+///
 /// Order in a scan: [`ProcessClock::begin`], then [`ProcessClock::on_clock`] for every Good sample
 /// of the clock tag, then [`Image::begin`](super::Image::begin) and the samples. Taking the clock
 /// first keeps the samples of one batch from being judged by a clock that is older than they are.
@@ -42,14 +47,15 @@ pub struct ProcessClock {
     counted: Mono,
     run_process: f64,
     run_link: f64,
+    coasts: bool,
 }
 
 impl ProcessClock {
     /// Stands at zero.
-    pub fn new(plan: &Plan) -> Self {
+    pub fn new(link: &LinkPlan) -> Self {
         Self {
-            follows: plan.link.clock.is_some(),
-            step_max: plan.link.clock_step_max,
+            follows: link.clock.is_some(),
+            step_max: link.clock_step_max,
             mono: None,
             process: Process::default(),
             newest: None,
@@ -59,6 +65,7 @@ impl ProcessClock {
             counted: Mono::default(),
             run_process: 0.0,
             run_link: 0.0,
+            coasts: false,
         }
     }
 
@@ -69,6 +76,9 @@ impl ProcessClock {
         let mono = last.max(now.mono);
         if !self.follows {
             self.process = self.process + (mono - last);
+        } else if self.coasts && self.newest.is_none() {
+            // Never faster than the machine ran, nor than time itself: too little only waits longer.
+            self.process = self.process + (mono - last).scaled(self.speed().min(1.0));
         }
         self.mono = Some(mono);
         self.before = self.newest;
@@ -142,6 +152,11 @@ impl ProcessClock {
         if self.run_link > 0.0 { self.run_process / self.run_link } else { 1.0 }
     }
 
+    /// Time between two clock samples [process time], the largest of late; zero without a clock tag.
+    pub fn interval(&self) -> Span {
+        self.interval
+    }
+
     /// The link was lost: process time stands until the clock has been seen twice again.
     pub fn forget(&mut self) {
         self.newest = None;
@@ -183,6 +198,18 @@ impl ProcessClock {
         (lag.as_nanos() as f64 <= reach).then_some(self.process - lag)
     }
 
+    /// Time on this clock as time on `lead`, by their speeds; unchanged while this one stands.
+    pub fn onto(&self, lead: &Self, span: Span) -> Span {
+        let own = self.speed();
+        if own > 0.0 { span.scaled(lead.speed() / own) } else { span }
+    }
+
+    /// Whether process time goes on by the monotonic clock while the clock tag is not heard: not
+    /// faster than 1, nor than it ran before.
+    pub fn coast(&mut self, coasts: bool) {
+        self.coasts = coasts;
+    }
+
     /// Whether process time follows a clock tag.
     pub(super) fn follows(&self) -> bool {
         self.follows
@@ -206,9 +233,9 @@ mod tests {
 
     fn clock(step_max: Span) -> ProcessClock {
         let mut plan = plan();
-        plan.link.clock = Some(TagId(0));
-        plan.link.clock_step_max = step_max;
-        ProcessClock::new(&plan)
+        plan.links[0].clock = Some(TagId(0));
+        plan.links[0].clock_step_max = step_max;
+        ProcessClock::new(&plan.links[0])
     }
 
     fn at(mono_ms: i64) -> Now {
@@ -244,11 +271,38 @@ mod tests {
         assert_eq!(clock.now(), Process::from_millis(1_161));
     }
 
+    /// While the clock is not heard and others stand, time goes on with the monotonic clock, no
+    /// faster than the machine ran; the first value afterwards is an origin again.
+    #[test]
+    fn process_time_coasts_without_its_clock() {
+        for (per_scan_ms, passed_ms) in [(100, 1_000), (2_000, 1_000), (50, 500)] {
+            let mut clock = clock(Span::from_secs(3_600));
+            for scan in 0..200 {
+                clock.begin(at(scan * 100));
+                clock.on_clock(scan * per_scan_ms);
+            }
+            clock.forget();
+            clock.begin(at(30_000));
+            let stands = clock.now();
+            clock.begin(at(31_000));
+            assert_eq!(clock.now(), stands, "it stands unless it is told to go on");
+            clock.coast(true);
+            clock.begin(at(32_000));
+            let passed = (clock.now() - stands).as_millis();
+            assert!((passed - passed_ms).abs() <= passed_ms / 50, "{per_scan_ms}: {passed}");
+            let before = clock.now();
+            clock.on_clock(900_000);
+            clock.on_clock(900_040);
+            clock.begin(at(33_000));
+            assert_eq!(clock.now(), before + Span::from_millis(40));
+        }
+    }
+
     /// Without a clock tag process time is monotonic time since the first scan, and a monotonic
     /// clock that runs back is counted once.
     #[test]
     fn without_a_clock_tag_monotonic_time_counts() {
-        let mut clock = ProcessClock::new(&plan());
+        let mut clock = ProcessClock::new(&plan().links[0]);
         for (mono, process) in [(700, 0), (800, 100), (750, 100), (790, 100), (900, 200)] {
             assert_eq!(clock.begin(at(mono)), Process::from_millis(process));
         }
@@ -315,8 +369,8 @@ mod tests {
             steps in proptest::collection::vec((any::<i64>(), any::<i64>(), 0_u8..8), 1..60),
         ) {
             let mut plan = plan();
-            plan.link.clock = follows.then_some(TagId(0));
-            let mut clock = ProcessClock::new(&plan);
+            plan.links[0].clock = follows.then_some(TagId(0));
+            let mut clock = ProcessClock::new(&plan.links[0]);
             let mut last = clock.now();
             for (mono, value, what) in steps {
                 if what == 0 {

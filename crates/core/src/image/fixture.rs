@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec;
 
-use crate::plan::{Cut, CyclePlan, LinkPlan, Plan, TagPlan};
+use crate::plan::{Cut, CyclePlan, LinkPlan, Plan, PlcId, TagPlan};
 use crate::tag::TagId;
 use crate::time::Span;
 
@@ -11,6 +11,7 @@ use crate::time::Span;
 pub(crate) fn tag(name: &str) -> TagPlan {
     TagPlan {
         name: String::from(name),
+        plc: PlcId::LEAD,
         unit: String::new(),
         range: None,
         rate_max: None,
@@ -36,14 +37,15 @@ pub(crate) fn plan() -> Plan {
             latch: Span::ZERO,
             running: None,
         },
-        link: LinkPlan {
+        links: vec![LinkPlan {
+            name: String::from("plc"),
             stale_after: Span::from_secs(2),
             heartbeat: None,
             enable: None,
             clock: None,
             clock_step_max: Span::from_secs(10),
             skew_max: Span::from_secs(2),
-        },
+        }],
         bindings: vec![],
         features: vec![],
         models: vec![],

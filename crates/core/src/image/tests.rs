@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::fixture::plan;
 use super::*;
+use crate::plan::PlcId;
 
 const A: TagId = TagId(1);
 const GOOD: Status = Status::Good;
@@ -35,7 +36,7 @@ impl Rig {
     fn new(change: impl FnOnce(&mut Plan)) -> Self {
         let mut plan = plan();
         change(&mut plan);
-        Self { clock: ProcessClock::new(&plan), image: Image::new(&plan), plan }
+        Self { clock: ProcessClock::new(&plan.links[0]), image: Image::new(&plan), plan }
     }
 
     fn at(&mut self, ms: i64) -> &mut Self {
@@ -47,7 +48,7 @@ impl Rig {
         if let Some(value) = clock {
             self.clock.on_clock(value);
         }
-        self.image.begin(now(ms), &self.clock, life);
+        self.image.begin(now(ms), [(&self.clock, life)]);
         self
     }
 
@@ -118,7 +119,7 @@ fn changes_are_told() {
         let accepted = rig.at(i).accept(&Sample { status, ..sample(i, x) });
         assert_eq!(accepted.changed, expect, "sample {i}");
     }
-    rig.image.forget();
+    rig.image.forget(&rig.plan, PlcId::LEAD);
     assert!(rig.at(100).accept(&sample(100, 9.0)).changed);
 }
 
@@ -255,7 +256,7 @@ fn age_is_judged_when_read() {
         rig.scan(ms, None, life);
         assert_eq!((read(&rig, 1), read(&rig, 2)), (one, two), "at {ms}");
     }
-    rig.image.forget();
+    rig.image.forget(&rig.plan, PlcId::LEAD);
     rig.at(60_001);
     assert_eq!((read(&rig, 1), read(&rig, 2)), ("missing", "missing"));
     assert_eq!(read(&rig, 999), "missing");
@@ -275,7 +276,7 @@ fn forget_keeps_filters_clean() {
     for i in 0..5 {
         rig.at(i).accept(&sample(i, 5.0));
     }
-    rig.image.forget();
+    rig.image.forget(&rig.plan, PlcId::LEAD);
     for i in 5..9 {
         let accepted = rig.at(i).accept(&sample(i, 500.0));
         assert_eq!(word(accepted.quality), "good", "sample {i}");
@@ -329,8 +330,8 @@ fn server_skew_is_told_once() {
 #[test]
 fn source_stamps_follow_the_plc_clock() {
     let mut rig = Rig::new(|plan| {
-        plan.link.clock = Some(TagId(2));
-        plan.link.clock_step_max = Span::from_secs(3_600);
+        plan.links[0].clock = Some(TagId(2));
+        plan.links[0].clock_step_max = Span::from_secs(3_600);
     });
     for i in 0..100 {
         let ms = i * 24;
@@ -386,7 +387,7 @@ proptest! {
         with_checks in any::<bool>(),
     ) {
         let mut rig = Rig::new(|plan| {
-            plan.link.clock = with_clock.then_some(TagId(2));
+            plan.links[0].clock = with_clock.then_some(TagId(2));
             if with_checks {
                 plan.tags[1].range = Some((-15.0, 15.0));
                 plan.tags[1].rate_max = Some(30.0);

@@ -56,14 +56,15 @@ pub(crate) fn plan_of(models: Vec<Model>) -> Plan {
             latch: Span::ZERO,
             running: None,
         },
-        link: LinkPlan {
+        links: vec![LinkPlan {
+            name: String::from("plc"),
             stale_after: Span::from_secs(2),
             heartbeat: None,
             enable: None,
             clock: None,
             clock_step_max: Span::from_secs(10),
             skew_max: Span::from_secs(2),
-        },
+        }],
         bindings: Vec::new(),
         features: Vec::new(),
         models: models.into_iter().map(named).collect(),

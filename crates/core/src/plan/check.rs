@@ -1,8 +1,8 @@
 //! The last look at a plan before a cell is built on it.
 
 use super::{
-    BUDGET_MAX, Clause, Controller, Cut, FEATURES_MAX, LAG_MAX, LoopPlan, Model, N_OF_M_MAX, Plan,
-    PlanError, SETPOINTS_MAX, SetpointPlan, Source, TAGS_MAX,
+    BUDGET_MAX, Clause, Controller, Cut, FEATURES_MAX, LAG_MAX, LoopPlan, Model, N_OF_M_MAX,
+    PLCS_MAX, Plan, PlanError, SETPOINTS_MAX, SetpointPlan, Source, TAGS_MAX,
 };
 use crate::tag::TagId;
 use crate::time::Span;
@@ -23,32 +23,28 @@ impl Plan {
         need(self.setpoints.len() <= SETPOINTS_MAX, "too many setpoints")?;
         need(self.models.len() <= FEATURES_MAX, "too many models")?;
         need(self.period > Span::ZERO, "the scan period is not positive")?;
-        need(self.link.stale_after > Span::ZERO, "the link's stale time is not positive")?;
+        need((1..=PLCS_MAX).contains(&self.links.len()), "no PLC, or too many")?;
+        let placed = self.tags.iter().all(|t| t.plc.index() < self.links.len());
+        need(placed, "a tag's PLC does not exist")?;
+        self.check_links()?;
         let tag = |tag: TagId| need(tag.index() < self.tags.len(), "a tag does not exist");
         match self.cycle.cut {
             Cut::Finished(id) | Cut::Started(id) => tag(id)?,
             Cut::Every(span) => need(span > Span::ZERO, "the tick is not positive")?,
         }
-        let mut used = [
-            self.cycle.running.map(|(t, _)| t),
-            self.link.heartbeat.map(|h| h.echo),
-            self.link.enable,
-            self.link.clock,
-        ]
-        .into_iter()
-        .flatten()
-        .chain(self.bindings.iter().map(|b| b.tag))
-        .chain(self.interlocks.iter().map(|i| i.tag))
-        .chain(self.characteristics.iter().flat_map(|c| [c.part, c.value]))
-        .chain(self.features.iter().map(|f| f.tag))
-        .chain(self.loops.iter().flat_map(|l| l.inputs.iter().copied()));
+        let running = self.cycle.running.map(|(t, _)| t);
+        let mut used = running
+            .into_iter()
+            .chain(self.bindings.iter().map(|b| b.tag))
+            .chain(self.interlocks.iter().map(|i| i.tag))
+            .chain(self.characteristics.iter().flat_map(|c| [c.part, c.value]))
+            .chain(self.features.iter().map(|f| f.tag))
+            .chain(self.loops.iter().flat_map(|l| l.inputs.iter().copied()));
         used.try_for_each(tag)?;
         for feature in &self.features {
             need(feature.lag <= LAG_MAX, "a feature's lag is too long")?;
             need(feature.window.is_none_or(|w| w > Span::ZERO), "a window is not positive")?;
         }
-        let clocks = self.link.skew_max > Span::ZERO && self.link.clock_step_max > Span::ZERO;
-        need(clocks, "a limit of the clocks is not positive")?;
         let rates = self.tags.iter().all(|t| t.rate_max.is_none_or(|r| r > 0.0));
         need(rates, "a tag's rate is not positive")?;
         self.models.iter().try_for_each(|m| self.check_model(&m.model))?;
@@ -89,6 +85,23 @@ impl Plan {
             .enumerate()
             .any(|(i, a)| self.loops.iter().skip(i + 1).any(|b| a.setpoint == b.setpoint));
         need(!shared, "two loops share a setpoint")
+    }
+
+    /// Echo, enable and clock of a PLC are its own tags: what another says proves nothing of it.
+    fn check_links(&self) -> Result<(), PlanError> {
+        let need =
+            |holds: bool, why: &'static str| if holds { Ok(()) } else { Err(PlanError(why)) };
+        for (index, link) in self.links.iter().enumerate() {
+            need(link.stale_after > Span::ZERO, "a link's stale time is not positive")?;
+            let clocks = link.skew_max > Span::ZERO && link.clock_step_max > Span::ZERO;
+            need(clocks, "a limit of the clocks is not positive")?;
+            let echo = link.heartbeat.map(|h| h.echo);
+            let own =
+                |tag: TagId| self.tags.get(tag.index()).is_some_and(|tag| tag.plc.index() == index);
+            let tags = [echo, link.enable, link.clock];
+            need(tags.into_iter().flatten().all(own), "a link's tag is not on its own PLC")?;
+        }
+        Ok(())
     }
 
     fn check_model(&self, model: &Model) -> Result<(), PlanError> {

@@ -40,7 +40,7 @@ const IDLE: bool = true;
 const UNDER_WAY: bool = false;
 
 fn plan() -> Plan {
-    let mut plan = plans::draw(&mut Rng::new(0));
+    let mut plan = plans::draw_one(&mut Rng::new(0));
     let limits = &mut plan.setpoints[0];
     limits.grid = Grid::new(1, 0).unwrap();
     limits.baseline = Ticks::new(10);
@@ -154,6 +154,14 @@ fn each_arrow_of_the_ledger() {
             &[unknown, (9000, Old(10, 900), waits(Fate::Unknown)), (9100, Read(10), given_up.2)],
         ),
         ("no answer stays open without a newer look", &[(9000, Old(10, 900), waits(Fate::Sent))]),
+        (
+            "no answer by the deadline: what came before it proves nothing",
+            &[
+                (1200, Read(10), waits(Fate::Sent)),
+                (1400, Old(10, 1200), waits(Fate::Sent)),
+                (1500, Read(10), given_up.2),
+            ],
+        ),
         ("not taken", &[acked, (1399, Read(10), waits(Fate::Acknowledged)), given_up]),
         (
             "not taken twice",

@@ -89,10 +89,12 @@ fn garbage_is_survived() {
             let mono = Mono::from_nanos(number(rng, ms * 1_000_000));
             let utc = Utc::from_nanos(number(rng, ms));
             let epoch = if rng.chance(20) { rng.next() } else { 1 };
+            let link = |rng: &mut Rng| Link { up: !rng.chance(20), epoch, life };
+            let links = [link(rng), link(rng)];
             let scan = Scan {
                 seq,
                 now: Now { mono, utc },
-                link: Link { up: !rng.chance(20), epoch, life },
+                links: &links[..rng.below(3)],
                 changes: &changes,
                 acks: &acks,
                 commands: &commands,

@@ -13,7 +13,7 @@ use super::run::Run;
 use super::tally::Tally;
 use crate::guard::{Mutant, with_mutant};
 
-pub(super) const ALL: [Mutant; 19] = [
+pub(super) const ALL: [Mutant; 20] = [
     Mutant::Clamp,
     Mutant::Trim,
     Mutant::Step,
@@ -25,6 +25,7 @@ pub(super) const ALL: [Mutant; 19] = [
     Mutant::Enable,
     Mutant::Owner,
     Mutant::Link,
+    Mutant::Plc,
     Mutant::Binding,
     Mutant::Input,
     Mutant::Interlock,
@@ -58,9 +59,10 @@ const KILLED: [(Mutant, Fault, &str); 15] = [
 ];
 
 /// Mutants that cannot reach a write, and what stands before them.
-const COVERED: [(Mutant, &str); 4] = [
+const COVERED: [(Mutant, &str); 5] = [
     (Mutant::Enable, "the cell lowers the mode in force while the PLC does not enable"),
     (Mutant::Link, "a register counts as read back only while the link lives"),
+    (Mutant::Plc, "the cell asks with the evidence of the PLC that the setpoint lives on"),
     (Mutant::Input, "a bad input takes the loop off rung FULL, and with it the domain"),
     (Mutant::Trip, "a tripped loop asks for nothing but its ramp"),
 ];

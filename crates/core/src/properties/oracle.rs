@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 use super::tally::Tally;
 use crate::mode::{Mode, TripReason};
-use crate::plan::{BindingPlan, Condition, LoopPlan, Plan};
+use crate::plan::{BindingPlan, Condition, LoopPlan, Plan, PlcId};
 use crate::scan::{Link, Proposal, Scan};
 use crate::tag::{Sample, Status, TagId, Value};
 use crate::time::{Mono, Span};
@@ -43,6 +43,15 @@ struct LoopBook {
     open: Option<(Proposal, bool)>,
 }
 
+/// What the oracle knows of the link to one PLC.
+#[derive(Clone, Debug, Default)]
+struct LinkBook {
+    link: Link,
+    live: bool,
+    beats: Vec<(u32, Mono)>,
+    echoed: Option<Mono>,
+}
+
 impl LoopBook {
     const NEW: Self = Self {
         asked: Mode::Shadow,
@@ -68,16 +77,16 @@ pub(super) struct Oracle<'p> {
     now: Mono,
     /// Process time [ns], from the first scan.
     process: i64,
+    /// Newest value of the clock that leads.
     clock_ms: Option<i64>,
-    link: Link,
-    live: bool,
+    links: Vec<LinkBook>,
     /// `[tags]`; `None` since the session began.
     seen: Vec<Option<Seen>>,
-    beats: Vec<(u32, Mono)>,
-    echoed: Option<Mono>,
     setpoints: Vec<SetpointBook>,
     loops: Vec<LoopBook>,
     last_write: u64,
+    /// Scans in which a session ended and a loop on another PLC acted on.
+    kept: u64,
     /// Newest value of the one feature.
     feature: Option<f64>,
     warm: bool,
@@ -113,14 +122,12 @@ impl<'p> Oracle<'p> {
             now: Mono::default(),
             process: 0,
             clock_ms: None,
-            link: Link::default(),
-            live: false,
+            links: vec![LinkBook::default(); plan.links.len()],
             seen: vec![None; plan.tags.len()],
-            beats: Vec::new(),
-            echoed: None,
             setpoints: vec![SetpointBook::NEW; plan.setpoints.len()],
             loops: vec![LoopBook::NEW; plan.loops.len()],
             last_write: 0,
+            kept: 0,
             feature: None,
             warm: false,
             beyond: 0,
@@ -138,25 +145,30 @@ impl<'p> Oracle<'p> {
         if !self.backwards {
             self.now = scan.now.mono;
         }
-        if self.started && self.plan.link.clock.is_none() && !self.backwards {
+        // While the leading PLC is away, time may pass for the others; never faster than it does.
+        let others = self.links.iter().skip(1).any(|book| book.live);
+        let coasts = self.clock_ms.is_none() && others && !self.links[0].live;
+        let free = self.plan.links[0].clock.is_none() || coasts;
+        if self.started && free && !self.backwards {
             self.process += gap.as_nanos();
         }
         self.started = true;
         self.crowded |= scan.commands.len() > 20;
-        let was = self.link;
-        self.link = scan.link;
-        if scan.link.epoch != was.epoch || scan.link.up != was.up {
-            self.end_session();
+        for (index, link) in scan.links.iter().enumerate() {
+            let was = core::mem::replace(&mut self.links[index].link, *link);
+            if link.epoch != was.epoch || link.up != was.up {
+                self.end_session(PlcId(u16::try_from(index).unwrap()));
+            }
+            let stale_after = self.plan.links[index].stale_after;
+            let fresh = link.life.is_some_and(|at| self.now - at <= stale_after);
+            self.links[index].live = link.up && fresh;
         }
-        let life = self.link.life;
-        let fresh = life.is_some_and(|at| self.now - at <= self.plan.link.stale_after);
-        self.live = self.link.up && fresh;
         self.follow_clock(scan.changes);
         let running = self.plan.cycle.running.is_none();
         for sample in scan.changes {
             self.take(*sample, running);
         }
-        self.hear_echo();
+        self.hear_echoes();
         let rebound = self.follow_bindings();
         for index in 0..self.setpoints.len() {
             let read = self.read(index);
@@ -169,30 +181,45 @@ impl<'p> Oracle<'p> {
         }
     }
 
-    fn end_session(&mut self) {
-        self.seen.fill(None);
-        self.beats.clear();
-        self.echoed = None;
-        self.clock_ms = None;
-        for book in &mut self.setpoints {
-            book.end_session();
+    /// Nothing of this PLC outlives its session; what belongs to another does.
+    fn end_session(&mut self, plc: PlcId) {
+        for (seen, tag) in self.seen.iter_mut().zip(&self.plan.tags) {
+            *seen = seen.filter(|_| tag.plc != plc);
         }
-        for book in &mut self.loops {
+        let book = &mut self.links[plc.index()];
+        book.beats.clear();
+        book.echoed = None;
+        if plc == PlcId::LEAD {
+            self.clock_ms = None;
+        }
+        for (book, limits) in self.setpoints.iter_mut().zip(&self.plan.setpoints) {
+            if self.plan.plc_of(limits.tag) == plc {
+                book.end_session();
+            }
+        }
+        let mut kept = false;
+        for (book, of) in self.loops.iter_mut().zip(&self.plan.loops) {
+            if self.plan.plc_of_setpoint(of.setpoint) != plc {
+                kept |= book.owned && book.told >= Mode::Advisory && book.trip.is_none();
+                continue;
+            }
             book.asked = book.asked.min(Mode::Shadow);
             book.owned = false;
             book.open = None;
             book.latched |= book.trip.is_some();
         }
+        self.kept += u64::from(kept);
     }
 
     /// Process time follows the clock tag, without its jumps.
     fn follow_clock(&mut self, samples: &[Sample]) {
-        let Some(tag) = self.plan.link.clock else { return };
+        let lead = &self.plan.links[0];
+        let Some(tag) = lead.clock else { return };
         for sample in samples.iter().filter(|s| s.tag == tag && s.status == Status::Good) {
             let Some(ms) = sample.value.and_then(Value::as_i64) else { continue };
             if let Some(last) = self.clock_ms.replace(ms) {
                 let step = ms - last;
-                if step > 0 && Span::from_millis(step) <= self.plan.link.clock_step_max {
+                if step > 0 && Span::from_millis(step) <= lead.clock_step_max {
                     self.process += step * 1_000_000;
                 }
             }
@@ -230,7 +257,9 @@ impl<'p> Oracle<'p> {
         let in_range = of.range.is_none_or(|(low, high)| x >= low && x <= high);
         let fresh = of.stale_after.is_none_or(|limit| self.now - sample.received <= limit);
         let moving = of.frozen_after == 0 || seen.same < of.frozen_after;
-        let heard = self.link.life.is_some_and(|at| self.now - at <= self.plan.link.stale_after);
+        let stale_after = self.plan.links[of.plc.index()].stale_after;
+        let life = self.links[of.plc.index()].link.life;
+        let heard = life.is_some_and(|at| self.now - at <= stale_after);
         let good = status && x.is_finite() && in_range && fresh && moving && heard;
         sample.value.filter(|_| good)
     }
@@ -252,7 +281,7 @@ impl<'p> Oracle<'p> {
         let on_grid = same || value == real;
         let received = self.seen[limits.tag.index()]?.sample.received;
         let exact = if on_grid { ticks.count() as f64 } else { value / limits.grid.tick() };
-        self.live.then_some(Read { ticks, exact, on_grid, received })
+        self.live(self.plan.plc_of(limits.tag)).then_some(Read { ticks, exact, on_grid, received })
     }
 
     /// True when all bindings hold again after one of them held another value.
@@ -267,22 +296,38 @@ impl<'p> Oracle<'p> {
         rebound
     }
 
-    fn hear_echo(&mut self) {
-        let Some(plan) = self.plan.link.heartbeat else { return };
-        let Some(echo) = self.usable_int(plan.echo) else { return };
-        let sent = self.beats.iter().find(|(count, _)| i64::from(*count) == echo);
-        self.echoed = self.echoed.max(sent.map(|(_, at)| *at));
-    }
-
-    fn alive(&self) -> bool {
-        match self.plan.link.heartbeat {
-            None => true,
-            Some(plan) => self.echoed.is_some_and(|at| self.now - at <= plan.timeout),
+    fn hear_echoes(&mut self) {
+        for (index, link) in self.plan.links.iter().enumerate() {
+            let Some(plan) = link.heartbeat else { continue };
+            let Some(echo) = self.usable_int(plan.echo) else { continue };
+            let book = &mut self.links[index];
+            let sent = book.beats.iter().find(|(count, _)| i64::from(*count) == echo);
+            book.echoed = book.echoed.max(sent.map(|(_, at)| *at));
         }
     }
 
-    fn enabled(&self) -> bool {
-        self.plan.link.enable.is_none_or(|tag| self.usable_int(tag) == Some(1))
+    fn live(&self, plc: PlcId) -> bool {
+        self.links[plc.index()].live
+    }
+
+    /// PLC that a loop writes to.
+    fn plc(&self, index: usize) -> PlcId {
+        self.plan.plc_of_setpoint(self.plan.loops[index].setpoint)
+    }
+
+    fn alive(&self, plc: PlcId) -> bool {
+        match self.plan.links[plc.index()].heartbeat {
+            None => true,
+            Some(plan) => {
+                let echoed = self.links[plc.index()].echoed;
+                echoed.is_some_and(|at| self.now - at <= plan.timeout)
+            }
+        }
+    }
+
+    fn enabled(&self, plc: PlcId) -> bool {
+        let enable = self.plan.links[plc.index()].enable;
+        enable.is_none_or(|tag| self.usable_int(tag) == Some(1))
     }
 
     fn bound(&self) -> bool {
@@ -307,12 +352,13 @@ impl<'p> Oracle<'p> {
     }
 
     fn in_force(&self, index: usize) -> Mode {
-        let plc = if self.enabled() { Mode::Auto } else { Mode::Shadow };
+        let plc = if self.enabled(self.plc(index)) { Mode::Auto } else { Mode::Shadow };
         self.loops[index].asked.min(self.plan.loops[index].mode_max).min(plc)
     }
 
     /// Counts what the books alone know.
     pub(super) fn count(&self, tally: &mut Tally) {
+        tally.kept += self.kept;
         tally.confirmed += self.setpoints.iter().map(|b| b.confirmed).sum::<u64>();
     }
 }

@@ -12,7 +12,7 @@ use super::plans;
 use super::rng::Rng;
 use crate::guard::{ApprovedWrite, Decision, Evidence, Intent, Permit, Reason, permit};
 use crate::mode::{Mode, Trip, TripReason};
-use crate::plan::{Plan, SetpointId, SetpointPlan};
+use crate::plan::{Plan, PlcId, SetpointId, SetpointPlan};
 use crate::time::Mono;
 use crate::unit::{Stand, Ticks};
 
@@ -32,6 +32,7 @@ pub(super) fn good(limits: &SetpointPlan) -> Evidence {
         on_time: true,
         trip: Trip::Clear,
         mode: Mode::Auto,
+        plc: PlcId::LEAD,
         enabled: true,
         owned: true,
         link: true,
@@ -62,7 +63,7 @@ pub(super) fn good(limits: &SetpointPlan) -> Evidence {
 fn draw(rng: &mut Rng) -> Question {
     let plan = plans::draw(rng);
     let limits = &plan.setpoints[0];
-    let mut e = good(limits);
+    let mut e = Evidence { plc: plan.plc_of(limits.tag), ..good(limits) };
     let reach = limits.trim_max.count() + 2;
     let at = limits.baseline + Ticks::new(rng.range(-reach, reach));
     let beside = if rng.chance(150) { rng.pick(&[0.3, -0.4]) } else { 0.0 };
@@ -96,7 +97,7 @@ fn around(rng: &mut Rng, baseline: Ticks) -> Option<(Ticks, Ticks)> {
 }
 
 fn spoil(rng: &mut Rng, e: &mut Evidence) {
-    match rng.below(20) {
+    match rng.below(21) {
         0 => e.clock_backwards = true,
         1 => e.on_time = false,
         2 => e.trip = Trip::Latched(TripReason::Operator),
@@ -116,6 +117,7 @@ fn spoil(rng: &mut Rng, e: &mut Evidence) {
         16 => e.domain = false,
         17 => (e.rested, e.plc_range_unknown) = (rng.chance(500), rng.chance(500)),
         18 => e.budget = false,
+        19 => e.plc = PlcId(1 - e.plc.0),
         _ => e.idle = false,
     }
 }
@@ -125,6 +127,7 @@ fn first(q: &Question) -> Option<Reason> {
     let e = &q.evidence;
     let home = q.intent == Intent::Return;
     let score = q.intent == Intent::Score;
+    let plc = q.plan.plc_of(q.plan.setpoints[0].tag);
     let tripped = match e.trip {
         Trip::Clear => false,
         Trip::Returning(_) => !home,
@@ -137,7 +140,7 @@ fn first(q: &Question) -> Option<Reason> {
         (e.mode < least, Reason::Mode),
         (!e.enabled, Reason::NotEnabled),
         (!e.owned, Reason::NotOwner),
-        (!e.link, Reason::LinkDown),
+        (!e.link || e.plc != plc, Reason::LinkDown),
         (!e.heartbeat, Reason::Heartbeat),
         (!e.bound, Reason::NotBound),
         (!home && !e.warm, Reason::WarmUp),
@@ -203,6 +206,7 @@ fn numbers(q: &Question, write: &ApprovedWrite) -> Result<(), String> {
         (distance <= e.rate_left, "over the rate"),
         (distance >= deadband, "below the deadband"),
         (write.seq() == e.seq && write.epoch() == e.epoch, "another number or epoch"),
+        (write.plc() == q.plan.plc_of(limits.tag), "to another PLC"),
         (write.issued() == e.now && write.ttl() == limits.ttl, "another time"),
         (write.value() == limits.grid.value(to) && write.value().is_finite(), "another value"),
         (rows(q, from, to), "over a joint limit"),
@@ -251,6 +255,30 @@ fn a_permit_follows_the_table() {
     let mut written = 0;
     ask(1, 100_000, &mut written).unwrap();
     assert!(written > 5_000, "only {written} writes");
+}
+
+/// Out of range is never written, whoever wants it: a score, labels, a person who approves, or the
+/// way back; and where the PLC's own limits are narrower, those hold.
+#[test]
+fn pain_01_out_of_range_is_never_written() {
+    let mut rng = Rng::new(3);
+    let mut beyond = [[0_u32; 2]; 3];
+    for _ in 0..200_000 {
+        let q = draw(&mut rng);
+        let limits = &q.plan.setpoints[0];
+        let low = limits.low.max(q.evidence.plc_low.unwrap_or(limits.low));
+        let high = limits.high.min(q.evidence.plc_high.unwrap_or(limits.high));
+        let wish = q.desired;
+        let outside = wish < limits.grid.value(low) || wish > limits.grid.value(high);
+        let answer = permit(&q.plan, SetpointId(0), q.intent, q.desired, &q.evidence, &q.registers);
+        let (Decision::Write(write) | Decision::Return(write)) = &answer.decision else { continue };
+        assert!(low <= write.to() && write.to() <= high, "{:?}: {write:?}", q.intent);
+        let narrower = low > limits.low || high < limits.high;
+        beyond[q.intent as usize][usize::from(narrower)] += u32::from(outside);
+    }
+    for (intent, counts) in beyond.iter().enumerate() {
+        assert!(counts.iter().all(|count| *count > 20), "intent {intent} hardly asked: {beyond:?}");
+    }
 }
 
 /// The guard alone notices every one of its seeded faults.

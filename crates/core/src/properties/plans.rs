@@ -10,9 +10,9 @@ use crate::mode::Mode;
 use crate::plan::{
     BindingPlan, Budget, CharacteristicId, CharacteristicPlan, Clause, Condition, Controller, Cut,
     CyclePlan, EffectPlan, FeatureId, FeaturePlan, HeartbeatPlan, InterlockId, InterlockPlan,
-    LinearPlan, LinkPlan, LoopPlan, Model, ModelId, ModelPlan, PcaLimits, PcaPlan, Plan, Rate,
-    RowPlan, RulesPlan, RunToRunPlan, SetpointId, SetpointPlan, SignatureId, SignaturePlan, Source,
-    TagPlan, Take,
+    LinearPlan, LinkPlan, LoopPlan, Model, ModelId, ModelPlan, PcaLimits, PcaPlan, Plan, PlcId,
+    Rate, RowPlan, RulesPlan, RunToRunPlan, SetpointId, SetpointPlan, SignatureId, SignaturePlan,
+    Source, TagPlan, Take,
 };
 use crate::tag::TagId;
 use crate::time::Span;
@@ -56,6 +56,7 @@ pub(super) const fn plc_high(setpoint: u16) -> TagId {
 fn tag(name: String) -> TagPlan {
     TagPlan {
         name,
+        plc: PlcId::LEAD,
         unit: String::new(),
         range: None,
         rate_max: None,
@@ -189,6 +190,7 @@ fn loop_plan(rng: &mut Rng, index: u16) -> LoopPlan {
 
 fn link(rng: &mut Rng) -> LinkPlan {
     LinkPlan {
+        name: String::from("lead"),
         stale_after: Span::from_millis(1000),
         heartbeat: rng.chance(400).then_some(HeartbeatPlan {
             echo: ECHO,
@@ -254,8 +256,47 @@ fn interlocks() -> Vec<InterlockPlan> {
     ]
 }
 
-/// A random plan that [`Plan::check`] accepts.
+/// Enable, echo and clock of a PLC.
+pub(super) fn own_tags(plan: &Plan, plc: usize) -> [TagId; 3] {
+    if plc == 0 {
+        return [ENABLE, ECHO, CLOCK];
+    }
+    let end = u16::try_from(plan.tags.len()).unwrap();
+    [TagId(end - 3), TagId(end - 2), TagId(end - 1)]
+}
+
+/// Gives some tags of a plan to a second PLC.
+fn spread(rng: &mut Rng, plan: &mut Plan) {
+    for index in 0..plan.tags.len() {
+        let own = [ENABLE, ECHO, CLOCK].iter().any(|tag| tag.index() == index);
+        if !own && rng.chance(400) {
+            plan.tags[index].plc = PlcId(1);
+        }
+    }
+    let second = ["enable", "echo", "clock"].map(|name| tag(format!("second_{name}")));
+    plan.tags.extend(second.map(|tag| TagPlan { plc: PlcId(1), ..tag }));
+    let [enable, echo, clock] = own_tags(plan, 1);
+    let drawn = link(rng);
+    plan.links.push(LinkPlan {
+        name: String::from("second"),
+        heartbeat: drawn.heartbeat.map(|heartbeat| HeartbeatPlan { echo, ..heartbeat }),
+        enable: drawn.enable.map(|_| enable),
+        clock: drawn.clock.map(|_| clock),
+        ..drawn
+    });
+}
+
+/// A random plan of one PLC or two that [`Plan::check`] accepts.
 pub(super) fn draw(rng: &mut Rng) -> Plan {
+    let mut plan = draw_one(rng);
+    if rng.chance(500) {
+        spread(rng, &mut plan);
+    }
+    plan
+}
+
+/// A random plan of one PLC that [`Plan::check`] accepts.
+pub(super) fn draw_one(rng: &mut Rng) -> Plan {
     let count = rng.pick(&[1, 1, 2, 2, 3]);
     let setpoints: Vec<_> = (0..count).map(|i| setpoint(rng, i)).collect();
     // Sometimes the last setpoint belongs to nobody and only shares a joint limit.
@@ -278,7 +319,7 @@ pub(super) fn draw(rng: &mut Rng) -> Plan {
             warm_up: u32::try_from(rng.range(0, 2)).unwrap(),
             running: rng.chance(300).then_some((STATE, PRODUCING)),
         },
-        link: link(rng),
+        links: vec![link(rng)],
         bindings: if rng.chance(500) {
             vec![BindingPlan { name: String::from("product"), tag: PRODUCT, equals: PRODUCT_OURS }]
         } else {

@@ -87,7 +87,7 @@ impl Replay {
         let scan = OwnedScan {
             seq: scan.seq,
             now: scan.now,
-            link: scan.link,
+            links: scan.links.to_vec(),
             changes: scan.changes.to_vec(),
             acks: scan.acks.to_vec(),
             commands: scan.commands.to_vec(),

@@ -25,7 +25,7 @@ const MIDDLE: f64 = 50.0;
 /// One setpoint at 100 (80 to 120, trim 15, steps of 5), moved by rules: 4 up while the input is
 /// high, 4 down while it is low. No other condition.
 fn plan() -> Plan {
-    let mut plan = plans::draw(&mut Rng::new(0));
+    let mut plan = plans::draw_one(&mut Rng::new(0));
     plan.tags.iter_mut().for_each(|t| (t.frozen_after, t.stale_after) = (0, None));
     plan.setpoints.truncate(1);
     plan.loops.truncate(1);
@@ -35,7 +35,8 @@ fn plan() -> Plan {
     plan.cycle.cut = Cut::Finished(PART);
     plan.cycle.running = None;
     plan.cycle.warm_up = 0;
-    (plan.link.heartbeat, plan.link.enable, plan.link.clock) = (None, None, None);
+    let link = &mut plan.links[0];
+    (link.heartbeat, link.enable, link.clock) = (None, None, None);
     plan.features[0].coverage_min = 0.0;
     plan.features[0].take = crate::plan::Take::Last;
     plan.signatures.iter_mut().for_each(|s| (s.need, s.of) = (1, 1));
@@ -148,7 +149,7 @@ impl Bench {
         let scan = Scan {
             seq: self.seq,
             now: Now { mono: now, utc: Utc::from_millis(self.ms) },
-            link: Link { up: true, epoch: self.epoch, life: self.heard },
+            links: &[Link { up: true, epoch: self.epoch, life: self.heard }],
             changes,
             acks: &acks,
             commands: &commands,
@@ -169,7 +170,7 @@ impl Bench {
                 Action::Record(Record::Decision(row)) => {
                     self.returns += u32::from(matches!(row.outcome, Outcome::Return(_)));
                 }
-                Action::Record(_) | Action::Heartbeat(_) => {}
+                Action::Record(_) | Action::Heartbeat(..) => {}
             }
         }
     }

@@ -6,6 +6,7 @@ use core::fmt::Write as _;
 use super::faults::{Fault, Faults};
 use crate::guard::Reason;
 use crate::mode::{Rung, TripReason};
+use crate::record::CheckRow;
 
 pub(super) const TRIPS: [TripReason; 8] = [
     TripReason::Clock,
@@ -35,6 +36,14 @@ pub(super) struct Tally {
     pub(super) foreign: u64,
     pub(super) latched_home: u64,
     pub(super) rows_judged: u64,
+    /// Explained checks.
+    pub(super) checks: u64,
+    /// The first that is told to have passed without room.
+    pub(super) roomless: Option<CheckRow>,
+    /// Writes to one PLC while the link to another was down or silent.
+    pub(super) beside_a_dead_link: u64,
+    /// Scans in which one PLC's session ended and an acting loop on another went on.
+    pub(super) kept: u64,
     pub(super) holds: [u64; Reason::ALL.len()],
     pub(super) failed: [u64; Reason::ALL.len()],
     pub(super) trips: [u64; TRIPS.len()],
@@ -80,6 +89,9 @@ impl Tally {
             ("external change", self.foreign),
             ("ramp that latched at the baseline", self.latched_home),
             ("write under a joint limit", self.rows_judged),
+            ("explained check", self.checks),
+            ("write beside a dead link", self.beside_a_dead_link),
+            ("acting loop kept beside a lost session", self.kept),
             ("replay", self.replayed),
         ];
         for (name, _) in counted.iter().filter(|(_, count)| *count == 0) {

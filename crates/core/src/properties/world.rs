@@ -10,7 +10,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::faults::{Fault, Faults};
-use super::plans::{self, CLOCK, ECHO, INPUT};
+use super::plans::{self, INPUT};
 use super::rng::Rng;
 use crate::plan::Plan;
 use crate::scan::{Ack, Action, Link, Order, Scan};
@@ -22,7 +22,7 @@ use crate::time::{Mono, Now, Span, Utc};
 pub(super) struct OwnedScan {
     pub(super) seq: u64,
     pub(super) now: Now,
-    pub(super) link: Link,
+    pub(super) links: Vec<Link>,
     pub(super) changes: Vec<Sample>,
     pub(super) acks: Vec<Ack>,
     pub(super) commands: Vec<Order>,
@@ -33,11 +33,30 @@ impl OwnedScan {
         Scan {
             seq: self.seq,
             now: self.now,
-            link: self.link,
+            links: &self.links,
             changes: &self.changes,
             acks: &self.acks,
             commands: &self.commands,
         }
+    }
+}
+
+/// One PLC as the network and its clock show it.
+struct Line {
+    link: Link,
+    down_for: u32,
+    silent_for: u32,
+    clock_ms: i64,
+}
+
+impl Line {
+    fn new(clock_ms: i64) -> Self {
+        let link = Link { up: true, epoch: 1, life: None };
+        Self { link, down_for: 0, silent_for: 0, clock_ms }
+    }
+
+    fn heard(&self) -> bool {
+        self.link.up && self.silent_for == 0
     }
 }
 
@@ -49,12 +68,9 @@ pub(super) struct World {
     /// The service's clocks and the PLC's [ms].
     mono_ms: i64,
     utc_ms: i64,
-    plc_ms: i64,
     /// Largest monotonic time handed out [ms].
     newest_ms: i64,
-    link: Link,
-    down_for: u32,
-    silent_for: u32,
+    lines: Vec<Line>,
     /// `[tags]` what the PLC holds.
     value: Vec<Value>,
     /// `[tags]` whether that has been told.
@@ -78,11 +94,8 @@ impl World {
             seq: 0,
             mono_ms: 1_000,
             utc_ms: 1_700_000_000_000,
-            plc_ms: 1_700_000_000_000,
+            lines: Vec::new(),
             newest_ms: 1_000,
-            link: Link { up: true, epoch: 1, life: None },
-            down_for: 0,
-            silent_for: 0,
             value: vec![Value::Int(0); count],
             told: vec![false; count],
             muted_for: vec![0; count],
@@ -91,6 +104,11 @@ impl World {
             people,
             rng,
         };
+        for plc in 0..plan.links.len() {
+            // Two PLCs that nobody has set to the same time.
+            let off = if plc == 0 { 0 } else { world.rng.pick(&[0, 2_000, -4_000]) };
+            world.lines.push(Line::new(1_700_000_000_000 + off));
+        }
         world.init_press();
         world
     }
@@ -121,14 +139,17 @@ impl World {
         self.seq += 1;
         let before_ms = self.newest_ms;
         self.advance_clocks();
-        self.advance_link();
+        for plc in 0..self.lines.len() {
+            self.advance_link(plc);
+        }
         self.run_press();
         self.emit(before_ms, out);
         self.answer_writes(out);
         self.give_orders(out);
         out.seq = self.seq;
         out.now = Now { mono: self.mono(), utc: Utc::from_millis(self.utc_ms) };
-        out.link = self.link;
+        out.links.clear();
+        out.links.extend(self.lines.iter().map(|line| line.link));
     }
 
     fn advance_clocks(&mut self) {
@@ -146,48 +167,58 @@ impl World {
         self.newest_ms = self.newest_ms.max(self.mono_ms);
         let step = self.rng.range(-10_000_000, 10_000_000);
         self.utc_ms += if self.strikes(Fault::UtcStep, 6) { step } else { dt };
-        let jump = self.rng.pick(&[-100_000, -500, -1, 2_001, 50_000]);
-        self.plc_ms += if self.strikes(Fault::PlcClockJump, 15) { jump } else { dt };
-        self.set(CLOCK, Value::Int(self.plc_ms));
+        for plc in 0..self.lines.len() {
+            let jump = self.rng.pick(&[-100_000, -500, -1, 2_001, 50_000]);
+            let step = if self.strikes(Fault::PlcClockJump, 15) { jump } else { dt };
+            self.lines[plc].clock_ms += step;
+            let [_, _, clock] = plans::own_tags(&self.plan, plc);
+            self.set(clock, Value::Int(self.lines[plc].clock_ms));
+        }
     }
 
-    fn advance_link(&mut self) {
+    fn advance_link(&mut self, plc: usize) {
         let down_for = u32::try_from(self.rng.range(1, 8)).unwrap();
-        if self.down_for > 0 {
-            self.down_for -= 1;
-            if self.down_for == 0 {
-                self.reconnect();
+        if self.lines[plc].down_for > 0 {
+            self.lines[plc].down_for -= 1;
+            if self.lines[plc].down_for == 0 {
+                self.reconnect(plc);
             }
         } else if self.strikes(Fault::LinkDown, 8) {
-            self.down_for = down_for;
-            self.link.up = false;
+            self.lines[plc].down_for = down_for;
+            self.lines[plc].link.up = false;
         } else if self.strikes(Fault::NewEpoch, 6) {
-            self.reconnect();
+            self.reconnect(plc);
         }
         let silent_for = u32::try_from(self.rng.range(5, 30)).unwrap();
         if self.strikes(Fault::LinkSilent, 6) {
-            self.silent_for = silent_for;
+            self.lines[plc].silent_for = silent_for;
         }
-        self.silent_for = self.silent_for.saturating_sub(1);
-        if self.link.up && self.silent_for == 0 {
-            self.link.life = Some(self.mono());
+        let now = self.mono();
+        let line = &mut self.lines[plc];
+        line.silent_for = line.silent_for.saturating_sub(1);
+        if line.heard() {
+            line.link.life = Some(now);
         }
     }
 
-    fn reconnect(&mut self) {
-        self.link.up = true;
-        self.link.epoch += 1;
-        self.told.fill(false);
-        self.silent_for = 0;
+    fn reconnect(&mut self, plc: usize) {
+        let line = &mut self.lines[plc];
+        line.link.up = true;
+        line.link.epoch += 1;
+        line.silent_for = 0;
+        for (told, tag) in self.told.iter_mut().zip(&self.plan.tags) {
+            *told &= tag.plc.index() != plc;
+        }
     }
 
     /// Samples of this scan. While the link is down or silent hardly any come: what was under way.
     fn emit(&mut self, before_ms: i64, out: &mut OwnedScan) {
-        let heard = self.link.up && self.silent_for == 0;
         for index in 0..self.value.len() {
+            let heard = self.lines[self.plan.tags[index].plc.index()].heard();
+            let clock = self.is_clock(index);
             let again = match index {
                 _ if index == INPUT.index() => 600,
-                _ if index == CLOCK.index() => 900,
+                _ if clock => 900,
                 _ => 60,
             };
             let send = self.rng.chance(if self.told[index] { again } else { 940 });
@@ -198,7 +229,8 @@ impl World {
                 let tag = TagId(u16::try_from(index).unwrap());
                 let sample = self.sample(tag, before_ms);
                 out.changes.push(sample);
-                if self.plan.link.clock == Some(tag) && self.rng.chance(100) {
+                let followed = self.plan.links.iter().any(|link| link.clock == Some(tag));
+                if followed && self.rng.chance(100) {
                     out.changes.push(sample);
                 }
             }
@@ -249,13 +281,14 @@ impl World {
             self.told[index] = false;
         }
         let far = self.rng.pick(&[1e9, -1e9, 1e300, 0.5]);
-        if self.strikes(Fault::OutOfRange, 10) && tag != CLOCK {
+        if self.strikes(Fault::OutOfRange, 10) && !self.is_clock(index) {
             value = value.map(|v| Value::Float(v.as_f64() + far));
             self.told[index] = false;
         }
         let from = before_ms.min(self.mono_ms);
         let received = Mono::from_millis(self.rng.range(from, self.mono_ms));
-        let stamp = self.stamps.then_some(Utc::from_millis(self.plc_ms));
+        let clock_ms = self.lines[self.plan.tags[index].plc.index()].clock_ms;
+        let stamp = self.stamps.then_some(Utc::from_millis(clock_ms));
         Sample { tag, value, status, source_time: stamp, server_time: stamp, received }
     }
 
@@ -271,10 +304,11 @@ impl World {
         for action in actions {
             match action {
                 Action::Write(write) => self.take_write(write),
-                Action::Heartbeat(count) => {
+                Action::Heartbeat(plc, count) => {
                     let lost = self.strikes(Fault::NoEcho, 250);
                     if !lost {
-                        self.set(ECHO, Value::Int(i64::from(*count)));
+                        let [_, echo, _] = plans::own_tags(&self.plan, plc.index());
+                        self.set(echo, Value::Int(i64::from(*count)));
                     }
                 }
                 Action::Ask(proposal) => self.people.ask(*proposal),
@@ -287,9 +321,14 @@ impl World {
     pub(super) fn restarts(&mut self) -> bool {
         let restarts = self.strikes(Fault::Restart, 4);
         if restarts {
-            self.reconnect();
+            (0..self.lines.len()).for_each(|plc| self.reconnect(plc));
         }
         restarts
+    }
+
+    fn is_clock(&self, index: usize) -> bool {
+        let clock = |plc| plans::own_tags(&self.plan, plc)[2].index() == index;
+        (0..self.lines.len()).any(clock)
     }
 
     fn later(&self, ms: i64) -> Mono {

@@ -72,6 +72,8 @@ pub(crate) struct Checker<'a> {
     pub(crate) feature_units: Vec<TagUnit>,
     /// By `CharacteristicId`.
     pub(crate) label_units: Vec<TagUnit>,
+    /// Names of the PLCs, by `PlcId`: the leading one, then the others by name.
+    pub(crate) plcs: Vec<String>,
     pub(crate) used_tags: BTreeSet<usize>,
     pub(crate) used_features: BTreeSet<usize>,
     pub(crate) artifacts: Vec<ArtifactUse>,
@@ -87,6 +89,7 @@ impl<'a> Checker<'a> {
             tag_units: Vec::new(),
             feature_units: Vec::new(),
             label_units: Vec::new(),
+            plcs: plc_names(raw),
             used_tags: BTreeSet::new(),
             used_features: BTreeSet::new(),
             artifacts: Vec::new(),
@@ -119,7 +122,7 @@ impl<'a> Checker<'a> {
             tags: tags?,
             period,
             cycle: cycle?,
-            link: unbound_link(),
+            links: self.plcs.iter().map(|name| unbound_link(name)).collect(),
             bindings: bindings?,
             features: features?,
             models: models?,
@@ -244,9 +247,18 @@ impl<'a> Checker<'a> {
     }
 }
 
+/// The leading PLC, then the others by name: an order that no edit of the tags changes.
+fn plc_names(raw: &RawRecipe) -> Vec<String> {
+    let lead = raw.recipe.plc.get();
+    let tags = raw.tag.iter().filter_map(|(_, tag)| tag.plc.as_ref());
+    let others: BTreeSet<&String> = tags.map(At::get).filter(|name| *name != lead).collect();
+    std::iter::once(lead).chain(others).cloned().collect()
+}
+
 /// A link that permits nothing: it stands until a PLC config is bound.
-fn unbound_link() -> LinkPlan {
+fn unbound_link(name: &str) -> LinkPlan {
     LinkPlan {
+        name: name.to_owned(),
         stale_after: Span::ZERO,
         heartbeat: None,
         enable: None,

@@ -7,8 +7,9 @@ use serde::de::DeserializeOwned;
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Source, did_you_mean};
 
-/// Longest file that is read, in bytes.
-pub const TEXT_MAX: usize = 1 << 20;
+/// Longest file that is read, in bytes: [`TAGS_MAX`](trimloop_core::plan::TAGS_MAX) tags with a
+/// table of some 250 bytes each.
+pub const TEXT_MAX: usize = 16 << 20;
 
 /// Reads a TOML text into its raw shape.
 ///

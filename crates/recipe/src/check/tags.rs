@@ -1,7 +1,10 @@
 //! Head, tags, cycle, bindings, interlocks, labels.
 
+use std::collections::BTreeSet;
+
 use trimloop_core::plan::{
-    BindingPlan, CharacteristicPlan, Condition, Cut, CyclePlan, InterlockPlan, TagPlan,
+    BindingPlan, CharacteristicPlan, Condition, Cut, CyclePlan, InterlockPlan, PLCS_MAX, PlcId,
+    TagPlan,
 };
 use trimloop_core::tag::TagId;
 use trimloop_core::time::Span;
@@ -24,6 +27,7 @@ impl Checker<'_> {
         let head = self.raw.recipe.get();
         let named = self.values.check_name(&head.name);
         self.values.check_name(&head.plc);
+        self.plcs();
         let stem = self.values.source.stem().to_owned();
         if named && stem != head.name.as_str() {
             let message = format!("recipe \"{}\" is in a file named {stem}.toml", head.name.get());
@@ -45,6 +49,27 @@ impl Checker<'_> {
             }
         };
         Some((head.name.get().clone(), revision?, period?))
+    }
+
+    /// PLCs that tags name: well formed, and not too many.
+    fn plcs(&mut self) {
+        let raw = self.raw;
+        let mut named: BTreeSet<&str> = BTreeSet::new();
+        for plc in raw.tag.iter().filter_map(|(_, tag)| tag.plc.as_ref()) {
+            let first = plc.get() != raw.recipe.plc.get() && named.insert(plc);
+            if !first || !self.values.check_name(plc) {
+                continue;
+            }
+            if named.len() == PLCS_MAX {
+                let message = format!(
+                    "a cell has at most {PLCS_MAX} PLCs; \"{}\" is one too many",
+                    plc.get()
+                );
+                self.report(&codes::TOO_MANY, plc.span(), message, |found| {
+                    found.help("make two cells of it, each with a recipe of its own")
+                });
+            }
+        }
     }
 
     /// All tags; also fills `tag_units`.
@@ -99,8 +124,13 @@ impl Checker<'_> {
             None => Some(false),
             Some(word) => values.word(word, &words, &what("uncertain")),
         };
+        let plc = tag
+            .plc
+            .as_ref()
+            .map_or(0, |plc| self.plcs.iter().position(|known| known == plc.get()).unwrap_or(0));
         Some(TagPlan {
             name: name.get().clone(),
+            plc: PlcId(u16::try_from(plc).ok()?),
             unit: unit.text(),
             range: range?.map(|(low, high)| (low.to_f64(), high.to_f64())),
             rate_max: rate?.map(Ratio::to_f64),

@@ -21,7 +21,7 @@ codes! {
     }
     NO_HEARTBEAT = "TL0404" {
         title: "nothing reverts if trimloop dies",
-        means: "The PLC config has no [heartbeat], and the recipe moves setpoints.",
+        means: "The PLC config has no [heartbeat], and the recipe moves setpoints on that PLC.",
         why: "When the service or its computer stops, the PLC cannot know it and keeps the last \
             trim \
          (level A of the write contract).",

@@ -118,6 +118,36 @@ codes! {
         wrong: "[guard.hold_pressure_sp] without [owner]",
         right: "[owner]\n        block = \"press:s=Press4.Owner\"\n        slot  = \"A\"",
     }
+    URLS = "TL0317" {
+        title: "a list of addresses that is none",
+        means: "`url` is one address, or a list of different addresses of one PLC.",
+        why: "An address that stands there twice is no second way to the PLC.",
+        wrong: "url = [\"opc.tcp://10.0.0.5:4840\", \"opc.tcp://10.0.0.5:4840\"]",
+        right: "url = [\"opc.tcp://10.0.0.5:4840\", \"opc.tcp://10.0.1.5:4840\"]",
+    }
+    BELOW_FLOOR = "TL0318" {
+        title: "faster than the vendor's server goes",
+        means: "An interval is shorter than the shortest that the server of the named profile \
+            serves.",
+        why: "The server answers with its own, so that values come later than the PLC config says.",
+        wrong: "profile = \"s7-1200\" with publishing = \"10 ms\"",
+        right: "publishing = \"200 ms\"",
+    }
+    SAME_PLC = "TL0350" {
+        title: "one PLC under two names",
+        means: "Two PLC configs of the recipe have the same address.",
+        why: "One PLC would get two sessions, two heartbeats and two owners, and each would take \
+            the other for a stranger.",
+        wrong: "plc = \"press-4b\", with the url of press-4",
+        right: "one PLC config with the nodes of both",
+    }
+    IDLE_PLC = "TL0351" {
+        title: "a leading PLC that gives nothing",
+        means: "No tag of the recipe lives on the PLC that [recipe] names.",
+        why: "The cell would wait for a PLC that it does not need; often it is the wrong name.",
+        wrong: "plc = \"press-4\" in [recipe], and plc = \"dryer\" in every tag",
+        right: "plc = \"dryer\" in [recipe]",
+    }
     BAD_PART = "TL0330" {
         title: "a part of a value that cannot be read",
         means: "`index` is one number per dimension from 0; `field` is names with dots, each with \

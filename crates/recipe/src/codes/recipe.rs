@@ -319,7 +319,7 @@ codes! {
     }
     PLC_UNKNOWN = "TL0241" {
         title: "the PLC config is missing",
-        means: "The recipe names a PLC config that is not in plc-configs/.",
+        means: "The recipe, or a tag of it, names a PLC config that is not in plc-configs/.",
         why: "Without it no tag has an address.",
         wrong: "plc = \"press-5\"",
         right: "plc = \"press-4\", with plc-configs/press-4.toml",

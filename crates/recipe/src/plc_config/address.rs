@@ -319,6 +319,32 @@ fn to_base64(bytes: &[u8]) -> String {
     text
 }
 
+/// Host of an `opc.tcp` address, without brackets; `None` when it is none.
+pub(super) fn host(url: &str) -> Option<&str> {
+    let rest = url.strip_prefix("opc.tcp://")?;
+    let end = rest.find('/').unwrap_or(rest.len());
+    let authority = rest.get(..end)?;
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(inner) => {
+            let (host, port) = inner.split_once(']')?;
+            (host, port.strip_prefix(':'))
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    let good_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0));
+    let good_host = !host.is_empty() && !host.contains([' ', '@', '?', '#']);
+    (good_port && good_host).then_some(host)
+}
+
+/// Whether a host is this machine's loopback.
+pub(super) fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -416,6 +442,22 @@ mod tests {
         fn never_panics(text in "[a-z:=/&+0-9-]{0,40}") {
             let _ = parse_id(&text, uri);
             let _ = parse_path(&text, uri);
+        }
+    }
+
+    /// Hosts are taken out of addresses, and what is no address is refused.
+    #[test]
+    fn hosts() {
+        for (url, expected) in [
+            ("opc.tcp://127.0.0.1:4855", Some("127.0.0.1")),
+            ("opc.tcp://[::1]:4840/path", Some("::1")),
+            ("opc.tcp://press", Some("press")),
+            ("http://press", None),
+            ("opc.tcp://", None),
+            ("opc.tcp://press:0", None),
+            ("opc.tcp://press:abc", None),
+        ] {
+            assert_eq!(host(url), expected, "{url}");
         }
     }
 }

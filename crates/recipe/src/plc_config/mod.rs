@@ -2,6 +2,7 @@
 
 mod address;
 mod guard;
+mod profile;
 mod raw;
 mod security;
 mod template;
@@ -17,9 +18,10 @@ pub use address::{
     parse_index, parse_path,
 };
 pub use guard::{GuardConfig, Member, OwnerConfig, Slot};
+pub use profile::{PROFILES, PerCall, Profile, profile};
 pub use raw::{
     RawAsset, RawGuard, RawHeartbeat, RawLink, RawNode, RawOwner, RawPlc, RawPlcConfig,
-    RawPlcLimits, RawTemplate, RawUser,
+    RawPlcLimits, RawTemplate, RawUrls, RawUser,
 };
 pub use security::{Policy, Secret, Security, SecurityMode, User};
 
@@ -36,14 +38,18 @@ pub struct PlcConfig {
     pub name: String,
     /// Address: `opc.tcp://HOST:PORT`.
     pub url: String,
+    /// Further addresses of the same PLC, in the order in which they are tried.
+    pub standby: Vec<String>,
+    /// What is known of the vendor's server, if it was named.
+    pub profile: Option<&'static Profile>,
     /// How the connection is protected.
     pub security: Security,
     /// Who we are to the server.
     pub user: User,
     /// Interval at which the server sends changes.
     pub publishing: Span,
-    /// Most items in one call, where the server does not say.
-    pub items_per_call: u32,
+    /// Most items in one call; the server's own limits win when they are lower.
+    pub per_call: PerCall,
     /// Alias and URI, by alias.
     pub namespaces: Vec<(String, String)>,
     /// Life signs both ways.
@@ -193,29 +199,33 @@ impl PlcChecker<'_> {
         let raw = self.raw;
         self.values.check_names(&raw.node, "node", TAGS_MAX);
         self.name();
-        let security = self.security();
+        let urls = self.addresses();
+        let security = self.security(urls.as_deref());
         let user = self.user();
         let namespaces = self.namespaces();
-        let publishing = self.time(raw.plc.publishing.as_ref(), 100, "publishing");
-        let limit = raw.plc.limits.as_ref().and_then(|limits| limits.items_per_call.as_ref());
-        let items = match limit {
-            None => Some(1000),
-            Some(items) => self.values.count(items, 1, 10_000, "`limits.items_per_call`"),
-        };
-        let nodes: Vec<_> = raw.node.iter().map(|(name, node)| self.node(name, node)).collect();
+        let profile = self.profile();
+        let of_profile = profile.flatten();
+        let publishing = self.publishing(of_profile);
+        let per_call = self.per_call(of_profile);
+        self.sampling(of_profile);
+        let nodes: Vec<_> =
+            raw.node.iter().map(|(name, node)| self.node(name, node, of_profile)).collect();
         self.twice(&nodes);
         let owner = self.owner();
         let guards = self.guards(&nodes);
         let heartbeat = self.heartbeat();
         let link = self.link(publishing);
+        let mut urls = urls?.into_iter().map(|(url, _)| url);
         Some(PlcConfig {
             source: Arc::clone(&self.values.source),
             name: raw.plc.name.get().clone(),
-            url: raw.plc.url.get().clone(),
+            url: urls.next()?,
+            standby: urls.collect(),
+            profile: profile?,
             security: security?,
             user: user?,
             publishing: publishing?,
-            items_per_call: items?,
+            per_call: per_call?,
             namespaces: namespaces?,
             heartbeat: heartbeat?,
             link: link?,
@@ -274,7 +284,12 @@ impl PlcChecker<'_> {
         good.then(|| all.map(|(alias, uri)| (alias.get().clone(), uri.get().clone())).collect())
     }
 
-    fn node(&mut self, name: &At<String>, raw: &RawNode) -> Option<NodeConfig> {
+    fn node(
+        &mut self,
+        name: &At<String>,
+        raw: &RawNode,
+        profile: Option<&Profile>,
+    ) -> Option<NodeConfig> {
         let user = format!("node \"{}\"", name.get());
         let address = self.address(name, raw, &user);
         let address = self.part(raw, &user).and_then(|part| {
@@ -294,7 +309,7 @@ impl PlcChecker<'_> {
             Some(text) => values.span(text, true, &format!("`sampling` of {user}")),
         };
         let queue = match &raw.queue {
-            None => Some(1),
+            None => Some(profile.and_then(|profile| profile.queue).unwrap_or(1)),
             Some(queue) => values.count(queue, 1, 1000, &format!("`queue` of {user}")),
         };
         let span = name.span();
@@ -537,46 +552,5 @@ impl PlcChecker<'_> {
             self.push(found);
         }
         Some(LinkConfig { stale, enable: enable?, clock: clock?, clock_step: step?, skew: skew? })
-    }
-}
-
-/// Host of an `opc.tcp` address, without brackets; `None` when it is none.
-fn host(url: &str) -> Option<&str> {
-    let rest = url.strip_prefix("opc.tcp://")?;
-    let end = rest.find('/').unwrap_or(rest.len());
-    let authority = rest.get(..end)?;
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(inner) => {
-            let (host, port) = inner.split_once(']')?;
-            (host, port.strip_prefix(':'))
-        }
-        None => match authority.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (authority, None),
-        },
-    };
-    let good_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0));
-    let good_host = !host.is_empty() && !host.contains([' ', '@', '?', '#']);
-    (good_port && good_host).then_some(host)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Hosts are taken out of addresses, and what is no address is refused.
-    #[test]
-    fn hosts() {
-        for (url, expected) in [
-            ("opc.tcp://127.0.0.1:4855", Some("127.0.0.1")),
-            ("opc.tcp://[::1]:4840/path", Some("::1")),
-            ("opc.tcp://press", Some("press")),
-            ("http://press", None),
-            ("opc.tcp://", None),
-            ("opc.tcp://press:0", None),
-            ("opc.tcp://press:abc", None),
-        ] {
-            assert_eq!(host(url), expected, "{url}");
-        }
     }
 }

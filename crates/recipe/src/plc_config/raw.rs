@@ -56,8 +56,12 @@ pub struct RawAsset {
 pub struct RawPlc {
     /// Name; the file is called NAME.toml.
     pub name: At<String>,
-    /// Address: opc.tcp://HOST:PORT.
-    pub url: At<String>,
+    /// Address: opc.tcp://HOST:PORT; or a list of addresses of this one PLC, in the order in which
+    /// they are tried.
+    pub url: At<RawUrls>,
+    /// A shipped description of the vendor's server: `s7-1200`, `s7-1500`, `beckhoff`, `rockwell`,
+    /// `kepware`. Gives the defaults of what is left out here.
+    pub profile: Option<At<String>>,
     /// Interval at which the server sends changes; default "100 ms".
     pub publishing: Option<At<Literal>>,
     /// Short words for namespace URIs, used in node addresses.
@@ -76,6 +80,15 @@ pub struct RawPlc {
     pub note: Option<At<String>>,
     /// Limits of the server, where it does not state them itself.
     pub limits: Option<At<RawPlcLimits>>,
+}
+
+/// One address, or several of the same PLC.
+#[derive(Clone, Debug)]
+pub enum RawUrls {
+    /// One.
+    One(String),
+    /// Several, in the order in which they are tried.
+    Several(Vec<At<String>>),
 }
 
 /// Who we are to the server: a name with a password, or a certificate. Secrets stay in files of
@@ -102,8 +115,14 @@ pub struct RawUser {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawPlcLimits {
-    /// Most items in one call, 1 to 10000; default 1000.
+    /// Most items in one call of any kind, 1 to 10000; default 1000, or as the profile says.
     pub items_per_call: Option<At<i64>>,
+    /// Most values in one read; default `items_per_call`.
+    pub read_per_call: Option<At<i64>>,
+    /// Most values in one write; default `items_per_call`.
+    pub write_per_call: Option<At<i64>>,
+    /// Most monitored items made in one call; default `items_per_call`.
+    pub monitor_per_call: Option<At<i64>>,
 }
 
 /// Life signs both ways.
@@ -179,7 +198,8 @@ pub struct RawNode {
     pub kind: Option<At<String>>,
     /// Sampling interval; default "0 ms", as fast as the server can.
     pub sampling: Option<At<Literal>>,
-    /// Values kept by the server between two messages, 1 (default) to 1000.
+    /// Values kept by the server between two messages, 1 to 1000; default 1, or as the profile
+    /// says.
     pub queue: Option<At<i64>>,
     /// Whether setpoints and the heartbeat may write it; default false.
     pub writable: Option<At<bool>>,

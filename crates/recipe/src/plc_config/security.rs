@@ -1,10 +1,12 @@
 //! How the connection is protected, and who we are to the server. Secrets are named here, never
 //! held: they stay in files and credentials of their own.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::raw::RawUser;
-use super::{PlcChecker, PlcConfig, host};
+use super::address::{host, is_loopback};
+use super::raw::{RawUrls, RawUser};
+use super::{PlcChecker, PlcConfig};
 use crate::codes;
 use crate::spanned::At;
 
@@ -97,46 +99,84 @@ impl PlcConfig {
 }
 
 impl PlcChecker<'_> {
-    pub(super) fn security(&mut self) -> Option<Security> {
+    /// The addresses of the PLC with their places, at least one.
+    pub(super) fn addresses(&mut self) -> Option<Vec<(String, Range<usize>)>> {
+        let at = &self.raw.plc.get().url;
+        let urls: Vec<(String, Range<usize>)> = match at.get() {
+            RawUrls::One(url) => vec![(url.clone(), at.span())],
+            RawUrls::Several(urls) => {
+                urls.iter().map(|url| (url.get().clone(), url.span())).collect()
+            }
+        };
+        let mut good = !urls.is_empty();
+        if urls.is_empty() {
+            let found = self
+                .values
+                .error(&codes::URLS, at.span(), "the PLC has no address")
+                .help("write it as \"opc.tcp://HOST:PORT\"");
+            self.push(found);
+        }
+        let same = |url: &str| url.trim_end_matches('/').to_ascii_lowercase();
+        for (place, (url, span)) in urls.iter().enumerate() {
+            if host(url).is_none() {
+                good = false;
+                let message = format!("\"{url}\" is no OPC UA address");
+                let found = self
+                    .values
+                    .error(&codes::BAD_URL, span.clone(), message)
+                    .help("write it as \"opc.tcp://HOST:PORT\"");
+                self.push(found);
+            }
+            let twice = urls.iter().take(place).find(|(other, _)| same(other) == same(url));
+            if let Some((_, other)) = twice {
+                good = false;
+                let found = self
+                    .values
+                    .error(&codes::URLS, span.clone(), "an address stands there twice")
+                    .also(other.clone(), "here, too")
+                    .help("remove one, or give the address of the PLC's other network card");
+                self.push(found);
+            }
+        }
+        good.then_some(urls)
+    }
+
+    pub(super) fn security(&mut self, urls: Option<&[(String, Range<usize>)]>) -> Option<Security> {
         let plc = self.raw.plc.get();
         let policy = self.values.word(&plc.security, &POLICIES, "`security`");
         let mode = match &plc.security_mode {
             None => Some(SecurityMode::default()),
             Some(mode) => self.values.word(mode, &MODES, "`security_mode`"),
         };
-        let Some(host) = host(&plc.url) else {
-            let message = format!("\"{}\" is no OPC UA address", plc.url.get());
-            let found = self
-                .values
-                .error(&codes::BAD_URL, plc.url.span(), message)
-                .help("write it as \"opc.tcp://HOST:PORT\"");
-            self.push(found);
-            return None;
+        let urls = urls?;
+        let abroad = |(url, at): &(String, Range<usize>)| {
+            host(url).filter(|host| !is_loopback(host)).map(|host| (host.to_owned(), at.clone()))
         };
-        let loopback = host == "localhost"
-            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-        if policy == Some(None) && !loopback {
-            let permitted = plc.unprotected.as_ref().is_some_and(|yes| *yes.get());
-            let found = self
-                .values
-                .error(
-                    &codes::OPEN_LINK,
-                    plc.security.span(),
-                    "an unprotected link to another machine",
-                )
-                .label("allowed to this machine only")
-                .also(plc.url.span(), format!("{host} is not this machine"))
-                .note("anyone on that network could read along, or answer in the PLC's place")
-                .help(
-                    "use security = \"Basic256Sha256\" and `trimloop plc cert`; on a network of \
-                     its own, `unprotected = true` permits it",
-                );
-            self.push(if permitted { found.warning() } else { found });
+        if policy == Some(None)
+            && let Some((host, at)) = urls.iter().find_map(abroad)
+        {
+            self.open_link(&host, at);
         }
         Some(match policy? {
             None => Security::None,
             Some(policy) => Security::Policy(policy, mode?),
         })
+    }
+
+    fn open_link(&mut self, host: &str, at: Range<usize>) {
+        let plc = self.raw.plc.get();
+        let permitted = plc.unprotected.as_ref().is_some_and(|yes| *yes.get());
+        let found = self
+            .values
+            .error(&codes::OPEN_LINK, plc.security.span(), "an unprotected link to another machine")
+            .label("allowed to this machine only")
+            .also(at, format!("{host} is not this machine"))
+            .note("anyone on that network could read along, or answer in the PLC's place")
+            .help(
+                "use security = \"Basic256Sha256\" and `trimloop plc cert`; on a network of \
+                 its own, `unprotected = true` permits it",
+            );
+        self.push(if permitted { found.warning() } else { found });
     }
 
     pub(super) fn user(&mut self) -> Option<User> {

@@ -144,7 +144,9 @@ impl SetpointBook {
         self.open = Some(open);
         let part_way = open.answered && between && read.exact != open.from;
         let over = now - open.issued >= confirm || (part_way && now - since >= STANDS);
-        let old = read.received <= open.issued || open.told.is_some_and(|at| read.received < at);
+        // Without any answer, that is known at the deadline.
+        let told = open.told.unwrap_or(open.issued + confirm);
+        let old = read.received <= open.issued || read.received < told;
         if !over || (!open.answered && old) {
             return;
         }

@@ -6,7 +6,7 @@ use crate::event::{OrderRefusal, What};
 use crate::guard::{Cut, Reason};
 use crate::mode::{Mode, Rung};
 use crate::plan::{Controller, LoopId, Model};
-use crate::record::{DecisionRow, Outcome, Record};
+use crate::record::{Answer, DecisionRow, Outcome, Record};
 use crate::scan::{Action, Command, Order, Proposal, Scan};
 use crate::unit::Ticks;
 
@@ -24,10 +24,12 @@ impl Oracle<'_> {
                 Action::Record(record) => self.take_record(record, tally)?,
                 Action::Write(write) => self.judge_write(scan, actions, write, tally)?,
                 Action::Ask(proposal) => self.take_ask(actions, *proposal, tally)?,
-                Action::Heartbeat(count) => {
-                    self.beats.push((*count, self.now));
-                    if self.beats.len() > 64 {
-                        self.beats.remove(0);
+                Action::Heartbeat(plc, count) => {
+                    let book = &mut self.links[plc.index()];
+                    ensure!(book.link.up, "a life sign without a session: {plc:?}");
+                    book.beats.push((*count, self.now));
+                    if book.beats.len() > 64 {
+                        book.beats.remove(0);
                     }
                 }
             }
@@ -39,7 +41,7 @@ impl Oracle<'_> {
     fn must_have_tripped(&self) -> Verdict {
         for (index, book) in self.loops.iter().enumerate() {
             let of = &self.plan.loops[index];
-            let acting = book.owned && book.told >= Mode::Advisory && self.live;
+            let acting = book.owned && book.told >= Mode::Advisory && self.live(self.plc(index));
             let open = acting && !self.crowded && self.open(of, true);
             ensure!(!open || book.trip.is_some(), "an open interlock did not trip loop {index}");
             let clock = self.backwards && book.trip.is_none();
@@ -90,7 +92,15 @@ impl Oracle<'_> {
                 book.asked = book.asked.min(Mode::Shadow);
             }
             What::Rung(_, rung) => tally.rung(rung),
-            What::ModeInForce(id, mode) => self.loops[id.index()].told = mode,
+            What::ModeInForce(id, mode) => {
+                // What is lost with one PLC takes no authority from the loops on another. An
+                // enable contact is left out: the image may doubt it where this book does not.
+                let of = &self.plan.links[self.plc(id.index()).index()];
+                let quiet = scan.commands.is_empty() && !self.crowded && of.enable.is_none();
+                let least = self.in_force(id.index());
+                ensure!(!quiet || mode >= least, "{mode:?} in force, and nobody took {least:?}");
+                self.loops[id.index()].told = mode;
+            }
             _ => {}
         }
         Ok(())
@@ -179,6 +189,15 @@ impl Oracle<'_> {
                 self.follow_domain();
             }
             Record::Decision(row) => return self.judge_decision(row, tally),
+            Record::Check(row) => {
+                // A model may stay in its domain for two parts beyond it.
+                let counts = row.check != Reason::Domain && row.answer == Answer::Passed;
+                let room = row.margin.is_none_or(|margin| margin >= -1e-9);
+                if counts && !room {
+                    tally.roomless.get_or_insert(*row);
+                }
+                tally.checks += 1;
+            }
             _ => {}
         }
         Ok(())

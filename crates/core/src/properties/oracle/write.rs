@@ -29,6 +29,7 @@ impl Oracle<'_> {
         self.last_write = write.seq();
         let row = audited(actions, write)?;
         self.judge_moment(write, index)?;
+        tally.beside_a_dead_link += u64::from(self.links.iter().any(|book| !book.live));
         judge_number(limits, write)?;
         self.judge_range(write, limits)?;
         let read = self.judge_register(write, setpoint)?;
@@ -49,11 +50,14 @@ impl Oracle<'_> {
     /// I5, I9: link, epoch, clocks, contacts, in this very scan.
     fn judge_moment(&self, write: &ApprovedWrite, index: usize) -> Verdict {
         let of = &self.plan.loops[index];
-        ensure!(self.live && write.epoch() == self.link.epoch, "dead link or epoch: {write:?}");
+        let plc = self.plc(index);
+        ensure!(write.plc() == plc, "to another PLC than its setpoint's: {write:?}");
+        let epoch = self.links[plc.index()].link.epoch;
+        ensure!(self.live(plc) && write.epoch() == epoch, "dead link or epoch: {write:?}");
         ensure!(write.issued() == self.now, "not issued now: {write:?}");
         ensure!(!self.backwards && self.on_time, "written in a late or backward scan (I9)");
-        ensure!(self.enabled(), "written without enable (I5)");
-        ensure!(self.alive(), "written without heartbeat (I5)");
+        ensure!(self.enabled(plc), "written without enable (I5)");
+        ensure!(self.alive(plc), "written without heartbeat (I5)");
         ensure!(self.bound() && self.running(), "written to another product or a stopped machine");
         ensure!(!self.open(of, false), "written with an open interlock (I5)");
         ensure!(self.loops[index].owned, "written to a setpoint that is not ours (I7)");

@@ -5,13 +5,13 @@ use alloc::vec::Vec;
 
 use super::super::faults::{Fault, Faults};
 use super::super::plans::{
-    AIR, AIR_CLOSED, DOOR, ENABLE, INPUT, INPUT_MEAN, LABEL_PART, LABEL_VALUE, PART, PRODUCING,
+    self, AIR, AIR_CLOSED, DOOR, INPUT, INPUT_MEAN, LABEL_PART, LABEL_VALUE, PART, PRODUCING,
     PRODUCT, PRODUCT_OURS, STATE,
 };
 use super::super::rng::Rng;
-use super::{OwnedScan, World};
+use super::{Line, OwnedScan, World};
 use crate::guard::ApprovedWrite;
-use crate::plan::{CharacteristicId, Controller, Cut, Plan};
+use crate::plan::{CharacteristicId, Controller, Cut, Plan, PlcId};
 use crate::scan::{Ack, AckResult, Command, Label};
 use crate::tag::Value;
 use crate::time::Mono;
@@ -19,6 +19,7 @@ use crate::unit::Ticks;
 
 struct Apply {
     at: Mono,
+    plc: PlcId,
     epoch: u64,
     setpoint: usize,
     to: Ticks,
@@ -80,11 +81,11 @@ impl Press {
         }
     }
 
-    fn apply(&mut self, now: Mono, epoch: u64) {
+    fn apply(&mut self, now: Mono, lines: &[Line]) {
         let (registers, beside) = (&mut self.registers, &mut self.beside);
         self.applies.retain(|a| {
             // A write of a dead session may still get through once in a while.
-            let alive = a.epoch == epoch || a.at.as_nanos() % 2 == 0;
+            let alive = a.epoch == lines[a.plc.index()].link.epoch || a.at.as_nanos() % 2 == 0;
             if a.at <= now && alive {
                 registers[a.setpoint] = a.to;
                 beside[a.setpoint] = 0.0;
@@ -109,7 +110,10 @@ impl World {
     }
 
     fn contacts_good(&mut self) {
-        self.set(ENABLE, Value::Bool(true));
+        for plc in 0..self.lines.len() {
+            let [enable, _, _] = plans::own_tags(&self.plan, plc);
+            self.set(enable, Value::Bool(true));
+        }
         self.set(PRODUCT, Value::Int(PRODUCT_OURS));
         self.set(STATE, Value::Int(PRODUCING));
         self.set(DOOR, Value::Bool(true));
@@ -118,8 +122,7 @@ impl World {
 
     pub(super) fn run_press(&mut self) {
         let now = self.mono();
-        let epoch = self.link.epoch;
-        self.press.apply(now, epoch);
+        self.press.apply(now, &self.lines);
         self.turn_registers();
         for index in 0..self.plan.setpoints.len() {
             self.show_register(index);
@@ -180,9 +183,12 @@ impl World {
         let air = self.rng.chance(400);
         let stop = self.rng.chance(500);
         let mut moved = false;
-        if self.strikes(Fault::EnableOff, 12) {
-            self.set(ENABLE, Value::Bool(false));
-            moved = true;
+        for plc in 0..self.lines.len() {
+            if self.strikes(Fault::EnableOff, 12) {
+                let [enable, _, _] = plans::own_tags(&self.plan, plc);
+                self.set(enable, Value::Bool(false));
+                moved = true;
+            }
         }
         if self.strikes(Fault::Interlock, 12) {
             if air {
@@ -311,7 +317,13 @@ impl World {
         self.press.last_write = write.seq();
         if let Some(ms) = takes_ms {
             let at = self.later(ms);
-            self.press.applies.push(Apply { at, epoch: write.epoch(), setpoint, to });
+            self.press.applies.push(Apply {
+                at,
+                plc: write.plc(),
+                epoch: write.epoch(),
+                setpoint,
+                to,
+            });
         }
         let in_scans = self.rng.pick(&[1, 1, 1, 2, 3]);
         if let Some(result) = result {
