@@ -79,10 +79,17 @@ fn server_slow() {
     }
     bench.switch(Fault::ServerSlow, false);
     bench.until("life", |bench| {
-        let last = bench.events(from).rev().find(|what| {
-            matches!(what, What::HeartbeatLost(_) | What::HeartbeatBack(_) | What::LinkDown(_))
-        });
-        last == Some(What::HeartbeatBack(PlcId::LEAD)) || bench.all_in_shadow()
+        // Silence and the late echo end one by one, in either order.
+        let beat = bench
+            .events(from)
+            .rev()
+            .find(|what| matches!(what, What::HeartbeatLost(_) | What::HeartbeatBack(_)));
+        let link = bench
+            .events(from)
+            .rev()
+            .find(|what| matches!(what, What::LinkUp(..) | What::LinkDown(_)));
+        let back = !matches!(beat, Some(What::HeartbeatLost(_)));
+        (back && !matches!(link, Some(What::LinkDown(_)))) || bench.all_in_shadow()
     });
     bench.auto();
     bench.no_violation();
