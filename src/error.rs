@@ -126,6 +126,55 @@ codes! {
         wrong: "(two services on one data folder; a full disk)",
         right: "(stop the other service, or free the disk)",
     }
+    INFLUX_SETTING = "TL0710" {
+        title: "[influx] does not say where to send",
+        means: "A setting of [influx] is missing, does not fit, or belongs to another dialect.",
+        why: "History would be sent nowhere, or to a place that nobody meant.",
+        wrong: "[influx]\n        url = \"http://10.0.0.7:8086\"\n        dialect = \"v1\"\n        bucket = \"plant\"",
+        right: "[influx]\n        url = \"http://10.0.0.7:8086\"\n        dialect = \"v1\"\n        database = \"plant\"",
+    }
+    INFLUX_SECRET_SHOWN = "TL0711" {
+        title: "a secret stands in the settings",
+        means: "A token or password was written into trimloop.toml, a variable or an address.",
+        why: "Settings are read by many, copied and logged; the value itself is not shown here.",
+        wrong: "[influx]\n        token = \"…\"",
+        right: "[influx]\n        token_file = \"influx-token\"      (a file of its own, mode 0600)",
+    }
+    CONNECTOR_UNKNOWN = "TL0712" {
+        title: "there is no such connector",
+        means: "The settings have no table for the connector that was named.",
+        why: "Without its address nothing can be tested or sent.",
+        wrong: "trimloop connector test influx     (no [influx] in trimloop.toml)",
+        right: "[influx]\n        url = \"http://10.0.0.7:8086\"\n        dialect = \"v1\"\n        database = \"plant\"",
+    }
+    CONNECTOR_UNREACHABLE = "TL0713" {
+        title: "the connector's server does not answer",
+        means: "No connection, no answer in time, or the server says that it is overloaded.",
+        why: "While it lasts, rows wait in the store and are sent later; the loops do not wait.",
+        wrong: "trimloop connector test influx     (nothing listens at influx.url)",
+        right: "(start the server, or correct influx.url; then test again)",
+    }
+    CONNECTOR_REFUSED = "TL0714" {
+        title: "the connector's server refuses",
+        means: "It does not know the user or token, the database or bucket, or not the request at all.",
+        why: "A person must set this right; rows wait in the store meanwhile, none is dropped.",
+        wrong: "(a token without the right to write; a database that was never created)",
+        right: "(create the database or token on the server, then: trimloop connector test influx)",
+    }
+    CONNECTOR_NOT_STORED = "TL0715" {
+        title: "the probe was taken but is not there",
+        means: "The server acknowledged the probe line, and then does not show it.",
+        why: "What is sent might be lost without a word.",
+        wrong: "(the retention policy or another program removes what is written)",
+        right: "(look at the server's own log, then: trimloop connector test influx)",
+    }
+    DEAD_LETTERS = "TL0716" {
+        title: "dead letters cannot be sent again",
+        means: "The folder dead/ below the data folder cannot be read or written.",
+        why: "Lines that were refused stay there until they can be sent or are removed.",
+        wrong: "trimloop connector resend influx   (as a user who may not read the data folder)",
+        right: "sudo -u trimloop trimloop connector resend influx",
+    }
     JOURNAL_READ = "TL0730" {
         title: "there is no journal to read",
         means: "The folder or file is missing, may not be read, or holds no journal-NNNNNNNN.tlj.",

@@ -24,6 +24,7 @@ pub mod journal;
 pub mod limits;
 pub mod replay;
 pub mod seal;
+pub mod sink;
 pub mod store;
 pub mod why;
 

@@ -354,6 +354,12 @@ impl CellHandle {
         self.inner.watchers.subscribe()
     }
 
+    /// Where this cell's notices go.
+    #[must_use]
+    pub fn notices(&self) -> Notices {
+        self.inner.notices.clone()
+    }
+
     /// The plan that runs.
     #[must_use]
     pub fn plan(&self) -> &Plan {

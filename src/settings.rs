@@ -16,8 +16,12 @@ use config::{Config, ConfigError, File, FileFormat, Map, Value, ValueKind};
 use trimloop_recipe::codes::Code;
 use trimloop_recipe::diagnostic::{Diagnostic, Source, did_you_mean};
 
-use crate::error::{SETTINGS_KEY, SETTINGS_READ, SETTINGS_SYNTAX, SETTINGS_VALUE};
+use crate::error::{INFLUX_SETTING, SETTINGS_KEY, SETTINGS_READ, SETTINGS_SYNTAX, SETTINGS_VALUE};
 use crate::limits::{self, HistoryLimits};
+
+mod influx;
+
+pub use influx::{Dialect, InfluxSettings, InfluxUser, SecretPlace};
 
 /// File name inside a folder given as `--config`.
 pub const FILE_NAME: &str = "trimloop.toml";
@@ -32,7 +36,7 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Every setting: its key, and what it takes.
-const KEYS: [(&str, Kind); 14] = [
+const KEYS: [(&str, Kind); 30] = [
     ("name", Kind::Name),
     ("cell.recipe", Kind::Name),
     ("paths.recipes", Kind::Path),
@@ -47,6 +51,22 @@ const KEYS: [(&str, Kind); 14] = [
     ("history.rollup_bytes", Kind::Bytes),
     ("history.free_bytes", Kind::Bytes),
     ("history.free_percent", Kind::Percent),
+    ("influx.url", Kind::Influx),
+    ("influx.dialect", Kind::Influx),
+    ("influx.database", Kind::Influx),
+    ("influx.retention_policy", Kind::Influx),
+    ("influx.org", Kind::Influx),
+    ("influx.bucket", Kind::Influx),
+    ("influx.user", Kind::Influx),
+    ("influx.password_file", Kind::Influx),
+    ("influx.password_credential", Kind::Word),
+    ("influx.token_file", Kind::Influx),
+    ("influx.token_credential", Kind::Word),
+    ("influx.ca_file", Kind::Influx),
+    ("influx.site", Kind::Word),
+    ("influx.cell", Kind::Word),
+    ("influx.max_age", Kind::Influx),
+    ("influx.batch", Kind::Influx),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +77,10 @@ enum Kind {
     Age,
     Bytes,
     Percent,
+    /// Checked in `settings/influx.rs`.
+    Influx,
+    /// The same, of few characters.
+    Word,
 }
 
 /// The checked settings.
@@ -82,6 +106,8 @@ pub struct Settings {
     pub log_level: String,
     /// How much history is kept.
     pub history: HistoryLimits,
+    /// Where history is sent, if anywhere.
+    pub influx: Option<InfluxSettings>,
 }
 
 /// What the process was started with; handed in, so that tests need not change it.
@@ -163,8 +189,8 @@ impl Settings {
         if let Err(diagnostic) = reader.join_layers() {
             return Err(vec![*diagnostic]);
         }
-        reader.check_keys();
         let settings = reader.settings(file);
+        reader.check_keys();
         if reader.found.is_empty() { Ok(settings) } else { Err(reader.found) }
     }
 }
@@ -249,7 +275,8 @@ impl Reader<'_> {
             let span = variable.len() + 1..variable.len() + 1 + value.len();
             return Diagnostic::error(code, &source, span, message).label(label);
         }
-        let span = find_key(&self.source.text, key, code.code == SETTINGS_VALUE.code);
+        let of_value = [SETTINGS_VALUE.code, INFLUX_SETTING.code].contains(&code.code);
+        let span = find_key(&self.source.text, key, of_value);
         Diagnostic::error(code, &self.source, span, message).label(label)
     }
 
@@ -303,6 +330,7 @@ impl Reader<'_> {
                 let bad = limits::parse_percent(&text).is_none();
                 bad.then_some("use 0 to 90 with the sign, such as \"5 %\"")
             }
+            Kind::Influx | Kind::Word => None,
         };
         if let Some(help) = wrong {
             let message = format!("`{key}` cannot be \"{text}\"");
@@ -332,9 +360,11 @@ impl Reader<'_> {
             let help = format!("use a path of at most {SOCKET_PATH_BYTES_MAX} bytes");
             self.found.push(diagnostic.help(help));
         }
+        let name = self.text("name").unwrap_or_else(|| "trimloop".to_owned());
+        let influx = self.influx(&base, &name);
         Settings {
             file,
-            name: self.text("name").unwrap_or_else(|| "trimloop".to_owned()),
+            name,
             recipe: self.text("cell.recipe"),
             recipes,
             plc_configs,
@@ -342,6 +372,7 @@ impl Reader<'_> {
             data,
             socket,
             log_level: self.text("log.level").unwrap_or_else(|| "info".to_owned()),
+            influx,
             history: self.history(),
         }
     }

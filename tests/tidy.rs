@@ -176,10 +176,11 @@ fn approved_writes_are_named_where_they_are_carried_out() {
 /// Shells do not use one another: each is joined to the others by scan, dispatch and service.
 #[test]
 fn shells_do_not_use_one_another() {
-    let forbidden: [(&str, &[&str]); 10] = [
+    let forbidden: [(&str, &[&str]); 11] = [
         ("src/plc", &["store", "journal", "control", "cli", "service", "scan", "dispatch"]),
         ("src/store", &["plc", "journal", "control", "cli", "service", "scan", "dispatch"]),
         ("src/journal", &["plc", "store", "control", "cli", "service", "scan", "dispatch"]),
+        ("src/sink", &["plc", "journal", "control", "cli", "service", "scan", "dispatch"]),
         // The control socket queues commands in the service, and audits them in the store.
         ("src/control", &["plc", "journal", "cli", "scan"]),
         // They look at records, never at what acts.
@@ -247,6 +248,7 @@ fn few_files_spawn() {
         "src/seal/mod.rs",       // signs the records
         "src/control/server.rs", // the socket, and one per client
         "src/cli/run.rs",        // waits for signals
+        "src/sink/mod.rs",       // sends history to InfluxDB
     ];
     let mut found = Vec::new();
     for file in sources() {
@@ -372,7 +374,7 @@ fn page_of_codes() {
         ("04", "Authority"),
         ("05", "Models"),
         ("06", "PLC link"),
-        ("07", "Stores"),
+        ("07", "Stores and sinks"),
         ("09", "Security, audit, orders"),
     ];
     let all = all_codes();
@@ -571,7 +573,9 @@ fn page_of_commands() {
     );
     let verbs = "demo simulate fault init run check status loop why replay audit audit/verify \
                  audit/list audit/show audit/key plc plc/discover plc/browse plc/read \
-                 plc/watch plc/import plc/cert plc/conform query export explain schema completions";
+                 plc/watch plc/import plc/cert plc/conform query export connector \
+                 connector/list connector/test connector/status connector/resend explain schema \
+                 completions";
     let top = help(&["-h"]);
     writeln!(text, "\n```text\n{}\n```", top.trim_end()).unwrap();
     for verb in verbs.split(' ') {

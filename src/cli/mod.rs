@@ -6,6 +6,7 @@
 mod audit;
 mod check;
 mod completions;
+mod connector;
 pub mod demo;
 mod explain;
 mod export;
@@ -102,6 +103,8 @@ Look back:
   export       The same into a file: CSV; XLSX and Parquet with those features
 Your PLC:
   plc          discover | browse | read | watch | import | cert | conform
+Where history goes:
+  connector    list | test | status | resend
 More:
   explain      What a TL code means    schema       JSON Schema of a file format
   completions  For your shell          help         Help for a command
@@ -218,6 +221,8 @@ enum Verb {
     Query(query::QueryArgs),
     /// Samples, roll-ups, parts, decisions, events into a file
     Export(export::ExportArgs),
+    /// Where history is sent: InfluxDB
+    Connector(connector::ConnectorArgs),
     /// What a TL code means
     Explain(explain::ExplainArgs),
     /// JSON Schema of a file format
@@ -267,6 +272,7 @@ pub fn main() -> ExitCode {
         Verb::Plc(args) => plc::run(&ui, &cli.global, &args),
         Verb::Query(args) => query::run(&ui, &cli.global, &args),
         Verb::Export(args) => export::run(&ui, &cli.global, &args),
+        Verb::Connector(args) => connector::run(&ui, &cli.global, &args),
         Verb::Explain(args) => explain::run(&ui, &args),
         Verb::Schema(args) => schema::run(&ui, &args),
         Verb::Completions(args) => completions::run(&ui, &args),

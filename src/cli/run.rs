@@ -16,6 +16,7 @@ use crate::output::Names;
 use crate::seal::{SealError, SealSettings, Sealer, fingerprint};
 use crate::service::{CellHandle, CellSettings};
 use crate::settings::Settings;
+use crate::sink::{Pace, Sink, SinkOptions};
 use crate::store::{Store, StoreOptions};
 
 const EXAMPLES: &str = "\
@@ -123,7 +124,9 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     let cell = CellHandle::start(cell_settings, runtime.handle())
         .map_err(|error| Failure::new(&START_PLC, chain(&error), Exit::Internal))?;
     store.sender().audit(0, "service", "start", &format!("recipe {}", cell.plan().name));
-    let port = CellPort::new(cell.clone(), store.sender(), &settings.name);
+    let sink = start_sink(&settings, &cell, &store)?;
+    let port = CellPort::new(cell.clone(), store.sender(), &settings.name)
+        .with_sink(sink.as_ref().map(Sink::view));
     let options = ServerOptions {
         path: settings.socket.clone(),
         data: settings.data.clone(),
@@ -142,6 +145,9 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     tracing::info!("The service was asked to end.");
     drop(control);
     cell.stop();
+    if let Some(sink) = sink {
+        sink.stop();
+    }
     if store.sender().audit_committed(0, "service", "stop", "signal").is_err() {
         tracing::error!("The stop could not be written to the audit trail.");
     }
@@ -150,6 +156,24 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     drop(store);
     runtime.shutdown_timeout(Duration::from_secs(2));
     Ok(if from_keyboard { Exit::Interrupted } else { Exit::Ok })
+}
+
+/// The sink of `[influx]`, if there is that table.
+fn start_sink(
+    settings: &Settings,
+    cell: &CellHandle,
+    store: &Store,
+) -> Result<Option<Sink>, Failure> {
+    let Some(influx) = &settings.influx else { return Ok(None) };
+    let options = SinkOptions {
+        settings: influx.clone(),
+        data: settings.data.clone(),
+        store: store.sender(),
+        notices: cell.notices(),
+        clock: cell.clock(),
+        pace: Pace::default(),
+    };
+    Sink::start(options).map(Some).map_err(|error| internal(&error))
 }
 
 fn internal(error: &dyn std::error::Error) -> Failure {

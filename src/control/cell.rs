@@ -14,10 +14,12 @@ use trimloop_core::time::{Mono, Span};
 use super::server::{OrderOutcome, Port};
 use crate::dispatch::{OrderResult, Seen};
 use crate::output::dto::{
-    EventLine, Latency, LinkStatus, LoopStatus, NoticeLine, ProposalStatus, Status, TagStatus,
+    EventLine, Latency, LinkStatus, LoopStatus, NoticeLine, ProposalStatus, SinkLine, Status,
+    TagStatus,
 };
 use crate::output::{Names, RecordId, event_text, utc_text};
 use crate::service::{CellHandle, CellStatus, LoopState, PlcStatus};
+use crate::sink::SinkView;
 use crate::store::StoreSender;
 
 /// Longest silence of a watched stream, after which the client is asked whether it is there.
@@ -29,6 +31,7 @@ pub struct CellPort {
     store: StoreSender,
     names: Names,
     name: String,
+    sink: Option<SinkView>,
 }
 
 impl CellPort {
@@ -36,7 +39,13 @@ impl CellPort {
     #[must_use]
     pub fn new(cell: CellHandle, store: StoreSender, name: &str) -> Self {
         let names = Names::of(cell.plan());
-        Self { cell, store, names, name: name.to_owned() }
+        Self { cell, store, names, name: name.to_owned(), sink: None }
+    }
+
+    /// The same with the sink of its history.
+    #[must_use]
+    pub fn with_sink(self, sink: Option<SinkView>) -> Self {
+        Self { sink, ..self }
     }
 
     fn loop_status(&self, index: usize, state: &LoopState, now: Mono) -> LoopStatus {
@@ -185,6 +194,29 @@ fn link_status(plc: &PlcStatus, now: Mono) -> LinkStatus {
     }
 }
 
+fn sink_line(sink: &SinkView) -> SinkLine {
+    let status = sink.status();
+    let rows = [
+        ("rows_sent", status.rows_sent),
+        ("rows_resent", status.rows_resent),
+        ("rows_dead", status.rows_dead),
+        ("rows_quarantined", status.rows_quarantined),
+        ("rows_expired", status.rows_expired),
+    ];
+    let rows = rows.into_iter().map(|(name, count)| (name.to_owned(), count));
+    let requests =
+        status.requests.into_iter().map(|(word, count)| (format!("requests_{word}"), count));
+    SinkLine {
+        name: sink.name.to_owned(),
+        url: sink.url.clone(),
+        state: status.state.word().to_owned(),
+        why: status.why,
+        behind_rows: status.behind_rows,
+        behind_seconds: status.behind.as_secs_f64(),
+        counters: rows.chain(requests).collect(),
+    }
+}
+
 fn owner_word(owner: Owner) -> &'static str {
     match owner {
         Owner::Unknown => "unknown",
@@ -237,6 +269,7 @@ impl Port for CellPort {
             writes: status.counts.dispatch.confirmed,
             loops,
             tags: tags.collect(),
+            sinks: self.sink.iter().map(sink_line).collect(),
             counters: self.counters(&status),
             latency_ms: Latency {
                 p50: some(status.latency.p50_ms),

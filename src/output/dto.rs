@@ -32,12 +32,35 @@ pub struct Status {
     /// What the shells told last, oldest first.
     #[serde(default)]
     pub notices: Vec<NoticeLine>,
+    /// Sinks of history, such as InfluxDB.
+    #[serde(default)]
+    pub sinks: Vec<SinkLine>,
     /// Counters by name.
     pub counters: std::collections::BTreeMap<String, u64>,
     /// Change received to write confirmed [ms].
     pub latency_ms: Latency,
     /// Whether journal and store take records; else nothing is written to the PLC.
     pub records_sound: bool,
+}
+
+/// A sink of history.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SinkLine {
+    /// Its name: `influx`.
+    pub name: String,
+    /// Where it sends to.
+    pub url: String,
+    /// `starting`, `sending`, `retrying` or `held`.
+    pub state: String,
+    /// Why it does not send.
+    pub why: Option<String>,
+    /// Rows that wait.
+    pub behind_rows: u64,
+    /// Age of the oldest of them [s].
+    pub behind_seconds: f64,
+    /// `rows_sent`, `rows_resent`, `rows_dead`, `rows_quarantined`, `rows_expired`, and
+    /// `requests_STATUS`; all since the start.
+    pub counters: std::collections::BTreeMap<String, u64>,
 }
 
 /// One notice: a register that is not as configured, a certificate that runs out.

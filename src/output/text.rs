@@ -1,6 +1,6 @@
 //! Tables for people.
 
-use super::dto::{LinkStatus, LoopStatus, Status};
+use super::dto::{LinkStatus, LoopStatus, SinkLine, Status};
 
 /// `trimloop status` for people.
 #[must_use]
@@ -57,9 +57,35 @@ pub fn status_table(status: &Status) -> String {
     if !bad.is_empty() {
         out.push_str(&format!("tags not good: {}\n", bad.join(", ")));
     }
+    for sink in &status.sinks {
+        out.push_str(&sink_line(sink));
+    }
     if !status.records_sound {
         out.push_str("RECORDS FAIL: journal or store take nothing; no setpoint is written\n");
     }
+    out
+}
+
+/// `influx sending  behind 1200 rows, 3 s  dead 2`: losses only where there are some.
+fn sink_line(sink: &SinkLine) -> String {
+    let mut out = format!("{} {}", sink.name, sink.state.to_uppercase());
+    if sink.state == "sending" {
+        out.make_ascii_lowercase();
+    }
+    out.push_str(&format!("  behind {} rows", sink.behind_rows));
+    if sink.behind_rows > 0 {
+        out.push_str(&format!(", {:.0} s", sink.behind_seconds));
+    }
+    for loss in ["dead", "quarantined", "expired"] {
+        let count = sink.counters.get(&format!("rows_{loss}")).copied().unwrap_or_default();
+        if count > 0 {
+            out.push_str(&format!("  {loss} {count}"));
+        }
+    }
+    if let Some(why) = &sink.why {
+        out.push_str(&format!("  {why}"));
+    }
+    out.push('\n');
     out
 }
 
@@ -126,6 +152,19 @@ fn row(status: &LoopStatus) -> [String; 7] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A sink that holds back says so, with its lag, losses and reason, in one line.
+    #[test]
+    fn a_sink_has_one_line() {
+        let mut sink =
+            SinkLine { name: "influx".into(), state: "sending".into(), ..SinkLine::default() };
+        assert_eq!(sink_line(&sink), "influx sending  behind 0 rows\n");
+        sink.state = "held".into();
+        (sink.behind_rows, sink.behind_seconds) = (1200, 61.7);
+        sink.why = Some("HTTP 401".into());
+        sink.counters.insert("rows_dead".into(), 2);
+        assert_eq!(sink_line(&sink), "influx HELD  behind 1200 rows, 62 s  dead 2  HTTP 401\n");
+    }
 
     /// What a loop does and why stands in one line each, whatever its state.
     #[test]

@@ -37,6 +37,9 @@ CREATE TABLE IF NOT EXISTS sample(ts INTEGER, tag INTEGER, value, quality INTEGE
   PRIMARY KEY(ts, tag)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS flush(
   seq INTEGER PRIMARY KEY, min_ts INTEGER, max_ts INTEGER, rows INTEGER);
+CREATE TABLE IF NOT EXISTS record_flush(
+  seq INTEGER PRIMARY KEY, min_ts INTEGER, max_ts INTEGER, rows INTEGER);
+CREATE TABLE IF NOT EXISTS contact(tag INTEGER PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS name(
   id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, unit TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS clock_offset(ts INTEGER, tag INTEGER, offset INTEGER,
@@ -100,9 +103,14 @@ impl Day {
                 seq += 1;
             }
         }
+        let mut stamps = Vec::new();
         for (utc, record) in rows {
             put_record(&tx, boot, *utc, record, ids)?;
+            if is_sent(record) {
+                stamps.push(utc.as_nanos());
+            }
         }
+        seq = put_record_flushes(&tx, seq, stamps)?;
         tx.commit()?;
         self.seq = seq;
         Ok(doubled)
@@ -206,7 +214,12 @@ impl History {
         // A power cut may take the last flushes with it, but not what a sink has sent of them, or
         // what is folded into the roll-ups of the month.
         let flushed: i64 = db
-            .query_row("SELECT coalesce(max(seq), 0) FROM flush", [], |row| row.get(0))
+            .query_row(
+                "SELECT max((SELECT coalesce(max(seq), 0) FROM flush),
+                            (SELECT coalesce(max(seq), 0) FROM record_flush))",
+                [],
+                |row| row.get(0),
+            )
             .map_err(sql)?;
         let sent = state.cursor_max(name).map_err(sql)?;
         let month = self.month(rollup::month_of(name))?;
@@ -482,6 +495,45 @@ fn flushes(mut samples: &[SampleRow]) -> impl Iterator<Item = &[SampleRow]> {
     })
 }
 
+/// Whether a sink sends the row: evidence stays here, decisions and ledger are in `state.db`.
+fn is_sent(record: &Record) -> bool {
+    match record {
+        Record::Part(_)
+        | Record::Feature(_)
+        | Record::Score(_)
+        | Record::Contribution(_)
+        | Record::Label(_) => true,
+        Record::Check(_)
+        | Record::Input(_)
+        | Record::Wish(_)
+        | Record::Decision(_)
+        | Record::Ledger(_) => false,
+    }
+}
+
+/// Notes the times of rows that are not samples, so that a sink can read whole ranges of them: at
+/// most 2000 rows and 60 s each. Returns the next number.
+fn put_record_flushes(
+    tx: &Transaction<'_>,
+    mut seq: i64,
+    mut stamps: Vec<i64>,
+) -> rusqlite::Result<i64> {
+    stamps.sort_unstable();
+    let mut rest = stamps.as_slice();
+    while let Some(first) = rest.first() {
+        let near = |ts: &&i64| ts.saturating_sub(*first) <= FLUSH_SPAN_NANOS;
+        let count = rest.iter().take(FLUSH_ROWS).take_while(near).count();
+        let (of_flush, others) = rest.split_at(count);
+        tx.prepare_cached(
+            "INSERT INTO record_flush(seq, min_ts, max_ts, rows) VALUES(?, ?, ?, ?)",
+        )?
+        .execute(params![seq, first, of_flush.last(), of_flush.len().cast_signed()])?;
+        seq += 1;
+        rest = others;
+    }
+    Ok(seq)
+}
+
 fn put_flush(
     tx: &Transaction<'_>,
     seq: i64,
@@ -503,6 +555,10 @@ fn put_flush(
             Some(Value::Int(i)) => rusqlite::types::Value::Integer(i),
             Some(Value::Bool(b)) => rusqlite::types::Value::Integer(i64::from(b)),
         };
+        // SQLite keeps no truth values; a sink must not take a contact for a number.
+        if let Some(Value::Bool(_)) = row.value {
+            tx.prepare_cached("INSERT OR IGNORE INTO contact(tag) VALUES(?)")?.execute([tag])?;
+        }
         let flag = if row.offset == 0 { 0 } else { CLOCK_FLAG };
         let quality = i64::from(row.status) | flag;
         rows += 1;

@@ -15,6 +15,7 @@ use trimloop_core::time::{Mono, Span, Utc};
 
 use super::history::History;
 use super::keeper::Keeper;
+use super::queue::UnsentTold;
 use super::rollup::{HOUR, MINUTE, SECOND, day_files, month_files};
 use super::state::State;
 use super::*;
@@ -314,8 +315,9 @@ fn retention_removes_closed_days_and_tells_what_was_not_sent() {
         state.execute("INSERT INTO sink_cursor VALUES('influx', ?, ?)", (day, seq)).unwrap();
     }
     let (state, mut history) = scratch.parts();
+    let told = UnsentTold::default();
     let tend = |limits: HistoryLimits, history: &mut History| {
-        let mut keeper = Keeper::new(&scratch.0, clock, limits);
+        let mut keeper = Keeper::new(&scratch.0, clock, limits, told.clone());
         let told = keeper.tend(history, &state);
         (told.into_iter().map(|notice| notice.code).collect::<Vec<_>>(), keeper.unsent)
     };
@@ -325,6 +327,8 @@ fn retention_removes_closed_days_and_tells_what_was_not_sent() {
     assert_eq!(scratch.days(), names[1..]);
     let nothing = HistoryLimits { raw_bytes: 0, rollup_bytes: 0, ..HistoryLimits::KEEP_ALL };
     assert_eq!(tend(nothing, &mut history), (vec!["history_unsent"; 2], 2));
+    let days: Vec<String> = told.lock().unwrap().iter().map(|(_, day)| day.clone()).collect();
+    assert_eq!(days, names[1..3]);
     assert_eq!(scratch.days(), names[3..]);
     let now = HistoryLimits { raw_age: Span::ZERO, ..nothing };
     assert_eq!(tend(now, &mut history), (vec![], 0));

@@ -7,12 +7,14 @@
 //! - Below the floor of free room the history stops, told as an event; `state.db` goes on.
 
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use rusqlite::{Connection, OpenFlags};
 
 use trimloop_core::time::{Mono, Span, Utc};
 
 use super::history::History;
+use super::queue::UnsentTold;
 use super::rollup;
 use super::state::State;
 use crate::clock::Clock;
@@ -100,10 +102,11 @@ pub(super) struct Keeper {
     failing: bool,
     /// Rows removed before a sink had sent them, since the start.
     pub(super) unsent: u64,
+    told: UnsentTold,
 }
 
 impl Keeper {
-    pub(super) fn new(dir: &Path, clock: Clock, limits: HistoryLimits) -> Self {
+    pub(super) fn new(dir: &Path, clock: Clock, limits: HistoryLimits, told: UnsentTold) -> Self {
         Self {
             dir: dir.to_owned(),
             clock,
@@ -114,6 +117,7 @@ impl Keeper {
             finishing: true,
             failing: false,
             unsent: 0,
+            told,
         }
     }
 
@@ -206,6 +210,11 @@ impl Keeper {
         let goes = |day: &str| day < today.as_str() && !history.is_open(day);
         for (day, path) in overdue(&days, &of_age, self.limits.raw_bytes, goes) {
             let unsent = unsent(&path, &day, state)?;
+            // Before the file goes: a sink that misses it must find that it is told already.
+            self.told
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(unsent.iter().map(|(sink, _)| (sink.clone(), day.clone())));
             if !remove(&path) {
                 continue;
             }
@@ -291,8 +300,13 @@ fn unsent(path: &Path, day: &str, state: &State) -> rusqlite::Result<Vec<(String
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let count = |seq: i64| {
         let db = Connection::open_with_flags(path, flags)?;
-        let sql = "SELECT coalesce(sum(rows), 0) FROM flush WHERE seq > ?";
-        db.query_row(sql, [seq], |row| row.get::<_, i64>(0))
+        let of = |table: &str| {
+            let sql = format!("SELECT coalesce(sum(rows), 0) FROM {table} WHERE seq > ?");
+            db.query_row(&sql, [seq], |row| row.get::<_, i64>(0))
+        };
+        // A day of an older trimloop has no numbers of other rows than samples.
+        let others = if db.table_exists(None, "record_flush")? { of("record_flush")? } else { 0 };
+        Ok::<_, rusqlite::Error>(of("flush")? + others)
     };
     let mut found = Vec::new();
     for (sink, seq) in sinks {

@@ -1,6 +1,6 @@
 //! The bounded queue into the store's writer thread.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -48,6 +48,15 @@ pub(super) enum Row {
     Event(u64, Event),
     Notice(Notice),
     Audit(super::AuditEntry),
+    Cursor(CursorRow),
+}
+
+/// How far a sink has come.
+#[derive(Debug)]
+pub(super) struct CursorRow {
+    pub(super) sink: &'static str,
+    pub(super) day: String,
+    pub(super) seq: i64,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +77,9 @@ struct Inner {
     ended: bool,
 }
 
+/// Sinks and days of which people were told that rows went before they were sent.
+pub(super) type UnsentTold = Arc<Mutex<BTreeSet<(String, String)>>>;
+
 #[derive(Debug)]
 pub(super) struct Queue {
     inner: Mutex<Inner>,
@@ -77,6 +89,7 @@ pub(super) struct Queue {
     lost: AtomicU64,
     pub(super) doubled: AtomicU64,
     unsent: AtomicU64,
+    pub(super) unsent_told: UnsentTold,
     history_stopped: AtomicBool,
     pub(super) unsound: AtomicBool,
     /// Ends of the chains as committed.
@@ -118,6 +131,7 @@ impl Queue {
             lost: AtomicU64::new(0),
             doubled: AtomicU64::new(0),
             unsent: AtomicU64::new(0),
+            unsent_told: UnsentTold::default(),
             history_stopped: AtomicBool::new(false),
             unsound: AtomicBool::new(false),
             tips: Mutex::default(),
@@ -293,6 +307,12 @@ impl StoreSender {
         }));
     }
 
+    /// How far a sink has come: `day` is a day of history (`20261122`) or another source of its
+    /// rows. It is on disk within a second; a cursor never goes back.
+    pub fn cursor(&self, sink: &'static str, day: &str, seq: i64) {
+        self.queue.push_row(Row::Cursor(CursorRow { sink, day: day.to_owned(), seq }));
+    }
+
     /// [`Self::audit`], then waits until it is on disk. Not for the scan thread.
     ///
     /// # Errors
@@ -330,6 +350,14 @@ impl StoreSender {
     #[must_use]
     pub fn sound(&self) -> bool {
         !self.queue.unsound.load(Ordering::Acquire)
+    }
+
+    /// Whether retention removed that day since the start, and told that the sink had not sent all
+    /// of it: then the sink need not tell it again.
+    #[must_use]
+    pub fn unsent_told(&self, sink: &str, day: &str) -> bool {
+        let told = self.queue.unsent_told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.contains(&(sink.to_owned(), day.to_owned()))
     }
 
     /// What was dropped, lost or doubled since the start.

@@ -10,6 +10,7 @@ use trimloop_core::record::{DecisionRow, LedgerRow, Outcome};
 use trimloop_core::time::{Mono, Utc};
 
 use super::chain::{self, Tip, Tips};
+use super::queue::CursorRow;
 use super::{StoreError, StoreOptions};
 use crate::notice::Notice;
 use crate::output::{Named, Names, event_text};
@@ -173,6 +174,13 @@ impl State {
         for (utc, row) in &rows.ledger {
             ledger = put_ledger(&tx, self.boot, &self.names, *utc, row, ledger)?;
         }
+        for row in &rows.cursors {
+            tx.prepare_cached(
+                "INSERT INTO sink_cursor(sink, day, seq) VALUES(?, ?, ?)
+                 ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)",
+            )?
+            .execute(params![row.sink, row.day, row.seq])?;
+        }
         for entry in &rows.audit {
             let prev = audit.hash;
             let seq = audit.number + 1;
@@ -211,6 +219,7 @@ pub(super) struct StateRows {
     pub(super) decisions: Vec<(Utc, DecisionRow)>,
     pub(super) ledger: Vec<(Utc, LedgerRow)>,
     pub(super) audit: Vec<AuditEntry>,
+    pub(super) cursors: Vec<CursorRow>,
 }
 
 impl StateRows {
@@ -220,6 +229,7 @@ impl StateRows {
             + self.decisions.len()
             + self.ledger.len()
             + self.audit.len()
+            + self.cursors.len()
     }
 
     /// Gives up what is not about writes and people's orders, and these only beyond `most`;
@@ -240,6 +250,7 @@ impl StateRows {
         self.decisions.clear();
         self.ledger.clear();
         self.audit.clear();
+        self.cursors.clear();
     }
 }
 

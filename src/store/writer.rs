@@ -59,7 +59,7 @@ impl Store {
         let notices = std::mem::take(&mut history.notices);
         let boot = state.boot.unsigned_abs();
         let queue = Arc::new(Queue::new());
-        let keeper = Keeper::new(dir, options.clock, limits);
+        let keeper = Keeper::new(dir, options.clock, limits, Arc::clone(&queue.unsent_told));
         let writer = Writer::new(Arc::clone(&queue), state, history, keeper, options.clock);
         writer.tell_tips();
         let thread = std::thread::Builder::new()
@@ -191,6 +191,7 @@ impl Writer {
                 Row::Event(number, event) => self.state_rows.events.push((number, event)),
                 Row::Notice(notice) => self.state_rows.notices.push(notice),
                 Row::Audit(entry) => self.state_rows.audit.push(entry),
+                Row::Cursor(cursor) => self.state_rows.cursors.push(cursor),
                 Row::Record(utc, Record::Decision(row)) => {
                     self.state_rows.decisions.push((utc, row));
                 }

@@ -425,13 +425,13 @@ fn sources() -> PathBuf {
 }
 
 /// `<target dir>/foreign`. Cargo names only the folder `tmp` beside it.
-fn environments() -> PathBuf {
+pub fn environments() -> PathBuf {
     let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
     tmp.parent().unwrap_or(tmp).join("foreign")
 }
 
 /// A path for one server's own files; node-opcua makes the folder.
-fn new_scratch() -> PathBuf {
+pub fn new_scratch() -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     environments().join("scratch").join(format!("{}-{number}", std::process::id()))
@@ -487,7 +487,7 @@ fn npm_environment() -> Result<PathBuf, Skip> {
 ///
 /// The lock file beside it keeps other test processes out meanwhile; the system frees it when a
 /// process dies. The stamp is written last and holds the pins themselves: no hash to clash.
-fn make_once(
+pub fn make_once(
     folder: &Path,
     pins: &str,
     make: impl FnOnce() -> Result<String, Skip>,
@@ -511,7 +511,7 @@ fn make_once(
 
 /// Runs a command to its end; a failure is a skip with its first and last words: npm says
 /// why it failed first, pip last.
-fn run(command: &mut Command) -> Result<String, Skip> {
+pub fn run(command: &mut Command) -> Result<String, Skip> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command
         .stdin(Stdio::null())
