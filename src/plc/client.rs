@@ -24,6 +24,7 @@ use tracing::{info, warn};
 use trimloop_core::time::{Mono, Span};
 use trimloop_recipe::plc_config::{PerCall, Security, User};
 
+use super::changes;
 use super::connector::Target;
 use super::security;
 use super::session::lost;
@@ -290,6 +291,7 @@ impl Server {
             .connect_to_endpoint_directly(endpoint)
             .and_then(|builder| builder.build(Arc::clone(client.certificate_store())))
             .map_err(|error| lost("no session could be prepared", &error))?;
+        *session.encoding_context().write().loaders_mut() = changes::loaders();
         let mut renewed = shown.is_some_and(|(_, renewed)| renewed);
         let news = event_loop.enter().filter_map(move |event| {
             let news = match event {

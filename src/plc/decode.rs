@@ -15,6 +15,16 @@ use super::structure::Taker;
 /// 1601-01-01 to 1970-01-01 in ticks of 100 ns.
 const TICKS_TO_UNIX: i64 = 116_444_736_000_000_000;
 
+/// What a server told of a plain value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Reading {
+    value: Option<Value>,
+    status: Status,
+    overflow: bool,
+    source_time: Option<Utc>,
+    server_time: Option<Utc>,
+}
+
 /// A sample with what is to be counted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Decoded {
@@ -25,35 +35,63 @@ pub(super) struct Decoded {
     pub(super) undecodable: bool,
 }
 
-pub(super) fn decode(tag: TagId, data: &DataValue, received: Mono) -> Decoded {
-    let code = data.status();
-    let mut undecodable = false;
-    let mut status = if code.is_bad() {
-        Status::Bad(code.bits())
-    } else if code.is_uncertain() {
-        Status::Uncertain(code.bits())
-    } else {
-        Status::Good
-    };
-    let mut value = None;
-    if !matches!(status, Status::Bad(_)) {
-        match data.value.as_ref().map_or(Ok(None), value_of) {
-            Ok(found) => value = found,
-            Err(why) => {
-                undecodable = true;
-                status = Status::Bad(why.bits());
-            }
+impl Reading {
+    pub(super) fn new(
+        code: StatusCode,
+        value: Option<Value>,
+        source_time: Option<Utc>,
+        server_time: Option<Utc>,
+    ) -> Self {
+        let (status, value) = if code.is_bad() {
+            (Status::Bad(code.bits()), None)
+        } else if code.is_uncertain() {
+            (Status::Uncertain(code.bits()), value)
+        } else {
+            (Status::Good, value)
+        };
+        Self { value, status, overflow: code.overflow(), source_time, server_time }
+    }
+
+    /// It as a sample of a tag.
+    pub(super) fn of(self, tag: TagId, received: Mono) -> Decoded {
+        let Self { value, status, overflow, source_time, server_time } = self;
+        let sample = Sample { tag, value, status, source_time, server_time, received };
+        Decoded { sample, overflow, undecodable: false }
+    }
+
+    /// It as the library would have told it to [`decode_part`].
+    pub(super) fn data(self) -> DataValue {
+        let bits = match self.status {
+            Status::Good => 0,
+            Status::Uncertain(code) | Status::Bad(code) => code,
+        };
+        let stamp = |utc: Utc| DateTime::from(utc.as_nanos() / 100 + TICKS_TO_UNIX);
+        DataValue {
+            value: self.value.map(|value| match value {
+                Value::Bool(b) => Variant::Boolean(b),
+                Value::Int(i) => Variant::Int64(i),
+                Value::Float(x) => Variant::Double(x),
+            }),
+            status: Some(StatusCode::from(bits).set_overflow(self.overflow)),
+            source_timestamp: self.source_time.map(stamp),
+            server_timestamp: self.server_time.map(stamp),
+            ..DataValue::default()
         }
     }
-    let sample = Sample {
-        tag,
-        value,
-        status,
-        source_time: data.source_timestamp.as_ref().and_then(utc_of),
-        server_time: data.server_timestamp.as_ref().and_then(utc_of),
-        received,
-    };
-    Decoded { sample, overflow: code.overflow(), undecodable }
+}
+
+pub(super) fn decode(tag: TagId, data: &DataValue, received: Mono) -> Decoded {
+    let code = data.status();
+    let source_time = data.source_timestamp.as_ref().and_then(utc_of);
+    let server_time = data.server_timestamp.as_ref().and_then(utc_of);
+    let value = data.value.as_ref().filter(|_| !code.is_bad());
+    match value.map_or(Ok(None), value_of) {
+        Ok(value) => Reading::new(code, value, source_time, server_time).of(tag, received),
+        Err(why) => {
+            let reading = Reading::new(why, None, source_time, server_time);
+            Decoded { overflow: code.overflow(), undecodable: true, ..reading.of(tag, received) }
+        }
+    }
 }
 
 /// The same of a part of the value; what is not there is Bad and counted as undecodable.
@@ -115,10 +153,15 @@ pub(super) fn value_of(variant: &Variant) -> Result<Option<Value>, StatusCode> {
 
 /// `None` for the null time and for times that do not fit (years before 1678, after 2262).
 pub(super) fn utc_of(time: &DateTime) -> Option<Utc> {
-    if time.is_null() {
+    utc_of_ticks(time.ticks())
+}
+
+/// The same of ticks of 100 ns since 1601, as they travel.
+pub(super) fn utc_of_ticks(ticks: i64) -> Option<Utc> {
+    if ticks == 0 {
         return None;
     }
-    let nanos = time.ticks().checked_sub(TICKS_TO_UNIX)?.checked_mul(100)?;
+    let nanos = ticks.checked_sub(TICKS_TO_UNIX)?.checked_mul(100)?;
     Some(Utc::from_nanos(nanos))
 }
 

@@ -12,7 +12,7 @@
 //! - [`conform`]: the test of a PLC's handshake blocks; not part of the link.
 //! - [`handshake`]: writing through guard blocks, where the PLC has them.
 //! - `fault_sim`: the other side of the seam for tests, in virtual time.
-//! - [`decode`], [`write`], [`heartbeat`]: values in, setpoints out, life signs out.
+//! - [`changes`], [`decode`], [`write`], [`heartbeat`]: values in, setpoints out, life signs out.
 //! - [`discover`], [`explore`], [`browse`], [`show`]: looking around on a server, for people.
 //!
 //! Link states:
@@ -32,6 +32,7 @@
 
 mod backoff;
 mod browse;
+mod changes;
 mod check;
 mod client;
 pub mod conform;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use opcua::types::{
-    DataChangeFilter, DataChangeNotification, DataChangeTrigger, DataValue, Error, ExtensionObject,
+    DataChangeFilter, DataChangeTrigger, DataValue, Error, ExtensionObject,
     MonitoredItemCreateRequest, MonitoringMode, MonitoringParameters, NotificationMessage,
     StatusChangeNotification, StatusCode,
 };
@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 use trimloop_core::tag::{Sample, TagId};
 use trimloop_core::time::{Mono, Span, Utc};
 
+use super::changes::{Change, Changes, Told};
+use super::decode::Decoded;
 use super::mutant::{Mutant, broken};
 use super::resolve::{Found, Resolution, in_parts};
 use super::structure::Taker;
@@ -136,18 +138,37 @@ impl Feed {
         }
     }
 
-    fn take(&self, state: &mut FeedState, handle: u32, data: &DataValue, received: Mono) {
-        let index = (handle as usize).checked_sub(1);
+    fn take(&self, state: &mut FeedState, change: &Change, received: Mono) {
+        let index = (change.handle as usize).checked_sub(1);
         for route in index.and_then(|index| self.routes.get(index)).into_iter().flatten() {
-            self.take_one(state, route, data, received);
+            match (&change.told, &route.taker) {
+                (Told::Plain(reading), None) => {
+                    self.take_one(state, route.tag, received, |at| reading.of(route.tag, at));
+                }
+                (Told::Plain(reading), Some(_)) => {
+                    self.take_whole(state, route, &reading.data(), received);
+                }
+                (Told::Whole(data), _) => self.take_whole(state, route, data, received),
+            }
         }
     }
 
-    fn take_one(&self, state: &mut FeedState, route: &Route, data: &DataValue, received: Mono) {
-        let tag = route.tag;
+    fn take_whole(&self, state: &mut FeedState, route: &Route, data: &DataValue, received: Mono) {
+        self.take_one(state, route.tag, received, |at| {
+            decode::decode_part(route.tag, data, route.taker.as_ref(), at)
+        });
+    }
+
+    fn take_one(
+        &self,
+        state: &mut FeedState,
+        tag: TagId,
+        received: Mono,
+        decode: impl FnOnce(Mono) -> Decoded,
+    ) {
         let unread = state.unread.iter().find(|unread| unread.tag == tag);
         let received = unread.map_or(received, |unread| received.min(unread.issued));
-        let decoded = decode::decode_part(tag, data, route.taker.as_ref(), received);
+        let decoded = decode(received);
         let counters = &self.shared.counters;
         count(&counters.overflows, u64::from(decoded.overflow));
         count(&counters.undecodable, u64::from(decoded.undecodable));
@@ -168,9 +189,9 @@ impl Feed {
         let mut state = lock(&self.state);
         state.last = Some(received);
         for part in message.notification_data.iter().flatten() {
-            if let Some(changes) = part.inner_as::<DataChangeNotification>() {
-                for item in changes.monitored_items.iter().flatten() {
-                    self.take(&mut state, item.client_handle, &item.value, received);
+            if let Some(Changes(changes)) = part.inner_as::<Changes>() {
+                for change in changes {
+                    self.take(&mut state, change, received);
                 }
             } else if let Some(change) = part.inner_as::<StatusChangeNotification>()
                 && change.status.is_bad()

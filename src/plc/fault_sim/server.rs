@@ -14,6 +14,7 @@ use super::faults::Fault;
 use super::kit::{ECHO, ENABLE, INPUT, Kit, OTHER_URI, PART, SETPOINTS, URI};
 use super::world::{Event, Look, Ms, Reply, Request, UTC, World, note};
 use crate::plc::Scalar;
+use crate::plc::changes::over_the_wire;
 use crate::plc::wire::{Ask, Terms};
 
 /// Life of a session that nobody uses [ms], as the client asks for it.
@@ -330,7 +331,7 @@ impl World {
         } else {
             let change =
                 DataChangeNotification { monitored_items: Some(items), diagnostic_infos: None };
-            vec![ExtensionObject::from_message(change)]
+            vec![ExtensionObject::from_message(over_the_wire(&change))]
         };
         let message = NotificationMessage {
             sequence_number: 1,
