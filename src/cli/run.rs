@@ -104,8 +104,10 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     ui.start_logs(&settings.log_level);
     let store = open_store(ui, &settings, &bound)?;
     let journal = open_journal(ui, &settings, &bound, &store)?;
+    // One PLC is followed by one thread: handing its messages from thread to thread costs more than
+    // decoding them.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(bound.plcs.len().clamp(1, 2))
         .thread_name("plc")
         .enable_all()
         .build()

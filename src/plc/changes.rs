@@ -9,6 +9,7 @@
 //! Encoding: Part 4, 7.25.2; Part 6, 5.2.2.16 (`Variant`) and 5.2.2.17 (`DataValue`).
 
 use std::io::{Read, Write};
+use std::sync::Mutex;
 
 use opcua::types::{
     BinaryDecodable, BinaryEncodable, Context, DataTypeId, DataValue, DynEncodable, EncodingResult,
@@ -18,6 +19,7 @@ use opcua::types::{
 use trimloop_core::tag::Value;
 
 use super::decode::{Reading, utc_of_ticks};
+use crate::intake::lock;
 
 /// Bits of a `DataValue`'s first byte, in the order of what follows it.
 const VALUE: u8 = 1;
@@ -32,7 +34,7 @@ const ITEM_BYTES_LEAST: usize = 5;
 /// The library's loaders, with ours before them.
 pub(super) fn loaders() -> TypeLoaderCollection {
     let mut loaders = TypeLoaderCollection::new_empty();
-    loaders.add_type_loader(ChangesLoader);
+    loaders.add_type_loader(ChangesLoader::default());
     loaders.add_type_loader(GeneratedTypeLoader);
     loaders.add_type_loader(FallbackTypeLoader);
     loaders
@@ -57,7 +59,11 @@ pub(super) enum Told {
     Whole(Box<DataValue>),
 }
 
-struct ChangesLoader;
+#[derive(Default)]
+struct ChangesLoader {
+    /// The bytes of one notification; kept, because the next one is about as long.
+    body: Mutex<Vec<u8>>,
+}
 
 impl TypeLoader for ChangesLoader {
     fn load_from_binary(
@@ -72,7 +78,8 @@ impl TypeLoader for ChangesLoader {
             return None;
         }
         let length = length?;
-        Some(Changes::read(stream, length, ctx).map(|changes| Box::new(changes) as _))
+        let mut body = lock(&self.body);
+        Some(Changes::read(stream, length, &mut body, ctx).map(|changes| Box::new(changes) as _))
     }
 
     /// Before the library's own: of equals the first that was added is asked first.
@@ -82,14 +89,19 @@ impl TypeLoader for ChangesLoader {
 }
 
 impl Changes {
-    fn read(stream: &mut dyn Read, length: usize, ctx: &Context<'_>) -> EncodingResult<Self> {
+    fn read(
+        stream: &mut dyn Read,
+        length: usize,
+        body: &mut Vec<u8>,
+        ctx: &Context<'_>,
+    ) -> EncodingResult<Self> {
+        body.clear();
         // It grows with what really comes, whatever length was announced.
-        let mut body = Vec::new();
-        stream.take(length as u64).read_to_end(&mut body)?;
+        stream.take(length as u64).read_to_end(body)?;
         if body.len() < length {
             return Err(Error::decoding("A data change ends too soon"));
         }
-        let mut bytes = Bytes(&body);
+        let mut bytes = Bytes(body);
         let count = bytes.i32()?;
         if count < -1 || count > i32::try_from(ctx.options().max_array_length).unwrap_or(i32::MAX) {
             return Err(Error::decoding(format!("A data change of {count} items")));
@@ -226,7 +238,7 @@ impl BinaryEncodable for Changes {
 pub(super) fn over_the_wire(sent: &opcua::types::DataChangeNotification) -> Changes {
     let owned = opcua::types::ContextOwned::default();
     let bytes = sent.encode_to_vec(&owned.context());
-    Changes::read(&mut bytes.as_slice(), bytes.len(), &owned.context()).unwrap()
+    Changes::read(&mut bytes.as_slice(), bytes.len(), &mut Vec::new(), &owned.context()).unwrap()
 }
 
 #[cfg(test)]

@@ -101,7 +101,8 @@ fn of_library(bytes: &[u8]) -> Option<Vec<Decoded>> {
 
 fn of_ours(bytes: &[u8]) -> Option<Vec<Decoded>> {
     let owned = ContextOwned::default();
-    let changes = Changes::read(&mut &*bytes, bytes.len(), &owned.context()).ok()?;
+    let changes =
+        Changes::read(&mut &*bytes, bytes.len(), &mut Vec::new(), &owned.context()).ok()?;
     let decoded = changes.0.iter().map(|change| match &change.told {
         Told::Plain(reading) => reading.of(TAG, AT),
         Told::Whole(data) => decode(TAG, data, AT),
@@ -182,6 +183,9 @@ fn a_claim_takes_no_memory() {
     let owned = ContextOwned::default();
     for (items, length) in [(i32::MAX, usize::MAX >> 1), (99_999, 4)] {
         let bytes = items.to_le_bytes();
-        assert!(Changes::read(&mut bytes.as_slice(), length, &owned.context()).is_err());
+        let mut body = Vec::new();
+        let read = Changes::read(&mut bytes.as_slice(), length, &mut body, &owned.context());
+        assert!(read.is_err());
+        assert!(body.capacity() < 100);
     }
 }

@@ -410,7 +410,7 @@ fn client(config: &LinkConfig, pair: Option<&Pair>, retries: i32) -> Result<Clie
         .keep_alive_interval(Duration::from_secs(1))
         .max_failed_keep_alive_count(2)
         .request_timeout(REQUEST_MAX)
-        .min_publish_interval(config.publishing.max(Duration::from_millis(1)))
+        .min_publish_interval(tick_of(config.publishing))
         .recreate_subscriptions(false)
         .max_array_length(100_000)
         .max_message_size(MESSAGE_BYTES_MAX)
@@ -422,6 +422,17 @@ fn client(config: &LinkConfig, pair: Option<&Pair>, retries: i32) -> Result<Clie
             .private_key_path(pair.private_key.clone());
     }
     builder.client().map_err(|reasons| PlcError::Client(reasons.join("; ")))
+}
+
+/// How often the library looks whether a request for data is missing. It answers each response
+/// with the next request and so keeps two under way; only publishing faster than the 10 ms that it
+/// takes for the way there and back needs more of them. Otherwise the look costs more than the data.
+fn tick_of(publishing: Duration) -> Duration {
+    if publishing < Duration::from_millis(10) {
+        publishing.max(Duration::from_millis(1))
+    } else {
+        publishing.max(Duration::from_millis(200))
+    }
 }
 
 fn choose(

@@ -11,24 +11,22 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, params};
 
 use trimloop_core::record::{PartRow, Record};
-use trimloop_core::tag::Value;
 use trimloop_core::time::Utc;
 
 use super::StoreError;
 use super::evidence;
 use super::queue::{FLUSH_ROWS, SampleRow};
 use super::rollup;
+use super::samples;
 use super::state::{Ids, State, open_checked};
 use crate::output::{Names, day_text};
 
 /// Longest span of sample times in one flush.
 const FLUSH_SPAN_NANOS: i64 = 60_000_000_000;
-/// Set in a sample's quality when its source time was too far off and the receive time is kept.
-const CLOCK_FLAG: i64 = 1 << 32;
-/// Change of a tag's clock offset after which it is noted again.
-const OFFSET_STEP_NANOS: i64 = 1_000_000_000;
 /// Day files kept open: today, and yesterday for late rows.
 const DAYS_OPEN: usize = 2;
+/// Statements of a day that are kept prepared, more than there are.
+const STATEMENTS_MAX: usize = 32;
 /// How long the end of a day waits for a reader; then it is tried again later.
 const BUSY_MAX: Duration = Duration::from_millis(100);
 
@@ -91,15 +89,15 @@ impl Day {
         boot: i64,
         ids: &Ids,
         offsets: &mut [i64],
-        samples: impl Iterator<Item = &'a [SampleRow]>,
+        chunks: impl Iterator<Item = &'a [SampleRow]>,
         rows: impl Iterator<Item = &'a (Utc, Record)>,
     ) -> rusqlite::Result<u64> {
         let tx = self.db.transaction()?;
         let mut seq = self.seq;
         let mut doubled = 0;
-        for chunk in samples {
+        for chunk in chunks {
             for flush in flushes(chunk) {
-                doubled += put_flush(&tx, seq, flush, ids, offsets)?;
+                doubled += samples::put_flush(&tx, seq, flush, ids, offsets)?;
                 seq += 1;
             }
         }
@@ -207,6 +205,7 @@ impl History {
         db.pragma_update(None, "synchronous", "NORMAL").map_err(sql)?;
         // Roll-ups sort some megabytes at a time; in files that would wear the disk for nothing.
         db.pragma_update(None, "temp_store", "MEMORY").map_err(sql)?;
+        db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         db.execute_batch(SCHEMA).map_err(sql)?;
         db.execute_batch(evidence::SCHEMA).map_err(sql)?;
         db.execute_batch(rollup::DAY_SCHEMA).map_err(sql)?;
@@ -532,57 +531,6 @@ fn put_record_flushes(
         rest = others;
     }
     Ok(seq)
-}
-
-fn put_flush(
-    tx: &Transaction<'_>,
-    seq: i64,
-    samples: &[SampleRow],
-    ids: &Ids,
-    offsets: &mut [i64],
-) -> rusqlite::Result<u64> {
-    let mut insert = tx.prepare_cached(
-        "INSERT INTO sample(ts, tag, value, quality, seq) VALUES(?, ?, ?, ?, ?)
-         ON CONFLICT DO NOTHING",
-    )?;
-    let mut doubled = 0;
-    let mut rows = 0_i64;
-    for row in samples {
-        let Some(tag) = ids.tags.get(usize::from(row.tag)).copied() else { continue };
-        let value = match row.value {
-            None => rusqlite::types::Value::Null,
-            Some(Value::Float(x)) => rusqlite::types::Value::Real(x),
-            Some(Value::Int(i)) => rusqlite::types::Value::Integer(i),
-            Some(Value::Bool(b)) => rusqlite::types::Value::Integer(i64::from(b)),
-        };
-        // SQLite keeps no truth values; a sink must not take a contact for a number.
-        if let Some(Value::Bool(_)) = row.value {
-            tx.prepare_cached("INSERT OR IGNORE INTO contact(tag) VALUES(?)")?.execute([tag])?;
-        }
-        let flag = if row.offset == 0 { 0 } else { CLOCK_FLAG };
-        let quality = i64::from(row.status) | flag;
-        rows += 1;
-        if insert.execute(params![row.ts, tag, value, quality, seq])? == 0 {
-            doubled += 1;
-            tx.prepare_cached(
-                "UPDATE sample SET value = ?, quality = ?, seq = ? WHERE ts = ? AND tag = ?",
-            )?
-            .execute(params![value, quality, seq, row.ts, tag])?;
-        }
-        if let Some(noted) = offsets.get_mut(usize::from(row.tag))
-            && row.offset.abs_diff(*noted) > OFFSET_STEP_NANOS.unsigned_abs()
-        {
-            *noted = row.offset;
-            tx.prepare_cached(
-                "INSERT OR REPLACE INTO clock_offset(ts, tag, offset) VALUES(?, ?, ?)",
-            )?
-            .execute(params![row.ts, tag, row.offset])?;
-        }
-    }
-    let (first, last) = (samples.first().map(|r| r.ts), samples.last().map(|r| r.ts));
-    tx.prepare_cached("INSERT INTO flush(seq, min_ts, max_ts, rows) VALUES(?, ?, ?, ?)")?
-        .execute(params![seq, first, last, rows])?;
-    Ok(doubled)
 }
 
 fn put_record(

@@ -7,7 +7,7 @@
 //! | `history-YYYYMMDD.db` | NORMAL | samples, parts, features, scores, labels, evidence, 1 s roll-ups of a day |
 //! | `rollup-YYYYMM.db` | NORMAL | 1 min and 1 h roll-ups; made again when it is gone |
 //!
-//! One writer thread takes rows from one bounded queue and commits every second or 2000 rows.
+//! One writer thread takes rows from one bounded queue and commits every second or 8000 rows.
 //! Between two commits it keeps the history within its bounds (`keeper`).
 //!
 //! Policy of the queue: when it is full the oldest *sample* is dropped and counted; events, audit,
@@ -23,6 +23,7 @@ mod history;
 mod keeper;
 mod queue;
 mod rollup;
+mod samples;
 mod state;
 mod writer;
 

@@ -17,8 +17,11 @@ use crate::notice::Notice;
 
 /// Most samples that wait, and most rows of the other kinds.
 pub const ROWS_MAX: usize = 100_000;
-/// Rows after which the writer is woken before its second is over.
+/// Most rows under one number of a flush.
 pub(super) const FLUSH_ROWS: usize = 2000;
+/// Rows after which the writer is woken before its second is over: few commits under load, and
+/// room for twice as many before the queue grows.
+const WAKE_ROWS: usize = 8000;
 /// Longest time a row waits for its commit to begin.
 const FLUSH_PERIOD: Duration = Duration::from_secs(1);
 /// A source time farther from the receive time than this is not used as the sample's time.
@@ -155,7 +158,7 @@ impl Queue {
 
     fn pushed(&self, mut inner: MutexGuard<'_, Inner>, rows: u64) {
         inner.taken += rows;
-        let full = inner.waiting.samples.len() + inner.waiting.rows.len() >= FLUSH_ROWS;
+        let full = inner.waiting.samples.len() + inner.waiting.rows.len() >= WAKE_ROWS;
         drop(inner);
         if full {
             self.wake.notify_one();
@@ -169,7 +172,7 @@ impl Queue {
             .wake
             .wait_timeout_while(self.lock(), FLUSH_PERIOD, |inner| {
                 let waiting = inner.waiting.samples.len() + inner.waiting.rows.len();
-                !inner.urgent && !inner.stop && waiting < FLUSH_ROWS
+                !inner.urgent && !inner.stop && waiting < WAKE_ROWS
             })
             .unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut inner.waiting, buffer);

@@ -290,6 +290,8 @@ pub(super) fn open_checked(path: &Path) -> Result<Connection, StoreError> {
             });
         }
     }
+    // Of a new file only: half the calls of the operating system for the same rows.
+    db.pragma_update(None, "page_size", 8192).map_err(sql)?;
     db.pragma_update(None, "journal_mode", "WAL").map_err(sql)?;
     Ok(db)
 }

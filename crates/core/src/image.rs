@@ -51,6 +51,12 @@ const STAMP_STEP: Span = Span::from_millis(1);
 #[derive(Clone, Debug)]
 pub struct Image {
     slots: Vec<Slot>,
+    times: Times,
+}
+
+/// What samples of this scan are placed and judged by.
+#[derive(Clone, Debug)]
+struct Times {
     now: Now,
     process: Process,
     /// Process time of the scan before.
@@ -137,10 +143,12 @@ impl Image {
     pub fn new(plan: &Plan) -> Self {
         Self {
             slots: vec![Slot::EMPTY; plan.tags.len()],
-            now: Now::default(),
-            process: Process::default(),
-            process_before: Process::default(),
-            heard: plan.links.iter().map(Heard::new).collect(),
+            times: Times {
+                now: Now::default(),
+                process: Process::default(),
+                process_before: Process::default(),
+                heard: plan.links.iter().map(Heard::new).collect(),
+            },
         }
     }
 
@@ -152,39 +160,39 @@ impl Image {
         now: Now,
         links: impl IntoIterator<Item = (&'c ProcessClock, Option<Mono>)>,
     ) {
-        self.now = now;
-        self.process_before = self.process;
-        for (heard, (clock, life)) in self.heard.iter_mut().zip(links) {
+        let times = &mut self.times;
+        times.now = now;
+        times.process_before = times.process;
+        for (heard, (clock, life)) in times.heard.iter_mut().zip(links) {
             heard.clock = *clock;
             heard.life = life;
         }
-        if let Some(lead) = self.heard.first() {
-            self.process = lead.clock.now();
+        if let Some(lead) = times.heard.first() {
+            times.process = lead.clock.now();
         }
     }
 
     /// Takes a sample in and judges it. `running` is whether the machine produces; only then do
     /// unchanged samples count as frozen. A tag the plan does not have comes back Missing.
     pub fn accept(&mut self, plan: &Plan, sample: &Sample, running: bool) -> Accepted {
-        let skewed = self.watch_server(plan, sample);
+        let skewed = self.times.watch_server(plan, sample);
         let tag = plan.tags.get(sample.tag.index());
-        let (Some(tag), Some(slot)) = (tag, self.slots.get(sample.tag.index())) else {
+        let (Some(tag), Some(slot)) = (tag, self.slots.get_mut(sample.tag.index())) else {
             return Accepted {
                 tag: sample.tag,
                 quality: Quality::Missing,
                 value: sample.value.unwrap_or(Value::Float(f64::NAN)),
                 changed: false,
-                at: self.process,
+                at: self.times.process,
                 new_source_time: false,
                 step_accepted: false,
                 skewed,
             };
         };
-        let mut slot = *slot;
         let stamp = sample.source_time;
         let new_source_time = stamp.is_none() || stamp != slot.source_time;
-        slot.skew = self.judge_stamp(plan, sample, &mut slot, new_source_time);
-        let moment = self.place(plan, sample, &slot);
+        slot.skew = self.times.judge_stamp(plan, sample, slot, new_source_time);
+        let moment = self.times.place(plan, sample, slot);
         slot.observe_interval(moment.at);
         let changed = slot.take_value(sample, running);
         let (quality, step_accepted) = slot.judge(tag, sample, moment);
@@ -192,9 +200,6 @@ impl Image {
         slot.at = moment.at;
         slot.received = Some(sample.received);
         slot.source_time = stamp;
-        if let Some(kept) = self.slots.get_mut(sample.tag.index()) {
-            *kept = slot;
-        }
         Accepted {
             tag: sample.tag,
             quality,
@@ -250,7 +255,7 @@ impl Image {
             // Process time goes on, so a tag's samples must not fall behind it.
             *slot = Slot { at: slot.at, ..Slot::EMPTY };
         }
-        if let Some(heard) = self.heard.get_mut(plc.index()) {
+        if let Some(heard) = self.times.heard.get_mut(plc.index()) {
             heard.life = None;
             heard.server = Offset::ZERO;
             heard.server_skewed = false;
@@ -260,15 +265,15 @@ impl Image {
     fn judge_age(&self, plan: &Plan, tag: &TagPlan, slot: &Slot) -> Quality {
         let Some(received) = slot.received else { return Quality::Missing };
         let plc = tag.plc.index();
-        let silent = match (self.heard.get(plc).and_then(|h| h.life), plan.links.get(plc)) {
-            (Some(life), Some(link)) => self.now.mono - life > link.stale_after,
+        let silent = match (self.times.heard.get(plc).and_then(|h| h.life), plan.links.get(plc)) {
+            (Some(life), Some(link)) => self.times.now.mono - life > link.stale_after,
             _ => true,
         };
-        let old = tag.stale_after.is_some_and(|limit| self.now.mono - received > limit);
+        let old = tag.stale_after.is_some_and(|limit| self.times.now.mono - received > limit);
         if silent || old {
             return Quality::Stale;
         }
-        let process = self.process;
+        let process = self.times.process;
         let stands = match slot.quality {
             Quality::Suspect(Doubt::Rate) => {
                 tag.rate_max.is_some_and(|r| slot.rate.settled(process, r, tag.resolution))
@@ -281,7 +286,9 @@ impl Image {
         };
         if stands { Quality::Good } else { slot.quality }
     }
+}
 
+impl Times {
     /// UTC of a sample's receipt.
     fn utc_received(&self, sample: &Sample) -> Utc {
         self.now.utc - (self.now.mono - sample.received)
