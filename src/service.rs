@@ -16,13 +16,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 use trimloop_core::cell::{Cell, LoopStatus};
 use trimloop_core::plan::{Plan, PlanError, PlcId};
 use trimloop_core::scan::{Command, Link, Order};
-use trimloop_core::tag::{Reading, TagId};
-use trimloop_core::time::{Now, Process, Span};
+use trimloop_core::tag::{Reading, Sample, TagId};
+use trimloop_core::time::{Now, Process, Span, Utc};
 use trimloop_recipe::plc_config::{Address, Member};
 use trimloop_recipe::unit::Unit;
 use trimloop_recipe::{Bound, PlcConfig};
@@ -206,11 +206,17 @@ impl CellHandle {
     pub fn start(settings: CellSettings, runtime: &Handle) -> Result<Self, ServiceError> {
         let clock = Clock::start();
         let configs = link_configs(&settings);
-        let plan = settings.bound.plan;
+        let Bound { plan, plcs: described, .. } = settings.bound;
         let (intake, batch) = Intake::for_plcs(plan.links.len(), plan.tags.len(), clock);
         let notices = Notices::new(clock, settings.store.clone());
-        let links = (0..).map(PlcId).zip(configs).map(|(plc, config)| {
-            plc::link(config, intake.of(plc), notices.clone()).map_err(ServiceError::Plc)
+        let links = (0..).map(PlcId).zip(configs).zip(described);
+        let links = links.map(|((plc, config), described)| {
+            let mut link =
+                plc::link(config, intake.of(plc), notices.clone()).map_err(ServiceError::Plc)?;
+            if let Some(store) = settings.store.clone() {
+                link.fill_gaps(Arc::new(store), described.link.backfill);
+            }
+            Ok(link)
         });
         let links = links.collect::<Result<Vec<_>, _>>()?;
         let cell = Cell::new(plan.clone()).map_err(ServiceError::Plan)?;
@@ -401,6 +407,24 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.intake.stop();
         self.stop_links();
+    }
+}
+
+impl plc::History for StoreSender {
+    fn keep(&self, samples: &[Sample]) -> oneshot::Receiver<BTreeMap<TagId, u64>> {
+        self.backfill(samples)
+    }
+
+    fn whole_until(&self, plc: &str) -> Option<Utc> {
+        self.whole_until(plc)
+    }
+
+    fn set_whole_until(&self, plc: &str, utc: Utc) {
+        self.set_whole_until(plc, utc);
+    }
+
+    fn dropped(&self) -> u64 {
+        self.counts().samples_dropped
     }
 }
 

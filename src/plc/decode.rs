@@ -122,6 +122,11 @@ pub(super) fn utc_of(time: &DateTime) -> Option<Utc> {
     Some(Utc::from_nanos(nanos))
 }
 
+/// The same time in ticks of 100 ns since 1601, as OPC UA counts.
+pub(super) fn ticks_of(utc: Utc) -> i64 {
+    utc.as_nanos().div_euclid(100) + TICKS_TO_UNIX
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

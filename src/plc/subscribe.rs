@@ -56,6 +56,8 @@ struct FeedState {
     /// Samples of one notification, or all before the link opens.
     buffer: Vec<Sample>,
     last: Option<Mono>,
+    /// Source time of the newest sample of each monitored item, by client handle - 1.
+    stamps: Vec<Option<Utc>>,
     /// The subscription ended on the server.
     ended: Option<StatusCode>,
     /// Newest read-back by tag: source time, when it came.
@@ -82,7 +84,9 @@ impl Feed {
                 route.extend(tag.map(|tag| Route { tag, taker: one.taker.clone() }));
             }
         }
-        Arc::new(Self { shared, routes, state: Mutex::default(), heard: Notify::new() })
+        let stamps = vec![None; routes.len()];
+        let state = Mutex::new(FeedState { stamps, ..FeedState::default() });
+        Arc::new(Self { shared, routes, state, heard: Notify::new() })
     }
 
     /// When the subscription was last heard of.
@@ -137,10 +141,21 @@ impl Feed {
     }
 
     fn take(&self, state: &mut FeedState, handle: u32, data: &DataValue, received: Mono) {
-        let index = (handle as usize).checked_sub(1);
-        for route in index.and_then(|index| self.routes.get(index)).into_iter().flatten() {
+        let Some(index) = (handle as usize).checked_sub(1) else { return };
+        let Some(routes) = self.routes.get(index) else { return };
+        for route in routes {
             self.take_one(state, route, data, received);
         }
+        let stamp = data.source_timestamp.as_ref().and_then(decode::utc_of);
+        let Some(before) = state.stamps.get_mut(index) else { return };
+        if data.status().overflow()
+            && let (Some(from), Some(to)) = (*before, stamp)
+        {
+            for route in routes {
+                self.shared.book.lost(Some(route.tag), from, to, received);
+            }
+        }
+        *before = stamp.or(*before);
     }
 
     fn take_one(&self, state: &mut FeedState, route: &Route, data: &DataValue, received: Mono) {

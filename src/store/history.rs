@@ -4,14 +4,14 @@
 //! *backlog*: its roll-ups are finished, a round at a time, and its file is closed as one plain
 //! file. At a start every day that is there goes through the backlog once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, params};
 
 use trimloop_core::record::{PartRow, Record};
-use trimloop_core::tag::Value;
+use trimloop_core::tag::{TagId, Value};
 use trimloop_core::time::Utc;
 
 use super::StoreError;
@@ -25,6 +25,8 @@ use crate::output::{Names, day_text};
 const FLUSH_SPAN_NANOS: i64 = 60_000_000_000;
 /// Set in a sample's quality when its source time was too far off and the receive time is kept.
 const CLOCK_FLAG: i64 = 1 << 32;
+/// Set in the quality of a sample that was read from the PLC's own history after a gap.
+const BACKFILL_FLAG: i64 = 1 << 33;
 /// Change of a tag's clock offset after which it is noted again.
 const OFFSET_STEP_NANOS: i64 = 1_000_000_000;
 /// Day files kept open: today, and yesterday for late rows.
@@ -84,8 +86,17 @@ struct Day {
     seq: i64,
 }
 
+/// What became of samples whose time and tag may be there already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Written {
+    /// Samples that replaced another.
+    pub(super) doubled: u64,
+    /// Samples out of a PLC's history that were new, by tag; others of them change nothing.
+    pub(super) backfilled: BTreeMap<TagId, u64>,
+}
+
 impl Day {
-    /// One transaction; how many samples replaced one of the same time and tag.
+    /// One transaction.
     fn write<'a>(
         &mut self,
         boot: i64,
@@ -93,14 +104,13 @@ impl Day {
         offsets: &mut [i64],
         samples: impl Iterator<Item = &'a [SampleRow]>,
         rows: impl Iterator<Item = &'a (Utc, Record)>,
-    ) -> rusqlite::Result<u64> {
+    ) -> rusqlite::Result<Written> {
         let tx = self.db.transaction()?;
         let mut seq = self.seq;
-        let mut doubled = 0;
+        let mut written = Written::default();
         for chunk in samples {
             for flush in flushes(chunk) {
-                doubled += put_flush(&tx, seq, flush, ids, offsets)?;
-                seq += 1;
+                seq += i64::from(put_flush(&tx, seq, flush, ids, offsets, &mut written)?);
             }
         }
         let mut stamps = Vec::new();
@@ -113,7 +123,7 @@ impl Day {
         seq = put_record_flushes(&tx, seq, stamps)?;
         tx.commit()?;
         self.seq = seq;
-        Ok(doubled)
+        Ok(written)
     }
 }
 
@@ -140,13 +150,14 @@ impl History {
 
     /// Writes samples (any order, any days) and rows, one transaction per day.
     ///
-    /// Returns how many samples replaced one of the same time and tag.
+    /// A sample of the same time and tag is replaced by a live one, and never by one out of a PLC's
+    /// history.
     pub(super) fn write(
         &mut self,
         samples: &mut [SampleRow],
         rows: &[(Utc, Record)],
         state: &State,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Written, StoreError> {
         // Stable: samples of one time and tag keep their order of arrival, so the last one wins.
         samples.sort_by_key(|row| row.ts);
         let mut days: Vec<String> = rows.iter().map(|(utc, _)| day_text(*utc)).collect();
@@ -157,7 +168,7 @@ impl History {
         );
         days.sort();
         days.dedup();
-        let mut doubled = 0;
+        let mut written = Written::default();
         for name in days {
             let (ids, boot) = (self.ids.clone(), self.boot);
             let mut offsets = self.offsets.clone();
@@ -168,7 +179,12 @@ impl History {
                 .filter(|chunk| chunk.first().is_some_and(|row| of_day(row.ts)));
             let rows = rows.iter().filter(|(utc, _)| of_day(utc.as_nanos()));
             match day.write(boot, &ids, &mut offsets, chunks, rows) {
-                Ok(more) => doubled += more,
+                Ok(more) => {
+                    written.doubled += more.doubled;
+                    for (tag, new) in more.backfilled {
+                        *written.backfilled.entry(tag).or_default() += new;
+                    }
+                }
                 Err(source) => {
                     if is_damage(&source) {
                         // Opened again, it is checked again, and set aside.
@@ -179,7 +195,7 @@ impl History {
             }
             self.offsets = offsets;
         }
-        Ok(doubled)
+        Ok(written)
     }
 
     fn day(&mut self, name: &str, state: &State) -> Result<&mut Day, StoreError> {
@@ -534,18 +550,19 @@ fn put_record_flushes(
     Ok(seq)
 }
 
+/// Whether the flush took its number; one that brings nothing new leaves it to the next.
 fn put_flush(
     tx: &Transaction<'_>,
     seq: i64,
     samples: &[SampleRow],
     ids: &Ids,
     offsets: &mut [i64],
-) -> rusqlite::Result<u64> {
+    written: &mut Written,
+) -> rusqlite::Result<bool> {
     let mut insert = tx.prepare_cached(
         "INSERT INTO sample(ts, tag, value, quality, seq) VALUES(?, ?, ?, ?, ?)
          ON CONFLICT DO NOTHING",
     )?;
-    let mut doubled = 0;
     let mut rows = 0_i64;
     for row in samples {
         let Some(tag) = ids.tags.get(usize::from(row.tag)).copied() else { continue };
@@ -559,11 +576,19 @@ fn put_flush(
         if let Some(Value::Bool(_)) = row.value {
             tx.prepare_cached("INSERT OR IGNORE INTO contact(tag) VALUES(?)")?.execute([tag])?;
         }
-        let flag = if row.offset == 0 { 0 } else { CLOCK_FLAG };
+        let flag = match (row.backfilled, row.offset) {
+            (true, _) => BACKFILL_FLAG,
+            (false, 0) => 0,
+            (false, _) => CLOCK_FLAG,
+        };
         let quality = i64::from(row.status) | flag;
-        rows += 1;
-        if insert.execute(params![row.ts, tag, value, quality, seq])? == 0 {
-            doubled += 1;
+        let new = insert.execute(params![row.ts, tag, value, quality, seq])? > 0;
+        rows += i64::from(new || !row.backfilled);
+        if new && row.backfilled {
+            *written.backfilled.entry(TagId(row.tag)).or_default() += 1;
+        }
+        if !new && !row.backfilled {
+            written.doubled += 1;
             tx.prepare_cached(
                 "UPDATE sample SET value = ?, quality = ?, seq = ? WHERE ts = ? AND tag = ?",
             )?
@@ -579,10 +604,13 @@ fn put_flush(
             .execute(params![row.ts, tag, row.offset])?;
         }
     }
+    if rows == 0 {
+        return Ok(false);
+    }
     let (first, last) = (samples.first().map(|r| r.ts), samples.last().map(|r| r.ts));
     tx.prepare_cached("INSERT INTO flush(seq, min_ts, max_ts, rows) VALUES(?, ?, ?, ?)")?
         .execute(params![seq, first, last, rows])?;
-    Ok(doubled)
+    Ok(true)
 }
 
 fn put_record(
