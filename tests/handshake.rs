@@ -177,6 +177,13 @@ impl Controller {
         Self { client: Client::start(config(press, slot)), beat: 0, seq: 0 }
     }
 
+    /// Over a server that takes so many values in one read and one write.
+    fn within(press: &Press, read: usize, write: usize) -> Self {
+        let per_call = PerCall { read, write, ..PerCall::default() };
+        let config = LinkConfig { per_call, ..config(press, 'A') };
+        Self { client: Client::start(config), beat: 0, seq: 0 }
+    }
+
     fn through(tap: &Tap, press: &Press) -> Self {
         let url = format!("opc.tcp://127.0.0.1:{}", tap.port);
         let config = LinkConfig { url, ..config(press, 'A') };
@@ -232,6 +239,24 @@ fn requests_go_through_the_guards() {
     a.until("the step", |client| client.holds(HOLD, 371.5));
     let status = a.client.status("live", |status| status.state == LinkState::Live);
     assert!(status.problems.is_empty(), "{status:?}");
+}
+
+/// Where a call takes one or two values, a request is several calls: the grant, the values and the
+/// answer come about all the same.
+#[test]
+fn requests_keep_to_small_calls() {
+    for (read, write) in [(1, 1), (3, 2)] {
+        let press = Press::start();
+        let mut a = Controller::within(&press, read, write);
+        a.granted();
+        for to in [362.0, 361.5] {
+            assert_eq!(a.write(HOLD, to), AckResult::Good, "{read} and {write} a call");
+            a.until("the read-back", |client| client.holds(HOLD, to));
+        }
+        assert!(near(press.setpoints()[0], 361.5));
+        press.command(SimCommand::Enable(false));
+        assert_eq!(a.write(HOLD, 363.0), AckResult::Refused(DENIED));
+    }
 }
 
 /// Disabled and local are refusals, and nothing moves; released again, requests pass again.
