@@ -426,6 +426,10 @@ impl plc::History for StoreSender {
     fn dropped(&self) -> u64 {
         self.counts().samples_dropped
     }
+
+    fn takes(&self) -> bool {
+        !self.counts().history_stopped
+    }
 }
 
 /// Linux cuts thread names at 15 bytes.

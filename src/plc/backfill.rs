@@ -22,12 +22,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::info;
 use trimloop_core::tag::{Sample, TagId};
 use trimloop_core::time::{Mono, Now, Span, Utc};
 
-use self::read::{Outcome, Source, fill};
+use self::read::{Outcome, REFUSED, Source, fill};
 use super::resolve::Resolution;
 use super::wire::Wire;
 use super::{Filling, LinkConfig, Shared, count, stopped};
@@ -67,6 +67,9 @@ pub trait History: Send + Sync {
 
     /// Live samples that it had to drop since the start.
     fn dropped(&self) -> u64;
+
+    /// Whether samples are written just now; when not, nothing is asked for.
+    fn takes(&self) -> bool;
 }
 
 /// Why samples are missing.
@@ -230,11 +233,14 @@ impl Book {
         state.source.as_ref().map(|_| now).or(state.heard.filter(|_| state.stood))
     }
 
-    /// What is being read, for people.
+    /// What is being read, for people; nothing while the link is down, or where there is no history.
     pub(super) fn filling(&self) -> Option<Filling> {
         let state = lock(&self.state);
-        let gap = state.gaps.front()?;
-        let tags = state.source.as_ref().map_or(0, |source| source.wanted(gap).count());
+        let (source, gap) = (state.source.as_ref()?, state.gaps.front()?);
+        let tags = source.wanted(gap).count();
+        if tags == 0 {
+            return None;
+        }
         Some(Filling {
             from: gap.from,
             to: gap.to,
@@ -346,6 +352,9 @@ impl Filler {
     }
 
     async fn gap(&mut self, source: Arc<Source>, mut gap: Gap) {
+        if !self.history.takes() {
+            return sleep(REFUSED).await;
+        }
         let asked = gap.from.max(gap.to - self.longest);
         let outcome = if source.wanted(&gap).next().is_none() {
             Outcome::Unfilled("the server keeps no history of its values that we may read".into())

@@ -44,7 +44,7 @@ const CLOCK_MAX: Span = Span::from_secs(10);
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// Pause after a failed call, and after the store refused.
 const FAILED: Duration = Duration::from_secs(1);
-const REFUSED: Duration = Duration::from_secs(10);
+pub(super) const REFUSED: Duration = Duration::from_secs(10);
 /// Failed calls in a row, and failures of one node, before it is given up.
 const FAILURES_MAX: u32 = 5;
 /// OPC UA's smallest step of time.
@@ -377,7 +377,7 @@ impl Pages {
         let mut taken = Vec::new();
         while taken.len() < self.nodes
             && let Some(next) = self.left.pop_if(|next| {
-                !next.point.is_null_or_empty() == goes_on && (goes_on || next.from == from)
+                next.point.is_null_or_empty() != goes_on && (goes_on || next.from == from)
             })
         {
             taken.push(next);
