@@ -38,11 +38,17 @@ struct Press {
 
 impl Press {
     fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// With a server that refuses larger reads and writes.
+    fn start_with(per_call: Option<(usize, usize)>) -> Self {
         let runtime = Runtime::new().unwrap();
         let handshake =
             Some(HandshakeSettings { hb_timeout_ms: 1500, ..HandshakeSettings::default() });
         let nominal = Scenario::named("nominal").unwrap();
-        let settings = SimulatorSettings { handshake, ..SimulatorSettings::new(nominal, 1) };
+        let settings =
+            SimulatorSettings { handshake, per_call, ..SimulatorSettings::new(nominal, 1) };
         let simulator = Some(runtime.block_on(Simulator::start(settings)).unwrap());
         Self { runtime, simulator }
     }
@@ -177,13 +183,6 @@ impl Controller {
         Self { client: Client::start(config(press, slot)), beat: 0, seq: 0 }
     }
 
-    /// Over a server that takes so many values in one read and one write.
-    fn within(press: &Press, read: usize, write: usize) -> Self {
-        let per_call = PerCall { read, write, ..PerCall::default() };
-        let config = LinkConfig { per_call, ..config(press, 'A') };
-        Self { client: Client::start(config), beat: 0, seq: 0 }
-    }
-
     fn through(tap: &Tap, press: &Press) -> Self {
         let url = format!("opc.tcp://127.0.0.1:{}", tap.port);
         let config = LinkConfig { url, ..config(press, 'A') };
@@ -241,13 +240,13 @@ fn requests_go_through_the_guards() {
     assert!(status.problems.is_empty(), "{status:?}");
 }
 
-/// Where a call takes one or two values, a request is several calls: the grant, the values and the
-/// answer come about all the same.
+/// Where the server takes one or two values a call, and refuses more, a request is several calls: the
+/// grant, the values and the answer come about all the same.
 #[test]
 fn requests_keep_to_small_calls() {
     for (read, write) in [(1, 1), (3, 2)] {
-        let press = Press::start();
-        let mut a = Controller::within(&press, read, write);
+        let press = Press::start_with(Some((read, write)));
+        let mut a = Controller::start(&press, 'A');
         a.granted();
         for to in [362.0, 361.5] {
             assert_eq!(a.write(HOLD, to), AckResult::Good, "{read} and {write} a call");

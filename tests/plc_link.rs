@@ -556,7 +556,7 @@ fn dispatch_holds_writes_back() {
 }
 
 /// 20,000 values that change together come in one message of more than a megabyte, in many chunks.
-/// A client that says it takes five, as the library does by itself, loses the link over it.
+/// A client that says it takes five, as the library does by itself, gets none of them.
 #[test]
 fn twenty_thousand_values_change_at_once() {
     const TAGS: usize = 20_000;

@@ -168,6 +168,7 @@ pub(super) fn run(ui: &Ui, args: &SimulateArgs) -> Result<Exit, Failure> {
         relay: true,
         pki: args.pki.clone(),
         control: Some(super::fault::folder()?),
+        per_call: None,
     };
     let failed = |error: &(dyn std::error::Error + 'static)| {
         let help = match error.downcast_ref::<trimloop_simulator::Error>() {

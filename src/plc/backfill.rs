@@ -37,7 +37,7 @@ use crate::output::{duration_text, utc_text};
 /// How long the link stands before a gap is read: historians take values in with a delay.
 const SETTLE: Span = Span::from_secs(3);
 /// How long losses may go on before what was lost so far is read.
-const LOSS_MAX: Span = Span::from_secs(60);
+const LOSS_MAX: Span = Span::from_secs(600);
 /// Pause between two looks at what there is to do.
 const LOOK: Duration = Duration::from_millis(500);
 /// How far before a look a sample may have been lost that was counted since.
@@ -295,15 +295,16 @@ struct Filler {
     /// Drops of our own queues, and when they were looked at.
     dropped: u64,
     looked: Utc,
-    /// People know that there is no history.
-    told_none: bool,
+    /// PLCs and tags of which people know that there is no history.
+    told_none: BTreeSet<String>,
 }
 
 impl Filler {
     fn new(shared: Arc<Shared>, history: Arc<dyn History>, longest: Span) -> Self {
         let dropped = shared.intake.counts().dropped + history.dropped();
         let looked = shared.clock.utc();
-        Self { shared, history, longest, marked: None, dropped, looked, told_none: false }
+        let told_none = BTreeSet::new();
+        Self { shared, history, longest, marked: None, dropped, looked, told_none }
     }
 
     async fn work(&mut self) {
@@ -362,6 +363,10 @@ impl Filler {
             fill(&self.shared, self.history.as_ref(), &source, &mut gap, asked).await
         };
         match outcome {
+            Outcome::Filled { refused } if refused.len() >= source.wanted(&gap).count() => {
+                let why = refused.first().map_or("", |(_, why)| why.as_str());
+                self.unfilled(&source, &gap, &format!("the server refuses its history ({why})"));
+            }
             Outcome::Filled { refused } => self.filled(&source, &gap, asked, &refused),
             Outcome::Unfilled(why) => self.unfilled(&source, &gap, &why),
             // Tried again with the next session, or when the store takes rows.
@@ -388,11 +393,13 @@ impl Filler {
         let counters = &self.shared.counters;
         count(&counters.gaps_filled, 1);
         let (subject, the_gap) = self.of(source, gap);
-        let mut sentence = format!(
-            "{the_gap} was filled with {} values out of the PLC's own history{}.",
-            gap.filled.values().sum::<u64>(),
-            each(source, gap)
-        );
+        let mut sentence = match gap.filled.values().sum::<u64>() {
+            0 => format!("{the_gap} lacks nothing: the PLC's own history has no further values."),
+            new => format!(
+                "{the_gap} was filled with {new} values out of the PLC's own history: {}.",
+                each(source, gap)
+            ),
+        };
         if asked > gap.from {
             sentence.push_str(&format!(" Read was from {} on.", utc_text(asked)));
         }
@@ -414,22 +421,22 @@ impl Filler {
         let (subject, the_gap) = self.of(source, gap);
         let sentence = format!("{the_gap} stays: {why}.");
         info!("{sentence}");
-        // A PLC without any history would tell it at each loss of the link.
-        let none = source.is_empty();
-        if !none || !std::mem::replace(&mut self.told_none, true) {
+        // What has no history would tell it at each loss.
+        let none = source.wanted(gap).next().is_none();
+        if !none || self.told_none.insert(subject.clone()) {
             self.shared.notices.tell("gap_unfilled", &subject, sentence);
         }
     }
 }
 
-/// `: melt_temp 120, flow 17`, most values first; nothing when there are none.
+/// `melt_temp 120, flow 17`, most values first.
 fn each(source: &Source, gap: &Gap) -> String {
     let mut filled: Vec<(u64, &str)> =
         gap.filled.iter().filter_map(|(tag, new)| Some((*new, source.name(*tag)?))).collect();
     filled.sort_by(|a, b| b.cmp(a));
     let texts: Vec<String> = filled.iter().map(|(new, name)| format!("{name} {new}")).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    if texts.is_empty() { String::new() } else { format!(": {}", names(&texts)) }
+    names(&texts)
 }
 
 /// The first few.

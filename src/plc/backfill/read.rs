@@ -92,11 +92,6 @@ impl Source {
         Self { wire: Arc::clone(wire), tags, without }
     }
 
-    /// Whether no tag has a history.
-    pub(super) fn is_empty(&self) -> bool {
-        self.tags.is_empty()
-    }
-
     /// Tags with a history that are missing in a gap.
     pub(super) fn wanted<'a>(&'a self, gap: &'a Gap) -> impl Iterator<Item = TagId> + 'a {
         self.tags.iter().map(|one| one.tag).filter(|tag| is_in(gap, *tag))

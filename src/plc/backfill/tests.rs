@@ -57,7 +57,7 @@ fn the_first_start_has_no_gap() {
     assert_eq!((gaps(&book), book.whole(at(21).utc)), (vec![], Some(at(21).utc)));
 }
 
-/// Losses become one gap when they are over, or have gone on for a minute; one that is about all
+/// Losses become one gap when they are over, or have gone on for ten minutes; one that is about all
 /// tags stays so.
 #[test]
 fn losses_are_joined() {
@@ -73,13 +73,13 @@ fn losses_are_joined() {
     assert_eq!(gap.tags, Some(BTreeSet::from([TagId(3), TagId(4)])));
     assert_eq!(gaps(&book), [(9, 12, Cause::Dropped)]);
     book.finish();
-    for secs in 20..=80 {
+    for secs in 20..=620 {
         let tag = (secs == 20).then_some(TagId(1));
         book.lost(tag, at(secs - 1).utc, at(secs).utc, at(secs).mono);
     }
-    let (_, gap) = book.next(at(80).mono).unwrap();
+    let (_, gap) = book.next(at(620).mono).unwrap();
     assert_eq!(gap.tags, None);
-    assert_eq!(gaps(&book), [(19, 80, Cause::Dropped)]);
+    assert_eq!(gaps(&book), [(19, 620, Cause::Dropped)]);
 }
 
 /// However often a link breaks, the book stays short and covers all of it.
