@@ -353,6 +353,34 @@ impl CellHandle {
         }
     }
 
+    /// Has a span of time read from the history that a PLC keeps, or all PLCs do; the names of
+    /// those. What came of it is told as an event.
+    ///
+    /// # Errors
+    /// A sentence, when there is no such PLC, or nothing is read from its history.
+    pub fn backfill(&self, plc: Option<&str>, from: Utc, to: Utc) -> Result<Vec<String>, String> {
+        let inner = &*self.inner;
+        let to = to.min(inner.clock.utc());
+        let all = || inner.plan.links.iter().zip(&inner.plcs);
+        let mut noted = Vec::new();
+        for (link, view) in all().filter(|(link, _)| plc.is_none_or(|plc| plc == link.name)) {
+            if !view.fill_gap(from, to) {
+                return Err(format!(
+                    "nothing is read from the history of {}: its PLC config says `backfill = \"0 s\"`",
+                    link.name
+                ));
+            }
+            noted.push(link.name.clone());
+        }
+        match plc {
+            Some(plc) if noted.is_empty() => {
+                let names: Vec<&str> = all().map(|(link, _)| link.name.as_str()).collect();
+                Err(format!("there is no PLC \"{plc}\"; there are: {}", names.join(", ")))
+            }
+            _ => Ok(noted),
+        }
+    }
+
     /// Events, decisions, ledger rows, labels and parts from now on. A watcher that is too slow
     /// misses some, counted.
     #[must_use]

@@ -9,7 +9,7 @@ use trimloop_core::mode::{Owner, Trip};
 use trimloop_core::plan::LoopId;
 use trimloop_core::record::{Outcome, Record};
 use trimloop_core::scan::Command;
-use trimloop_core::time::{Mono, Span};
+use trimloop_core::time::{Mono, Span, Utc};
 
 use super::server::{OrderOutcome, Port};
 use crate::dispatch::{OrderResult, Seen};
@@ -317,6 +317,10 @@ impl Port for CellPort {
             OrderResult::Refused(why) => OrderOutcome::Refused(why.word().to_owned()),
             OrderResult::Expired | OrderResult::Waiting => OrderOutcome::Expired,
         }
+    }
+
+    fn backfill(&self, plc: Option<&str>, from: Utc, to: Utc) -> Result<Vec<String>, String> {
+        self.cell.backfill(plc, from, to)
     }
 
     fn watch(&self, each: &mut dyn FnMut(Option<EventLine>) -> bool) {

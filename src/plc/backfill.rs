@@ -78,6 +78,7 @@ enum Cause {
     LinkDown,
     NotRunning,
     Dropped,
+    Asked,
 }
 
 impl Cause {
@@ -86,6 +87,7 @@ impl Cause {
             Self::LinkDown => "the link was down",
             Self::NotRunning => "the service did not run",
             Self::Dropped => "values were dropped on the way",
+            Self::Asked => "asked for",
         }
     }
 }
@@ -193,6 +195,18 @@ impl Book {
             (Some(tags), Some(tag)) => drop(tags.insert(tag)),
             _ => loss.tags = None,
         }
+    }
+
+    /// A person wants a span to be read; false when nobody fills gaps.
+    pub(super) fn ask(&self, from: Utc, to: Utc) -> bool {
+        let mut state = lock(&self.state);
+        if state.on {
+            state.note(from, to, Cause::Asked, None);
+        }
+        let on = state.on;
+        drop(state);
+        self.news.notify_one();
+        on
     }
 
     /// The gap to read now, and whom to ask.
@@ -356,7 +370,11 @@ impl Filler {
         if !self.history.takes() {
             return sleep(REFUSED).await;
         }
-        let asked = gap.from.max(gap.to - self.longest);
+        // A person may ask for more than is read unasked.
+        let asked = match gap.cause {
+            Cause::Asked => gap.from,
+            _ => gap.from.max(gap.to - self.longest),
+        };
         let outcome = if source.wanted(&gap).next().is_none() {
             Outcome::Unfilled("the server keeps no history of its values that we may read".into())
         } else {
@@ -422,7 +440,7 @@ impl Filler {
         let sentence = format!("{the_gap} stays: {why}.");
         info!("{sentence}");
         // What has no history would tell it at each loss.
-        let none = source.wanted(gap).next().is_none();
+        let none = source.wanted(gap).next().is_none() && gap.cause != Cause::Asked;
         if !none || self.told_none.insert(subject.clone()) {
             self.shared.notices.tell("gap_unfilled", &subject, sentence);
         }

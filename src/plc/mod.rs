@@ -628,6 +628,13 @@ impl View {
         status
     }
 
+    /// Has a span of time read from the PLC's own history once the link stands; false where nothing
+    /// ever is.
+    #[must_use]
+    pub fn fill_gap(&self, from: Utc, to: Utc) -> bool {
+        self.shared.book.ask(from, to)
+    }
+
     /// Tells each problem as it comes (true) and goes (false), until the link stops.
     pub fn tell_problems(&self, tell: impl Fn(&Problem, bool) + Send + 'static) -> Task {
         let shared = Arc::clone(&self.shared);

@@ -228,6 +228,19 @@ fn a_killed_service_fills_its_gap(test: &str, kind: Kind) {
     let sentence = told["sentence"].as_str().unwrap();
     assert!(sentence.contains("the service did not run"), "{sentence}");
     println!("{test}: {sentence}");
+    // Asked for by hand, nothing is doubled.
+    let again = run(&dir, &["plc", "backfill", "cell", "--last", "10min"]);
+    assert!(again.status.success(), "{}", said(&again));
+    let status = wait_status(&dir, "what was asked for", |status| {
+        status["counters"]["gaps_filled"].as_u64() >= Some(2)
+    });
+    let notices = status["notices"].as_array().unwrap();
+    let asked = notices.iter().find(|notice| {
+        notice["sentence"].as_str().is_some_and(|sentence| sentence.contains("(asked for"))
+    });
+    println!("{test}: {}", asked.unwrap()["sentence"]);
+    let nobody = run(&dir, &["plc", "backfill", "cel", "--last", "10min"]);
+    assert!(said(&nobody).contains("TL0726"), "{}", said(&nobody));
     plant(21);
     wait_status(&dir, "more parts", |status| status["part"].as_i64() >= Some(40));
     assert_eq!(service.terminate().code(), Some(0));

@@ -57,6 +57,18 @@ fn the_first_start_has_no_gap() {
     assert_eq!((gaps(&book), book.whole(at(21).utc)), (vec![], Some(at(21).utc)));
 }
 
+/// What a person asks for waits like other gaps; where nobody fills any, it is refused.
+#[test]
+fn a_person_asks() {
+    let book = Book::default();
+    assert!(!book.ask(at(1).utc, at(5).utc));
+    book.switch_on(None);
+    assert!(book.ask(at(1).utc, at(5).utc));
+    open(&book, 20);
+    assert_eq!(gaps(&book), [(1, 5, Cause::Asked)]);
+    assert!(book.next(at(23).mono).is_some());
+}
+
 /// Losses become one gap when they are over, or have gone on for ten minutes; one that is about all
 /// tags stays so.
 #[test]
