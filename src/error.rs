@@ -324,6 +324,13 @@ codes! {
         wrong: "trimloop export --out week.xlsx      (a build without the feature)",
         right: "cargo build --release --features xlsx,parquet",
     }
+    NO_BACKFILL = "TL0726" {
+        title: "nothing can be read from the PLC's history",
+        means: "There is no such PLC in the recipe, or its PLC config switches backfilling off.",
+        why: "A gap that nobody reads stays.",
+        wrong: "[link]\n        backfill = \"0 s\"",
+        right: "[link]\n        backfill = \"24 h\"",
+    }
     NO_SERVICE = "TL0901" {
         title: "no service answers",
         means: "Nothing listens on the control socket.",

@@ -5,14 +5,12 @@
 pub mod dto;
 mod ids;
 mod instant;
-mod moment;
 mod names;
 mod text;
 mod time;
 
 pub use ids::{NoRecordId, RecordId, RecordKind};
-pub use instant::{Zone, parse_instant, parse_length};
-pub use moment::{NoMoment, moment};
+pub use instant::{NoMoment, Zone, moment, parse_instant, parse_length};
 pub use names::{EventText, Named, Names, SetpointName, event_text};
 pub use text::status_table;
 pub use time::{day_text, duration_text, utc_text};

@@ -16,13 +16,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 use trimloop_core::cell::{Cell, LoopStatus};
 use trimloop_core::plan::{Plan, PlanError, PlcId};
 use trimloop_core::scan::{Command, Link, Order};
-use trimloop_core::tag::{Reading, TagId};
-use trimloop_core::time::{Now, Process, Span};
+use trimloop_core::tag::{Reading, Sample, TagId};
+use trimloop_core::time::{Now, Process, Span, Utc};
 use trimloop_recipe::plc_config::{Address, Member};
 use trimloop_recipe::unit::Unit;
 use trimloop_recipe::{Bound, PlcConfig};
@@ -206,11 +206,17 @@ impl CellHandle {
     pub fn start(settings: CellSettings, runtime: &Handle) -> Result<Self, ServiceError> {
         let clock = Clock::start();
         let configs = link_configs(&settings);
-        let plan = settings.bound.plan;
+        let Bound { plan, plcs: described, .. } = settings.bound;
         let (intake, batch) = Intake::for_plcs(plan.links.len(), plan.tags.len(), clock);
         let notices = Notices::new(clock, settings.store.clone());
-        let links = (0..).map(PlcId).zip(configs).map(|(plc, config)| {
-            plc::link(config, intake.of(plc), notices.clone()).map_err(ServiceError::Plc)
+        let links = (0..).map(PlcId).zip(configs).zip(described);
+        let links = links.map(|((plc, config), described)| {
+            let mut link =
+                plc::link(config, intake.of(plc), notices.clone()).map_err(ServiceError::Plc)?;
+            if let Some(store) = settings.store.clone() {
+                link.fill_gaps(Arc::new(store), described.link.backfill);
+            }
+            Ok(link)
         });
         let links = links.collect::<Result<Vec<_>, _>>()?;
         let cell = Cell::new(plan.clone()).map_err(ServiceError::Plan)?;
@@ -347,6 +353,34 @@ impl CellHandle {
         }
     }
 
+    /// Has a span of time read from the history that a PLC keeps, or all PLCs do; the names of
+    /// those. What came of it is told as an event.
+    ///
+    /// # Errors
+    /// A sentence, when there is no such PLC, or nothing is read from its history.
+    pub fn backfill(&self, plc: Option<&str>, from: Utc, to: Utc) -> Result<Vec<String>, String> {
+        let inner = &*self.inner;
+        let to = to.min(inner.clock.utc());
+        let all = || inner.plan.links.iter().zip(&inner.plcs);
+        let mut noted = Vec::new();
+        for (link, view) in all().filter(|(link, _)| plc.is_none_or(|plc| plc == link.name)) {
+            if !view.fill_gap(from, to) {
+                return Err(format!(
+                    "nothing is read from the history of {}: its PLC config says `backfill = \"0 s\"`",
+                    link.name
+                ));
+            }
+            noted.push(link.name.clone());
+        }
+        match plc {
+            Some(plc) if noted.is_empty() => {
+                let names: Vec<&str> = all().map(|(link, _)| link.name.as_str()).collect();
+                Err(format!("there is no PLC \"{plc}\"; there are: {}", names.join(", ")))
+            }
+            _ => Ok(noted),
+        }
+    }
+
     /// Events, decisions, ledger rows, labels and parts from now on. A watcher that is too slow
     /// misses some, counted.
     #[must_use]
@@ -401,6 +435,28 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.intake.stop();
         self.stop_links();
+    }
+}
+
+impl plc::History for StoreSender {
+    fn keep(&self, samples: &[Sample]) -> oneshot::Receiver<BTreeMap<TagId, u64>> {
+        self.backfill(samples)
+    }
+
+    fn whole_until(&self, plc: &str) -> Option<Utc> {
+        self.whole_until(plc)
+    }
+
+    fn set_whole_until(&self, plc: &str, utc: Utc) {
+        self.set_whole_until(plc, utc);
+    }
+
+    fn dropped(&self) -> u64 {
+        self.counts().samples_dropped
+    }
+
+    fn takes(&self) -> bool {
+        !self.counts().history_stopped
     }
 }
 

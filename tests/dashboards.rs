@@ -394,6 +394,8 @@ fn influxdb_has_every_field_and_answers_every_panel() {
                 sample(3, Value::Float(1.0), Some(far)),
             ],
         );
+        let missed = sample(0, Value::Float(221.0), Some(utc - Span::from_secs(5)));
+        sender.backfill(&[missed]).blocking_recv().unwrap();
         for record in records(number) {
             sender.record(utc, record);
         }
@@ -418,8 +420,8 @@ fn influxdb_has_every_field_and_answers_every_panel() {
     let options = SinkOptions { settings, data, store: store.sender(), notices, clock, pace };
     let sink = Sink::start(options).unwrap();
     let view = sink.view();
-    // 8 samples, 7 records twice, one event.
-    wait_for("all rows", || view.status().rows_sent >= 23);
+    // 10 samples, 7 records twice, one event.
+    wait_for("all rows", || view.status().rows_sent >= 25);
     sink.stop();
     for measurement in &MEASUREMENTS {
         let result = server.query(&format!("SHOW FIELD KEYS FROM \"{}\"", measurement.name));
@@ -441,7 +443,7 @@ fn influxdb_has_every_field_and_answers_every_panel() {
         assert_eq!(found, expected, "{}", measurement.name);
         let rows = server.rows(&format!("SELECT * FROM \"{}\"", measurement.name)).len();
         let expected = match measurement.name {
-            "trimloop_sample" => 8,
+            "trimloop_sample" => 10,
             "trimloop_event" => 1,
             _ => 2,
         };

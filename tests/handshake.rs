@@ -38,11 +38,17 @@ struct Press {
 
 impl Press {
     fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// With a server that refuses larger reads and writes.
+    fn start_with(per_call: Option<(usize, usize)>) -> Self {
         let runtime = Runtime::new().unwrap();
         let handshake =
             Some(HandshakeSettings { hb_timeout_ms: 1500, ..HandshakeSettings::default() });
         let nominal = Scenario::named("nominal").unwrap();
-        let settings = SimulatorSettings { handshake, ..SimulatorSettings::new(nominal, 1) };
+        let settings =
+            SimulatorSettings { handshake, per_call, ..SimulatorSettings::new(nominal, 1) };
         let simulator = Some(runtime.block_on(Simulator::start(settings)).unwrap());
         Self { runtime, simulator }
     }
@@ -232,6 +238,24 @@ fn requests_go_through_the_guards() {
     a.until("the step", |client| client.holds(HOLD, 371.5));
     let status = a.client.status("live", |status| status.state == LinkState::Live);
     assert!(status.problems.is_empty(), "{status:?}");
+}
+
+/// Where the server takes one or two values a call, and refuses more, a request is several calls: the
+/// grant, the values and the answer come about all the same.
+#[test]
+fn requests_keep_to_small_calls() {
+    for (read, write) in [(1, 1), (3, 2)] {
+        let press = Press::start_with(Some((read, write)));
+        let mut a = Controller::start(&press, 'A');
+        a.granted();
+        for to in [362.0, 361.5] {
+            assert_eq!(a.write(HOLD, to), AckResult::Good, "{read} and {write} a call");
+            a.until("the read-back", |client| client.holds(HOLD, to));
+        }
+        assert!(near(press.setpoints()[0], 361.5));
+        press.command(SimCommand::Enable(false));
+        assert_eq!(a.write(HOLD, 363.0), AckResult::Refused(DENIED));
+    }
 }
 
 /// Disabled and local are refusals, and nothing moves; released again, requests pass again.

@@ -8,11 +8,13 @@
 
 #[path = "support/link.rs"]
 mod link;
+#[path = "support/proxy.rs"]
+mod proxy;
 
 use std::collections::BTreeMap;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use link::{Client, TTL, approved, grid};
@@ -25,6 +27,7 @@ use opcua::server::{
 use opcua::types::{
     DataTypeId, DataValue, DateTime, NodeId, ObjectId, StatusCode, VariableTypeId, Variant,
 };
+use proxy::Proxy;
 use tokio::runtime::Runtime;
 use trimloop::clock::Clock;
 use trimloop::dispatch::{Dispatch, DispatchCounts, Seen};
@@ -35,7 +38,7 @@ use trimloop_core::ledger::Fate;
 use trimloop_core::plan::SetpointId;
 use trimloop_core::record::{LedgerRow, Record};
 use trimloop_core::scan::{AckResult, Action};
-use trimloop_core::tag::{Status, TagId};
+use trimloop_core::tag::{Status, TagId, Value};
 use trimloop_core::time::{Mono, Now, Span};
 use trimloop_core::unit::Ticks;
 use trimloop_recipe::plc_config::{Address, Identifier, PerCall, Secret, Security, Segment, User};
@@ -44,6 +47,8 @@ const URI: &str = "urn:trimloop:test";
 /// What the server takes in one call.
 const ITEMS_PER_CALL: usize = 3;
 const PUBLISHING: Duration = Duration::from_millis(10);
+/// Room for a message of many values.
+const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 // --- The server -----------------------------------------------------------------------------
 
@@ -69,6 +74,11 @@ const REGISTERS: [(&str, DataTypeId, f64, bool); 6] = [
 impl Plc {
     /// Serves on `port` (0 = any). `download`: how often namespaces moved since the first.
     fn start(port: u16, download: usize) -> Self {
+        Self::start_with(port, download, 0, ITEMS_PER_CALL)
+    }
+
+    /// With so many registers `r0`, `r1`, … beside the others, and so many items a call.
+    fn start_with(port: u16, download: usize, more: usize, items_per_call: usize) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -87,6 +97,8 @@ impl Plc {
             .pki_dir(std::env::temp_dir().join("trimloop-test-pki"))
             .host("127.0.0.1")
             .port(port)
+            .max_message_size(MESSAGE_BYTES_MAX)
+            .max_chunk_count(MESSAGE_BYTES_MAX / 8192)
             .subscription_poll_interval_ms(2);
         for moved in 0..download {
             let other = NamespaceMetadata {
@@ -102,14 +114,15 @@ impl Plc {
         limits.min_publishing_interval_ms = 1.0;
         limits.min_sampling_interval_ms = 0.0;
         limits.max_queued_notifications = 1000;
+        limits.max_monitored_items_per_sub = 100_000;
         let limits = &mut builder.limits_mut().operational;
-        limits.max_monitored_items_per_call = ITEMS_PER_CALL;
-        limits.max_nodes_per_read = ITEMS_PER_CALL;
+        limits.max_monitored_items_per_call = items_per_call;
+        limits.max_nodes_per_read = items_per_call;
         let _entered = runtime.enter();
         let (server, handle) = builder.build().unwrap();
         let namespace = handle.get_namespace_index(URI).unwrap();
         let nodes = handle.node_managers().get_by_name::<SimpleNodeManager>("test").unwrap();
-        fill(&nodes, namespace);
+        fill(&nodes, namespace, more);
         let writes = Arc::new(AtomicU64::new(0));
         let seen = Arc::clone(&writes);
         let id = |name: &str| NodeId::new(namespace, name);
@@ -129,6 +142,15 @@ impl Plc {
         self.nodes
             .set_values(self.handle.subscriptions(), [(&id, None, data)].into_iter())
             .unwrap();
+    }
+
+    /// Sets the registers `r0`, `r1`, … in one go.
+    fn set_many(&self, count: usize, value: f64) {
+        let ids: Vec<NodeId> =
+            (0..count).map(|n| NodeId::new(self.namespace, format!("r{n}"))).collect();
+        let now = DateTime::now();
+        let values = ids.iter().map(|id| (id, None, DataValue::new_at(value, now)));
+        self.nodes.set_values(self.handle.subscriptions(), values).unwrap();
     }
 
     fn get(&self, name: &str) -> Option<f64> {
@@ -162,15 +184,18 @@ fn listen(port: u16) -> TcpListener {
     socket.into()
 }
 
-fn fill(nodes: &SimpleNodeManager, namespace: u16) {
+fn fill(nodes: &SimpleNodeManager, namespace: u16, more: usize) {
     let mut space = nodes.address_space().write();
     let folder = NodeId::new(namespace, "folder");
     let name = opcua::types::QualifiedName::new(namespace, "Cell");
     space.add_folder(&folder, name, "Cell", &ObjectId::ObjectsFolder.into());
-    for (name, data_type, value, writable) in REGISTERS {
-        let id = NodeId::new(namespace, name);
-        let browse = opcua::types::QualifiedName::new(namespace, name);
-        let mut builder = VariableBuilder::new(&id, browse, name)
+    let own =
+        REGISTERS.map(|(name, kind, value, writable)| (name.to_owned(), kind, value, writable));
+    let more = (0..more).map(|n| (format!("r{n}"), DataTypeId::Double, 0.0, false));
+    for (name, data_type, value, writable) in own.into_iter().chain(more) {
+        let id = NodeId::new(namespace, name.as_str());
+        let browse = opcua::types::QualifiedName::new(namespace, name.as_str());
+        let mut builder = VariableBuilder::new(&id, browse, name.as_str())
             .data_type(data_type)
             .value(value)
             .value_rank(-1)
@@ -181,65 +206,6 @@ fn fill(nodes: &SimpleNodeManager, namespace: u16) {
         }
         builder.insert(&mut *space);
     }
-}
-
-// --- The proxy ------------------------------------------------------------------------------
-
-/// Forwards to a server, until told to cut or to freeze.
-struct Proxy {
-    port: u16,
-    open: Arc<Mutex<Vec<TcpStream>>>,
-    frozen: Arc<AtomicBool>,
-}
-
-impl Proxy {
-    fn start(to: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let open: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
-        let frozen = Arc::new(AtomicBool::new(false));
-        let proxy = Self { port, open: Arc::clone(&open), frozen: Arc::clone(&frozen) };
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
-                client.set_nodelay(true).unwrap();
-                server.set_nodelay(true).unwrap();
-                let pairs = [
-                    (client.try_clone().unwrap(), server.try_clone().unwrap()),
-                    (server.try_clone().unwrap(), client.try_clone().unwrap()),
-                ];
-                open.lock().unwrap().extend([client, server]);
-                for (from, into) in pairs {
-                    let frozen = Arc::clone(&frozen);
-                    std::thread::spawn(move || forward(from, into, &frozen));
-                }
-            }
-        });
-        proxy
-    }
-
-    fn cut(&self) {
-        for stream in self.open.lock().unwrap().drain(..) {
-            // The other end may be gone already.
-            stream.shutdown(Shutdown::Both).ok();
-        }
-    }
-
-    /// Swallows everything, connections stay open.
-    fn freeze(&self, frozen: bool) {
-        self.frozen.store(frozen, Ordering::SeqCst);
-    }
-}
-
-fn forward(mut from: TcpStream, mut into: TcpStream, frozen: &AtomicBool) {
-    use std::io::{Read, Write};
-    let mut buffer = [0; 65_536];
-    while let Ok(count @ 1..) = from.read(&mut buffer) {
-        if !frozen.load(Ordering::SeqCst) && into.write_all(&buffer[..count]).is_err() {
-            break;
-        }
-    }
-    into.shutdown(Shutdown::Both).ok();
 }
 
 // --- The client ---------------------------------------------------------------------------
@@ -587,4 +553,30 @@ fn dispatch_holds_writes_back() {
     assert_eq!(seen.try_recv(), Ok(Seen::Record(now.utc, row)));
     let summary = dispatch.stopwatch.histogram.summary();
     assert!(summary.count == 1 && (summary.max_ms - 12.0).abs() < 1e-9, "{summary:?}");
+}
+
+/// 20,000 values that change together come in one message of more than a megabyte, in many chunks.
+/// A client that says it takes five, as the library does by itself, gets none of them.
+#[test]
+fn twenty_thousand_values_change_at_once() {
+    const TAGS: usize = 20_000;
+    let plc = Plc::start_with(0, 0, TAGS, 1000);
+    let nodes = (0..).zip(0..TAGS).map(|(tag, n)| node(&format!("r{n}"), Some(tag), Purpose::Read));
+    let nodes = nodes.collect();
+    let mut client = Client::start(LinkConfig { nodes, ..config(plc.port) });
+    let mut newest = vec![f64::NAN; TAGS];
+    let mut all_hold = |client: &mut Client, value: f64| {
+        for sample in &client.batch.changes {
+            newest[sample.tag.index()] = sample.value.map_or(f64::NAN, Value::as_f64);
+        }
+        newest.iter().all(|held| (held - value).abs() < 1e-9)
+    };
+    client.until("all first values", |client| client.link.up && all_hold(client, 0.0));
+    for value in [1.0, 2.0, 3.0] {
+        plc.set_many(TAGS, value);
+        client.until("all values", |client| all_hold(client, value));
+    }
+    let counts = client.view.status().counts;
+    assert_eq!((counts.connects, counts.resubscriptions, counts.overflows), (1, 0, 0));
+    assert_eq!((client.link.epoch, client.intake.counts().dropped), (1, 0));
 }

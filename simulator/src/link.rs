@@ -49,6 +49,8 @@ pub(crate) struct Terms {
     pub(crate) wire: Option<Arc<Wire>>,
     /// Folder of certificates; with one, encrypted endpoints are offered too.
     pub(crate) pki: Option<PathBuf>,
+    /// Most values in one read and in one write.
+    pub(crate) per_call: Option<(usize, usize)>,
 }
 
 impl Terms {
@@ -98,6 +100,10 @@ impl Link {
         limits.min_sampling_interval_ms = 0.0;
         limits.max_queued_notifications = 1000;
         limits.max_monitored_item_queue_size = 1000;
+        if let Some((read, write)) = terms.per_call {
+            let limits = &mut builder.limits_mut().operational;
+            (limits.max_nodes_per_read, limits.max_nodes_per_write) = (read, write);
+        }
         let (server, handle) = builder.build().map_err(Error::Server)?;
         let nodes = handle
             .node_managers()

@@ -82,6 +82,9 @@ pub struct SimulatorSettings {
     pub pki: Option<PathBuf>,
     /// Folder of the control socket, see [`crate::control::socket`]; `None` for no socket.
     pub control: Option<PathBuf>,
+    /// Most values in one read and in one write, as a small PLC takes; `None` for what the library
+    /// takes.
+    pub per_call: Option<(usize, usize)>,
 }
 
 impl SimulatorSettings {
@@ -99,6 +102,7 @@ impl SimulatorSettings {
             relay: false,
             pki: None,
             control: None,
+            per_call: None,
         }
     }
 
@@ -265,7 +269,8 @@ impl Simulator {
         }
         let shared = Arc::new(Shared::new(cell));
         let wire = settings.relay.then(Arc::<Wire>::default);
-        let terms = Terms { faults: Faults::NONE, wire, pki: settings.pki.clone() };
+        let (pki, per_call) = (settings.pki.clone(), settings.per_call);
+        let terms = Terms { faults: Faults::NONE, wire, pki, per_call };
         let link = Link::open(&shared, settings.port, &terms)?;
         let port = link.port();
         let (orders, receiver) = mpsc::channel(COMMANDS_MAX);

@@ -46,7 +46,7 @@ pub(super) struct FaultArgs {
         long,
         env = "TRIMLOOP_PORT",
         hide_env = true,
-        default_value_t = 4855,
+        default_value_t = super::simulate::PORT,
         value_name = "PORT"
     )]
     port: u16,

@@ -151,7 +151,7 @@ pub(super) fn read_failure(error: &ReadError) -> Failure {
     Failure::new(&HISTORY_READ, chain(error), exit)
 }
 
-fn instant(text: &str, zone: Zone) -> Result<i64, Failure> {
+pub(super) fn instant(text: &str, zone: Zone) -> Result<i64, Failure> {
     let read = parse_instant(text, zone).map(|utc| utc.as_nanos());
     read.ok_or_else(|| {
         let message = format!("\"{text}\" is no time");
@@ -160,7 +160,7 @@ fn instant(text: &str, zone: Zone) -> Result<i64, Failure> {
     })
 }
 
-fn bad_length(text: &str) -> Failure {
+pub(super) fn bad_length(text: &str) -> Failure {
     let message = format!("\"{text}\" is no length of time");
     Failure::new(&SELECTION, message, Exit::Usage).help("write 90s, 15min, 1h or 7d")
 }

@@ -26,6 +26,9 @@ Examples:
 While it runs, `trimloop fault` switches what it does wrong. Everything is simulated, and only
 this machine can reach it.";
 
+/// Where it listens unless it is told otherwise.
+pub(super) const PORT: u16 = 4855;
+
 /// What to simulate.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
@@ -56,7 +59,7 @@ pub(super) struct SimulateArgs {
         long,
         env = "TRIMLOOP_PORT",
         hide_env = true,
-        default_value_t = 4855,
+        default_value_t = PORT,
         value_name = "PORT"
     )]
     port: u16,
@@ -165,6 +168,7 @@ pub(super) fn run(ui: &Ui, args: &SimulateArgs) -> Result<Exit, Failure> {
         relay: true,
         pki: args.pki.clone(),
         control: Some(super::fault::folder()?),
+        per_call: None,
     };
     let failed = |error: &(dyn std::error::Error + 'static)| {
         let help = match error.downcast_ref::<trimloop_simulator::Error>() {

@@ -9,7 +9,7 @@ use trimloop_core::mode::{Owner, Trip};
 use trimloop_core::plan::LoopId;
 use trimloop_core::record::{Outcome, Record};
 use trimloop_core::scan::Command;
-use trimloop_core::time::{Mono, Span};
+use trimloop_core::time::{Mono, Span, Utc};
 
 use super::server::{OrderOutcome, Port};
 use crate::dispatch::{OrderResult, Seen};
@@ -19,7 +19,7 @@ use crate::output::dto::{
 };
 use crate::output::{Names, RecordId, event_text, utc_text};
 use crate::service::{CellHandle, CellStatus, LoopState, PlcStatus};
-use crate::sink::SinkView;
+use crate::sink::{SinkState, SinkView};
 use crate::store::StoreSender;
 
 /// Longest silence of a watched stream, after which the client is asked whether it is there.
@@ -89,6 +89,7 @@ impl CellPort {
         out
     }
 
+    /// Those of a sink stand here too, as `sink_influx_rows_dead`, for who reads numbers only.
     fn counters(&self, status: &CellStatus) -> BTreeMap<String, u64> {
         let store = self.store.counts();
         let intake = status.counts.intake;
@@ -114,6 +115,9 @@ impl CellPort {
             ("writes_refused", status.of_links(|link| link.writes_refused)),
             ("writes_unknown", status.of_links(|link| link.writes_unknown)),
             ("heartbeats", status.of_links(|link| link.heartbeats)),
+            ("gaps_filled", status.of_links(|link| link.gaps_filled)),
+            ("gaps_unfilled", status.of_links(|link| link.gaps_unfilled)),
+            ("backfilled", status.of_links(|link| link.backfilled)),
             ("history_samples_dropped", store.samples_dropped),
             ("history_samples_doubled", store.samples_doubled),
             ("history_rows_unsent", store.rows_unsent),
@@ -122,6 +126,7 @@ impl CellPort {
         ]
         .into_iter()
         .map(|(name, count)| (name.to_owned(), count))
+        .chain(self.sink.iter().flat_map(|sink| sink_counters(&sink_line(sink))))
         .collect()
     }
 
@@ -191,6 +196,7 @@ fn link_status(plc: &PlcStatus, now: Mono) -> LinkStatus {
         addresses: plc.plc.addresses,
         trouble: plc.plc.trouble.clone(),
         problems: problems.map(|p| format!("{}: {}", p.node, p.what)).collect(),
+        backfill: plc.plc.filling.map(|filling| filling.to_string()),
     }
 }
 
@@ -215,6 +221,18 @@ fn sink_line(sink: &SinkView) -> SinkLine {
         behind_seconds: status.behind.as_secs_f64(),
         counters: rows.chain(requests).collect(),
     }
+}
+
+/// Counters and lag of a sink under its name; `held` is 1 while a person must set something right.
+fn sink_counters(sink: &SinkLine) -> Vec<(String, u64)> {
+    let lag = [
+        ("behind_rows", sink.behind_rows),
+        ("behind_seconds", sink.behind_seconds as u64),
+        ("held", u64::from(sink.state == SinkState::Held.word())),
+    ];
+    let lag = lag.into_iter().map(|(name, value)| (name.to_owned(), value));
+    let all = lag.chain(sink.counters.clone());
+    all.map(|(name, value)| (format!("sink_{}_{name}", sink.name), value)).collect()
 }
 
 fn owner_word(owner: Owner) -> &'static str {
@@ -301,6 +319,10 @@ impl Port for CellPort {
         }
     }
 
+    fn backfill(&self, plc: Option<&str>, from: Utc, to: Utc) -> Result<Vec<String>, String> {
+        self.cell.backfill(plc, from, to)
+    }
+
     fn watch(&self, each: &mut dyn FnMut(Option<EventLine>) -> bool) {
         let seen = self.cell.events();
         loop {
@@ -313,5 +335,32 @@ impl Port for CellPort {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lag and losses of a sink are counters like others.
+    #[test]
+    fn a_sink_is_counted() {
+        let sink = SinkLine {
+            name: "influx".into(),
+            state: "held".into(),
+            behind_rows: 1200,
+            behind_seconds: 61.7,
+            counters: BTreeMap::from([("rows_dead".into(), 2), ("requests_401".into(), 5)]),
+            ..SinkLine::default()
+        };
+        let counters: BTreeMap<String, u64> = sink_counters(&sink).into_iter().collect();
+        let expect = [
+            ("sink_influx_behind_rows", 1200),
+            ("sink_influx_behind_seconds", 61),
+            ("sink_influx_held", 1),
+            ("sink_influx_requests_401", 5),
+            ("sink_influx_rows_dead", 2),
+        ];
+        assert_eq!(counters, expect.map(|(name, value)| (name.to_owned(), value)).into());
     }
 }

@@ -16,6 +16,16 @@ pub enum Request {
     Status,
     /// Events as they happen, until the client hangs up.
     Events,
+    /// A span of time to be read from the PLCs' own history.
+    Backfill {
+        /// Name of a PLC config; all PLCs when not given.
+        #[serde(default)]
+        plc: Option<String>,
+        /// Begin [ns UTC].
+        from: i64,
+        /// End [ns UTC].
+        to: i64,
+    },
     /// An order to a loop.
     Loop {
         /// Its name.

@@ -16,14 +16,17 @@ use nix::unistd::{Uid, User};
 use trimloop_core::mode::Mode;
 use trimloop_core::plan::LoopId;
 use trimloop_core::scan::Command;
+use trimloop_core::time::Utc;
 use trimloop_core::unit::Ticks;
 use trimloop_recipe::codes::Code;
 
 use super::message::{Answer, LoopAction, Request};
 use crate::error::{
-    NO_AUDIT, NO_SERVICE, NO_SUCH_LOOP, NOT_PERMITTED, ORDER_REFUSED, REQUEST, chain,
+    NO_AUDIT, NO_BACKFILL, NO_SERVICE, NO_SUCH_LOOP, NOT_PERMITTED, ORDER_REFUSED, REQUEST,
+    SELECTION, chain,
 };
 use crate::output::dto::{EventLine, LoopAnswer, LoopStatus, Status};
+use crate::output::utc_text;
 use crate::store::StoreSender;
 
 /// File in the data folder that names the socket's place.
@@ -66,6 +69,11 @@ pub trait Port: Send + Sync + 'static {
     fn order(&self, command: Command) -> Result<u64, String>;
     /// Waits for what becomes of an order.
     fn wait(&self, order: u64, longest: Duration) -> OrderOutcome;
+    /// Has a span of time read from the history of a PLC, or of all; the names of those.
+    ///
+    /// # Errors
+    /// Why nothing will be read.
+    fn backfill(&self, plc: Option<&str>, from: Utc, to: Utc) -> Result<Vec<String>, String>;
     /// Hands out events as they happen, and `None` at least every second, until `each` says stop
     /// or the service ends.
     fn watch(&self, each: &mut dyn FnMut(Option<EventLine>) -> bool);
@@ -312,6 +320,7 @@ fn answer(shared: &Shared, uid: Uid, request: Request) -> Answer {
         Request::Status | Request::Events => {
             failed(&REQUEST, "it must be a request of its own".into(), 2)
         }
+        Request::Backfill { plc, from, to } => backfill(shared, uid, plc.as_deref(), (from, to)),
         Request::Loop { loop_name, action, reason, proposal, dry_run } => {
             let order = LoopOrder { loop_name, action, reason, proposal, dry_run };
             match give(shared, uid, &order) {
@@ -320,6 +329,33 @@ fn answer(shared: &Shared, uid: Uid, request: Request) -> Answer {
             }
         }
     }
+}
+
+/// Notes a gap. It moves nothing in the PLC, so whoever reaches the socket may; it is audited.
+fn backfill(shared: &Shared, uid: Uid, plc: Option<&str>, (from, to): (i64, i64)) -> Answer {
+    let (from, to) = (Utc::from_nanos(from), Utc::from_nanos(to));
+    if to <= from {
+        return failed(&SELECTION, "the end is not after the begin".into(), 2);
+    }
+    let plcs = match shared.port.backfill(plc, from, to) {
+        Ok(plcs) => plcs.join(", "),
+        Err(error) => return failed(&NO_BACKFILL, error, 1),
+    };
+    let (from, to) = (utc_text(from), utc_text(to));
+    let message = format!(
+        "{from} to {to} will be read from the history of {plcs}; `trimloop status` shows it, and an \
+         event says what came of it"
+    );
+    shared.store.audit(0, &actor(uid), "backfill", &format!("{plcs}: {from} to {to}"));
+    done(&serde_json::json!({
+        "schema": "trimloop.backfill/1",
+        "version": env!("CARGO_PKG_VERSION"),
+        "ok": true,
+        "plcs": plcs,
+        "from": from,
+        "to": to,
+        "message": message,
+    }))
 }
 
 struct LoopOrder {

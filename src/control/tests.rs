@@ -44,6 +44,14 @@ impl Port for Straw {
         self.outcome.clone()
     }
 
+    fn backfill(&self, plc: Option<&str>, from: Utc, to: Utc) -> Result<Vec<String>, String> {
+        assert!(from < to);
+        match plc {
+            None => Ok(vec!["press-4".into(), "dryer".into()]),
+            Some(other) => Err(format!("there is no PLC \"{other}\"")),
+        }
+    }
+
     fn watch(&self, each: &mut dyn FnMut(Option<EventLine>) -> bool) {
         let events = self.events.lock().unwrap();
         while each(None) {
@@ -232,4 +240,23 @@ fn the_socket_is_made_and_removed_with_care() {
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     drop(again(&bench).unwrap());
+}
+
+/// A span to be read from the PLCs' history is noted and audited; one that is none, or of a PLC that
+/// is none, is not.
+#[test]
+fn a_backfill_is_asked_for() {
+    let mut bench = Bench::new("backfill", Uid::current(), OrderOutcome::Done);
+    let ask = |plc: Option<&str>, from, to| {
+        let mut client = Client::connect(&bench.dir.join("control.sock")).unwrap();
+        client.ask(&Request::Backfill { plc: plc.map(str::to_owned), from, to }).unwrap()
+    };
+    let Answer::Done { result } = ask(None, 0, 3_600_000_000_000) else { panic!("not done") };
+    assert_eq!((&result["plcs"], &result["ok"]), (&"press-4, dryer".into(), &true.into()));
+    for (plc, from, to, code) in [(None, 5, 5, "TL0722"), (Some("pres"), 0, 5, "TL0726")] {
+        let Answer::Failed { code: said, .. } = ask(plc, from, to) else { panic!("done") };
+        assert_eq!(said, code);
+    }
+    let span = "press-4, dryer: 1970-01-01T00:00:00.000Z to 1970-01-01T01:00:00.000Z";
+    assert_eq!(bench.audit(), [("backfill".to_owned(), span.to_owned())]);
 }

@@ -12,6 +12,8 @@ use crate::store::fold::{HOUR, MINUTE, SECOND};
 const SLICE: i64 = HOUR;
 /// Set in a sample's quality when the receive time stands for its source time.
 const CLOCK_FLAG: i64 = 1 << 32;
+/// The same, when it was read from the PLC's own history after a gap.
+const BACKFILL_FLAG: i64 = 1 << 33;
 
 /// What is selected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -467,7 +469,7 @@ impl<'a> WriteTable<'a> {
         if s.every == Every::Raw {
             return samples(archive, tags, range, &mut |sampled: Sampled| {
                 let (name, unit) = of(sampled.tag);
-                let stamp = if sampled.quality & CLOCK_FLAG == 0 { "source" } else { "receive" };
+                let stamp = stamp_word(sampled.quality);
                 let cells = [
                     Cell::Time(sampled.ts),
                     Cell::Text(name.into()),
@@ -625,6 +627,14 @@ fn statistic_column(name: &str, unit: &str, statistic: Statistic, all: &[Statist
 }
 
 /// `good`, `uncertain` or `bad`, from the two highest bits of an OPC UA status code.
+fn stamp_word(quality: i64) -> &'static str {
+    match quality {
+        _ if quality & BACKFILL_FLAG != 0 => "backfill",
+        _ if quality & CLOCK_FLAG != 0 => "receive",
+        _ => "source",
+    }
+}
+
 fn quality_word(quality: i64) -> &'static str {
     match (quality >> 30) & 3 {
         0 => "good",

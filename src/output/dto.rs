@@ -102,6 +102,9 @@ pub struct LinkStatus {
     /// Nodes that are not what the PLC config says.
     #[serde(default)]
     pub problems: Vec<String>,
+    /// A gap that is being filled from the PLC's own history, in words.
+    #[serde(default)]
+    pub backfill: Option<String>,
 }
 
 /// A loop.

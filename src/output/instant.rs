@@ -69,6 +69,21 @@ pub fn parse_instant(text: &str, zone: Zone) -> Option<Utc> {
     }
 }
 
+/// Text that is no moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a moment is written 2026-11-22T21:09:52Z; seconds and time may be left out, and without Z or an offset it is in UTC"
+)]
+pub struct NoMoment;
+
+/// [`parse_instant`] in UTC.
+///
+/// # Errors
+/// [`NoMoment`] when it is written in another way, or no such day exists.
+pub fn moment(text: &str) -> Result<Utc, NoMoment> {
+    parse_instant(text, Zone::Utc).ok_or(NoMoment)
+}
+
 /// A length of time; `None` when it is none.
 #[must_use]
 pub fn parse_length(text: &str) -> Option<Span> {
@@ -91,6 +106,7 @@ pub fn parse_length(text: &str) -> Option<Span> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::utc_text;
 
     /// Dates, times, fractions and offsets are read; nonsense is not.
     #[test]
@@ -119,6 +135,18 @@ mod tests {
         for zone in [Zone::Utc, Zone::Local] {
             let shown = zone.text(nanos, 9);
             assert_eq!(parse_instant(&shown, Zone::Utc), Some(Utc::from_nanos(nanos)), "{shown}");
+        }
+    }
+
+    /// Days and times that do not exist are refused, and what is shown elsewhere is read back.
+    #[test]
+    fn moments_are_read() {
+        for text in ["1970-01-01T00:00:00.000Z", "2000-02-29T23:59:59.999Z"] {
+            assert_eq!(moment(text).map(utc_text).as_deref(), Ok(text));
+        }
+        assert_eq!(moment("2026-11-22 21:09"), moment("2026-11-22T21:09:00Z"));
+        for text in ["2026-02-29", "2026-11-31", "2026-11-22T24:00", "2026-11-22T21:09:52."] {
+            assert_eq!(moment(text), Err(NoMoment), "{text}");
         }
     }
 

@@ -47,6 +47,9 @@ pub fn status_table(status: &Status) -> String {
         for problem in &link.problems {
             out.push_str(&format!("{of}node {problem}\n"));
         }
+        if let Some(backfill) = &link.backfill {
+            out.push_str(&format!("{of}backfill: {backfill}\n"));
+        }
     }
     let bad: Vec<String> = status
         .tags
@@ -216,13 +219,15 @@ mod tests {
             up: true,
             age_ms: Some(12.2),
             problems: vec!["temp: missing".into()],
+            backfill: Some("gap of 12 min".into()),
             ..LinkStatus::default()
         };
         let two = Status { plcs: vec![status.plcs[0].clone(), dryer], ..status.clone() };
         let both = status_table(&two);
         let first = "cell-1  recipe lid r3  PLCs press-4 DOWN, dryer ok 12 ms  part 0  writes 0\n";
         assert!(
-            both.starts_with(first) && both.contains("\ndryer: node temp: missing\n"),
+            both.starts_with(first)
+                && both.contains("\ndryer: node temp: missing\ndryer: backfill: gap of 12 min\n"),
             "{both}"
         );
         assert!(lines[4].contains("TRIPPED") && lines[4].ends_with("no effect"), "{table}");

@@ -17,8 +17,9 @@ use opcua::types::{
     TypeLoader, TypeLoaderCollection, TypeLoaderPriority,
 };
 use trimloop_core::tag::Value;
+use trimloop_core::time::Utc;
 
-use super::decode::{Reading, utc_of_ticks};
+use super::decode::{Reading, utc_of, utc_of_ticks};
 use crate::intake::lock;
 
 /// Bits of a `DataValue`'s first byte, in the order of what follows it.
@@ -57,6 +58,24 @@ pub(super) enum Told {
     Plain(Reading),
     /// Anything else.
     Whole(Box<DataValue>),
+}
+
+impl Told {
+    /// When the source says it was measured.
+    pub(super) fn source_time(&self) -> Option<Utc> {
+        match self {
+            Self::Plain(reading) => reading.source_time,
+            Self::Whole(data) => data.source_timestamp.as_ref().and_then(utc_of),
+        }
+    }
+
+    /// Whether the server dropped values before this one.
+    pub(super) fn overflow(&self) -> bool {
+        match self {
+            Self::Plain(reading) => reading.overflow,
+            Self::Whole(data) => data.status().overflow(),
+        }
+    }
 }
 
 #[derive(Default)]

@@ -13,6 +13,7 @@ use super::{NodeConfig, Purpose, Scalar};
 
 const READABLE: u8 = 0b01;
 const WRITABLE: u8 = 0b10;
+const HISTORY_READABLE: u8 = 0b100;
 /// Attributes read of each node, in this order.
 pub(super) const ATTRIBUTES: [AttributeId; 6] = [
     AttributeId::DataType,
@@ -183,6 +184,11 @@ impl Attributes {
     /// Whether we may read it; servers that say nothing let us try.
     pub(super) fn readable(&self) -> bool {
         self.access.is_none_or(|access| access & READABLE != 0)
+    }
+
+    /// Whether the server has a history of it that we may read; one that says nothing has none.
+    pub(super) fn has_history(&self) -> bool {
+        self.access.is_some_and(|access| access & HISTORY_READABLE != 0)
     }
 
     /// Whether we may write it.

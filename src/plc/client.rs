@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use opcua::client::{
-    Client, ClientBuilder, MonitoredItemMap, OnSubscriptionNotificationCore, Session,
-    SessionPollResult,
+    Client, ClientBuilder, HistoryReadAction, MonitoredItemMap, OnSubscriptionNotificationCore,
+    Session, SessionPollResult,
 };
 use opcua::types::{
     ApplicationDescription, BrowseDescription, BrowsePath, BrowsePathResult, BrowseResult,
-    ByteString, DataValue, EndpointDescription, MonitoredItemCreateRequest,
-    MonitoredItemCreateResult, NotificationMessage, ReadValueId, StatusCode, TimestampsToReturn,
-    UserTokenType, WriteValue,
+    ByteString, DataValue, EndpointDescription, HistoryReadResult, HistoryReadValueId,
+    MonitoredItemCreateRequest, MonitoredItemCreateResult, NotificationMessage,
+    ReadRawModifiedDetails, ReadValueId, StatusCode, TimestampsToReturn, UserTokenType, WriteValue,
 };
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -509,6 +509,18 @@ impl Wire for Joined {
         points: &'a [ByteString],
     ) -> Answer<'a, Vec<BrowseResult>> {
         Box::pin(self.0.browse_next(release, points))
+    }
+
+    fn history(
+        &self,
+        details: ReadRawModifiedDetails,
+        nodes: Vec<HistoryReadValueId>,
+        release: bool,
+    ) -> Answer<'_, Vec<HistoryReadResult>> {
+        let action = HistoryReadAction::ReadRawModifiedDetails(details);
+        Box::pin(async move {
+            self.0.history_read(action, TimestampsToReturn::Both, release, &nodes).await
+        })
     }
 
     fn subscribe(&self, ask: Ask, feed: Arc<Feed>) -> Answer<'_, Terms> {

@@ -20,8 +20,9 @@ const TICKS_TO_UNIX: i64 = 116_444_736_000_000_000;
 pub(super) struct Reading {
     value: Option<Value>,
     status: Status,
-    overflow: bool,
-    source_time: Option<Utc>,
+    /// The server dropped samples before this one.
+    pub(super) overflow: bool,
+    pub(super) source_time: Option<Utc>,
     server_time: Option<Utc>,
 }
 
@@ -163,6 +164,11 @@ pub(super) fn utc_of_ticks(ticks: i64) -> Option<Utc> {
     }
     let nanos = ticks.checked_sub(TICKS_TO_UNIX)?.checked_mul(100)?;
     Some(Utc::from_nanos(nanos))
+}
+
+/// The same time in ticks of 100 ns since 1601, as OPC UA counts.
+pub(super) fn ticks_of(utc: Utc) -> i64 {
+    utc.as_nanos().div_euclid(100) + TICKS_TO_UNIX
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //!   grant belongs to one epoch of the link; when it is lost, the gate closes and all begins anew.
 //! - A request is two calls: the values, then `Seq`. Both pass the gate; a gate that closed in
 //!   between leaves values without a request, which move nothing.
+//! - Reads and writes keep to the server's limits. A look at the owner that takes several reads is
+//!   taken twice and must be the same both times; values go before the number that asks.
 //! - The answer is the block's: taken, refused, or none in time, which is `Unknown`.
 //! - Ownership is given back at the goodbye.
 
@@ -34,6 +36,8 @@ const GRANT_MAX: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(10);
 /// Time for the block's answer beyond the time to live.
 const GRACE: Duration = Duration::from_millis(500);
+/// Looks at a changing block before it counts as unreadable.
+const TOGETHER_MAX: usize = 4;
 /// Deadline of giving ownership back.
 const RELEASE_MAX: Duration = Duration::from_millis(500);
 
@@ -82,6 +86,9 @@ pub(super) struct Blocks {
     node_id: &'static str,
     request: &'static str,
     slot: u32,
+    /// Most values in one read and in one write.
+    read_max: usize,
+    write_max: usize,
 }
 
 /// What the owner block granted us.
@@ -120,12 +127,55 @@ fn whole(data: &DataValue) -> Option<u32> {
     }
 }
 
-async fn read(wire: &dyn Wire, ids: &[&NodeId]) -> Option<Vec<u32>> {
+/// Reads in order, in calls of at most `most`.
+async fn read(wire: &dyn Wire, most: usize, ids: &[&NodeId]) -> Option<Vec<u32>> {
     let nodes: Vec<_> = ids.iter().map(|id| value_of(id)).collect();
-    let read = wire.read(&nodes, TimestampsToReturn::Neither);
-    let values = timeout(ANSWER_MAX, read).await.ok()?.ok()?;
-    let all: Option<Vec<u32>> = values.iter().map(whole).collect();
-    all.filter(|all| all.len() == ids.len())
+    let mut all = Vec::with_capacity(nodes.len());
+    for part in nodes.chunks(most.max(1)) {
+        let read = wire.read(part, TimestampsToReturn::Neither);
+        let values = timeout(ANSWER_MAX, read).await.ok()?.ok()?;
+        if values.len() != part.len() {
+            return None;
+        }
+        for value in &values {
+            all.push(whole(value)?);
+        }
+    }
+    Some(all)
+}
+
+/// Reads what belongs together: where that takes several calls, until two in a row agree.
+async fn read_together(wire: &dyn Wire, most: usize, ids: &[&NodeId]) -> Option<Vec<u32>> {
+    let mut seen = read(wire, most, ids).await?;
+    if ids.len() <= most {
+        return Some(seen);
+    }
+    for _again in 0..TOGETHER_MAX {
+        let now = read(wire, most, ids).await?;
+        if now == seen {
+            return Some(now);
+        }
+        seen = now;
+    }
+    None
+}
+
+/// Writes in order, in calls of at most `most`; the first status that is not Good.
+async fn write(wire: &dyn Wire, most: usize, writes: &[WriteValue]) -> Result<(), String> {
+    for part in writes.chunks(most.max(1)) {
+        match timeout(ANSWER_MAX, wire.write(part)).await {
+            Ok(Ok(statuses)) => {
+                if let Some(bad) = statuses.iter().find(|status| !status.is_good()) {
+                    return Err(format!("the owner block does not take our request ({bad})"));
+                }
+            }
+            Ok(Err(error)) => {
+                return Err(format!("our request was not answered ({})", error.status()));
+            }
+            Err(_) => return Err("our request was not answered".to_owned()),
+        }
+    }
+    Ok(())
 }
 
 fn write_of((id, value): (NodeId, Variant)) -> WriteValue {
@@ -162,13 +212,14 @@ impl Blocks {
         } else {
             return None;
         };
-        Some(Self { owner, guards, heartbeat, node_id, request, slot })
+        let (read_max, write_max) = (resolution.read_max, resolution.write_max);
+        Some(Self { owner, guards, heartbeat, node_id, request, slot, read_max, write_max })
     }
 
     async fn standing(&self, wire: &dyn Wire) -> Option<Standing> {
         let names = ["OwnerAlive", "EpochNow", "OwnerSlot", "Granted"];
         let ids: Option<Vec<&NodeId>> = names.iter().map(|name| self.owner.get(name)).collect();
-        match read(wire, &ids?).await?.as_slice() {
+        match read_together(wire, self.read_max, &ids?).await?.as_slice() {
             [alive, epoch, slot, granted] => {
                 Some(Standing { alive: *alive != 0, epoch: *epoch, slot: *slot, granted: *granted })
             }
@@ -213,18 +264,8 @@ impl Blocks {
                 }
             }
             let writes: Vec<_> = values.into_iter().map(write_of).collect();
-            match timeout(ANSWER_MAX, wire.write(&writes)).await {
-                Ok(Ok(statuses)) => {
-                    if let Some(bad) = statuses.iter().find(|status| !status.is_good()) {
-                        return Err(format!("the owner block does not take our request ({bad})"));
-                    }
-                    asked = true;
-                }
-                Ok(Err(error)) => {
-                    return Err(format!("our request was not answered ({})", error.status()));
-                }
-                Err(_) => return Err("our request was not answered".to_owned()),
-            }
+            write(wire, self.write_max, &writes).await?;
+            asked = true;
             sleep(LOOK).await;
             let now = self.standing(wire).await.ok_or_else(unreadable)?;
             if now.alive && now.slot == self.slot && now.granted == request {
@@ -326,14 +367,16 @@ fn all_known<const N: usize>(
     values.into_iter().map(|(id, value)| Some((id?, value))).collect()
 }
 
-/// `ClockMs`, `TtlMaxMs` and `LastSeq`, when the guard may be asked; all in one read.
+/// `ClockMs`, `TtlMaxMs` and `LastSeq`, when the guard may be asked.
 async fn ready(live: &Live, owned: &Owned, guard: &Members) -> Option<(u32, u32, u32)> {
     let of_guard = ["ClockMs", "TtlMaxMs", "LastSeq", "Test"];
     let of_owner = ["OwnerAlive", "EpochNow", "OwnerSlot", "Granted"];
     let ids = of_guard.iter().map(|name| guard.get(name));
     let ids: Option<Vec<&NodeId>> =
         ids.chain(of_owner.iter().map(|name| owned.blocks.owner.get(name))).collect();
-    match read(live.wire.as_ref(), &ids?).await?.as_slice() {
+    // In several calls if need be: an older clock only shortens the life of the request, and the guard
+    // itself refuses the epoch of another owner.
+    match read(live.wire.as_ref(), owned.blocks.read_max, &ids?).await?.as_slice() {
         [clock, ttl_max, last_seq, test, alive, epoch, slot, granted] => {
             let now =
                 Standing { alive: *alive != 0, epoch: *epoch, slot: *slot, granted: *granted };
@@ -354,6 +397,7 @@ async fn answered(
     let (Some(ack_seq), Some(ack_code)) = (guard.get("AckSeq"), guard.get("AckCode")) else {
         return AckResult::Unknown;
     };
+    let read_max = live.owned.as_ref().map_or(1, |owned| owned.blocks.read_max);
     let end = shared.clock.mono() + span_of(Duration::from_millis(ttl_ms.into()) + GRACE);
     loop {
         let open = lock(&shared.gate).as_ref().is_some_and(|open| Arc::ptr_eq(open, live));
@@ -361,7 +405,8 @@ async fn answered(
             return AckResult::Unknown;
         }
         // The two belong together when the number is the same before and after.
-        if let Some(answer) = read(live.wire.as_ref(), &[ack_seq, ack_code, ack_seq]).await
+        let ids = [ack_seq, ack_code, ack_seq];
+        if let Some(answer) = read(live.wire.as_ref(), read_max, &ids).await
             && let [before, code, after] = answer.as_slice()
             && *before == seq
             && *after == seq

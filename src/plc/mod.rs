@@ -9,6 +9,7 @@
 //! - [`structure`]: elements of arrays and fields of structures.
 //! - [`subscribe`]: monitored items, and the callback that feeds the intake.
 //! - [`security`]: who we are to the server, who it is to us, and why not.
+//! - [`backfill`]: gaps filled from the history that the server keeps.
 //! - [`conform`]: the test of a PLC's handshake blocks; not part of the link.
 //! - [`handshake`]: writing through guard blocks, where the PLC has them.
 //! - `fault_sim`: the other side of the seam for tests, in virtual time.
@@ -30,6 +31,7 @@
 //! - Each LIVE is a new epoch with resolved addresses, checked types and a new subscription.
 //! - Nothing here waits without a deadline.
 
+mod backfill;
 mod backoff;
 mod browse;
 mod changes;
@@ -57,6 +59,7 @@ mod wire;
 mod write;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -67,7 +70,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use trimloop_core::guard::ApprovedWrite;
 use trimloop_core::tag::TagId;
-use trimloop_core::time::{Mono, Span};
+use trimloop_core::time::{Mono, Span, Utc};
 use trimloop_core::unit::{Grid, Ticks};
 use trimloop_recipe::plc_config::{Address, PerCall, Security, User};
 use trimloop_recipe::unit::Unit;
@@ -75,8 +78,10 @@ use trimloop_recipe::unit::Unit;
 use crate::clock::Clock;
 use crate::intake::{Intake, lock};
 use crate::notice::Notices;
+use crate::output::{duration_text, utc_text};
 use crate::pki::{Pki, PkiError};
 
+pub use backfill::History;
 pub use browse::{Ask, Browsed, Variable};
 pub use client::{Offer, application_uri_of, offers};
 pub use connector::connect_tcp;
@@ -320,8 +325,38 @@ pub struct LinkStatus {
     pub publishing_ms: f64,
     /// Longest silence of the subscription as the server revised it [ms].
     pub keep_alive_ms: f64,
+    /// The gap that is read from the PLC's history just now, or will be.
+    pub filling: Option<Filling>,
     /// Counters.
     pub counts: LinkCounts,
+}
+
+/// A gap that is not filled yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filling {
+    /// Its begin.
+    pub from: Utc,
+    /// Its end.
+    pub to: Utc,
+    /// Tags in it that the server has a history of.
+    pub tags: usize,
+    /// Those of them that are read to the end.
+    pub tags_done: usize,
+    /// Further gaps.
+    pub waiting: usize,
+}
+
+impl fmt::Display for Filling {
+    /// `gap of 42.0 s from 2026-11-22T21:09:52.123Z: 3 of 5 tags read, 1 more waits`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (length, from) = (duration_text(self.to - self.from), utc_text(self.from));
+        write!(f, "gap of {length} from {from}: {} of {} tags read", self.tags_done, self.tags)?;
+        match self.waiting {
+            0 => Ok(()),
+            1 => f.write_str(", 1 more waits"),
+            more => write!(f, ", {more} more wait"),
+        }
+    }
 }
 
 /// What the link counted since the start.
@@ -351,6 +386,12 @@ pub struct LinkCounts {
     pub heartbeats: u64,
     /// Life signs that failed.
     pub heartbeats_failed: u64,
+    /// Gaps that were filled from the PLC's history.
+    pub gaps_filled: u64,
+    /// Gaps that could not be.
+    pub gaps_unfilled: u64,
+    /// Values that came so, those that were there already left out.
+    pub backfilled: u64,
 }
 
 /// The counters themselves.
@@ -368,6 +409,9 @@ struct Counters {
     writes_unknown: AtomicU64,
     heartbeats: AtomicU64,
     heartbeats_failed: AtomicU64,
+    gaps_filled: AtomicU64,
+    gaps_unfilled: AtomicU64,
+    backfilled: AtomicU64,
 }
 
 fn count(counter: &AtomicU64, by: u64) {
@@ -390,6 +434,9 @@ impl Counters {
             writes_unknown: get(&self.writes_unknown),
             heartbeats: get(&self.heartbeats),
             heartbeats_failed: get(&self.heartbeats_failed),
+            gaps_filled: get(&self.gaps_filled),
+            gaps_unfilled: get(&self.gaps_unfilled),
+            backfilled: get(&self.backfilled),
         }
     }
 }
@@ -406,6 +453,8 @@ struct Shared {
     gate: Mutex<Option<Arc<session::Live>>>,
     /// What each register was when it was first found.
     known: Mutex<identity::Known>,
+    /// Times whose samples did not come.
+    book: backfill::Book,
     /// Which server was met first, where the PLC has several addresses.
     server: Mutex<identity::KnownServer>,
     /// Told when the gate opens or the status changes.
@@ -469,6 +518,18 @@ pub struct Link {
     pub tasks: Vec<(&'static str, Task)>,
 }
 
+impl Link {
+    /// Fills gaps from the history that the PLC's server keeps, with a task more. `longest` is what
+    /// is read of a gap at most; nothing where it is zero. Call before the tasks run.
+    pub fn fill_gaps(&mut self, history: Arc<dyn History>, longest: Span) {
+        if longest > Span::ZERO {
+            let shared = Arc::clone(&self.view.shared);
+            backfill::prepare(&shared, history.as_ref());
+            self.tasks.push(("backfill", Box::pin(backfill::run(shared, history, longest))));
+        }
+    }
+}
+
 /// Prepares a link; nothing happens before its tasks run.
 ///
 /// # Errors
@@ -503,6 +564,7 @@ fn assemble(
         status: Mutex::new(LinkStatus { addresses, ..LinkStatus::default() }),
         gate: Mutex::new(None),
         known: Mutex::default(),
+        book: backfill::Book::default(),
         server: Mutex::default(),
         news: Notify::new(),
         stop: stopped,
@@ -563,7 +625,15 @@ impl View {
     pub fn status(&self) -> LinkStatus {
         let mut status = lock(&self.shared.status).clone();
         status.counts = self.shared.counters.read();
+        status.filling = self.shared.book.filling();
         status
+    }
+
+    /// Has a span of time read from the PLC's own history once the link stands; false where nothing
+    /// ever is.
+    #[must_use]
+    pub fn fill_gap(&self, from: Utc, to: Utc) -> bool {
+        self.shared.book.ask(from, to)
     }
 
     /// Tells each problem as it comes (true) and goes (false), until the link stops.

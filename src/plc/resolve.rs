@@ -37,6 +37,8 @@ pub(super) struct Found {
     pub(super) name: Option<(String, String)>,
     /// How its part is taken out of the node's value, if it is not all of it.
     pub(super) taker: Option<Taker>,
+    /// Whether the server has a history of it that we may read.
+    pub(super) history: bool,
 }
 
 impl Found {
@@ -59,7 +61,8 @@ pub(super) struct Resolution {
     pub(super) problems: Vec<Problem>,
     /// Most monitored items per call.
     pub(super) items_max: usize,
-    /// Most values per write.
+    /// Most values per read and per write.
+    pub(super) read_max: usize,
     pub(super) write_max: usize,
 }
 
@@ -105,13 +108,14 @@ pub(super) async fn resolve(wire: &dyn Wire, config: &LinkConfig) -> Result<Reso
                     };
                     Some((uri.to_owned(), name.name.to_string()))
                 });
-                found.push(Found { node, id, scalar, name, taker });
+                let history = row.has_history();
+                found.push(Found { node, id, scalar, name, taker, history });
             }
             Err(what) => problems.push(problem(wanted, what)),
         }
     }
-    let Limits { items: items_max, write: write_max, .. } = reader.limits;
-    Ok(Resolution { found, problems, items_max, write_max })
+    let Limits { items: items_max, read: read_max, write: write_max, .. } = reader.limits;
+    Ok(Resolution { found, problems, items_max, read_max, write_max })
 }
 
 fn problem(node: &NodeConfig, what: String) -> Problem {

@@ -406,6 +406,8 @@ impl Driver<'_> {
             *gate = Some(Arc::new(self.live(epoch, &feed, &resolution, owned.clone())));
         }
         drop(gate);
+        let at = self.shared.clock.now();
+        self.shared.book.opened(&self.wire, config, &resolution, at);
         let keep_alive = span_of(terms.keep_alive);
         self.running = Some(Running {
             silence_max: keep_alive.times(4).max(SILENCE_MIN),
@@ -558,7 +560,11 @@ impl Driver<'_> {
     /// Closes the gate and the intake; nothing of this epoch is sent or believed any more.
     fn close(&mut self) {
         self.work = None;
-        self.running = None;
+        if let Some(running) = self.running.take() {
+            let now = self.shared.clock.now();
+            let heard = running.feed.last().unwrap_or(running.since);
+            self.shared.book.closed(now.utc - (now.mono - heard));
+        }
         if !broken(Mutant::GateLeftOpen) {
             *lock(&self.shared.gate) = None;
         }

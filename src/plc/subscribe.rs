@@ -58,6 +58,8 @@ struct FeedState {
     /// Samples of one notification, or all before the link opens.
     buffer: Vec<Sample>,
     last: Option<Mono>,
+    /// Source time of the newest sample of each monitored item, by client handle - 1.
+    stamps: Vec<Option<Utc>>,
     /// The subscription ended on the server.
     ended: Option<StatusCode>,
     /// Newest read-back by tag: source time, when it came.
@@ -84,7 +86,9 @@ impl Feed {
                 route.extend(tag.map(|tag| Route { tag, taker: one.taker.clone() }));
             }
         }
-        Arc::new(Self { shared, routes, state: Mutex::default(), heard: Notify::new() })
+        let stamps = vec![None; routes.len()];
+        let state = Mutex::new(FeedState { stamps, ..FeedState::default() });
+        Arc::new(Self { shared, routes, state, heard: Notify::new() })
     }
 
     /// When the subscription was last heard of.
@@ -139,8 +143,9 @@ impl Feed {
     }
 
     fn take(&self, state: &mut FeedState, change: &Change, received: Mono) {
-        let index = (change.handle as usize).checked_sub(1);
-        for route in index.and_then(|index| self.routes.get(index)).into_iter().flatten() {
+        let Some(index) = (change.handle as usize).checked_sub(1) else { return };
+        let Some(routes) = self.routes.get(index) else { return };
+        for route in routes {
             match (&change.told, &route.taker) {
                 (Told::Plain(reading), None) => {
                     self.take_one(state, route.tag, received, |at| reading.of(route.tag, at));
@@ -151,6 +156,16 @@ impl Feed {
                 (Told::Whole(data), _) => self.take_whole(state, route, data, received),
             }
         }
+        let stamp = change.told.source_time();
+        let Some(before) = state.stamps.get_mut(index) else { return };
+        if change.told.overflow()
+            && let (Some(from), Some(to)) = (*before, stamp)
+        {
+            for route in routes {
+                self.shared.book.lost(Some(route.tag), from, to, received);
+            }
+        }
+        *before = stamp.or(*before);
     }
 
     fn take_whole(&self, state: &mut FeedState, route: &Route, data: &DataValue, received: Mono) {

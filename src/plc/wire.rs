@@ -15,8 +15,8 @@ use std::time::Duration;
 use futures_util::Stream;
 use opcua::types::{
     BrowseDescription, BrowsePath, BrowsePathResult, BrowseResult, ByteString, DataValue, Error,
-    MonitoredItemCreateRequest, MonitoredItemCreateResult, ReadValueId, StatusCode,
-    TimestampsToReturn, WriteValue,
+    HistoryReadResult, HistoryReadValueId, MonitoredItemCreateRequest, MonitoredItemCreateResult,
+    ReadRawModifiedDetails, ReadValueId, StatusCode, TimestampsToReturn, WriteValue,
 };
 
 use super::subscribe::Feed;
@@ -130,6 +130,23 @@ pub(super) trait Wire: Send + Sync {
         Box::pin(std::future::ready(Err(Error::new(
             StatusCode::BadServiceUnsupported,
             "this wire does not go on browsing",
+        ))))
+    }
+
+    /// Reads raw values out of the server's own history; `release` gives up what the continuation
+    /// points hold.
+    ///
+    /// A wire that is made for the link alone may leave it.
+    fn history(
+        &self,
+        details: ReadRawModifiedDetails,
+        nodes: Vec<HistoryReadValueId>,
+        release: bool,
+    ) -> Answer<'_, Vec<HistoryReadResult>> {
+        let _ = (details, nodes, release);
+        Box::pin(std::future::ready(Err(Error::new(
+            StatusCode::BadServiceUnsupported,
+            "this wire reads no history",
         ))))
     }
 

@@ -196,6 +196,33 @@ fn all_rows_arrive_and_a_start_sends_the_last_minute() {
     assert!((1800..=4200).contains(&again.status.rows_resent), "{}", again.status.rows_resent);
 }
 
+/// Rows that come behind the cursor, out of a PLC's history, are sent like others and marked.
+#[test]
+fn backfilled_rows_are_sent_late() {
+    let mut rig = Rig::new("backfill");
+    rig.fill(T0, 100, Span::from_millis(100));
+    let mut engine = rig.engine();
+    rig.run(&mut engine);
+    let sample = |ms: i64| Sample {
+        tag: TagId(0),
+        value: Some(Value::Float(0.5)),
+        status: Status::Good,
+        source_time: Some(T0 + Span::from_millis(ms)),
+        server_time: None,
+        received: Mono::default(),
+    };
+    // Between the others, over some of them, and on the day before.
+    let late: Vec<Sample> = (0..200).map(|n| sample(n * 50)).chain([sample(-86_400_000)]).collect();
+    let sender = rig.store.as_ref().unwrap().sender();
+    assert_eq!(sender.backfill(&late).blocking_recv(), Ok(BTreeMap::from([(TagId(0), 101)])));
+    rig.pass(SURVEY);
+    rig.run(&mut engine);
+    assert_eq!(rig.count("trimloop_sample"), 401);
+    let marked = rig.server.points.values().filter(|fields| fields.contains("backfilled")).count();
+    assert_eq!(marked, 101);
+    assert_eq!(engine.status.behind_rows, 0);
+}
+
 /// Reset before and after the commit, a time-out, 5xx: the same rows again, once each in the end;
 /// what the server lost of the last minute is sent again.
 #[test]

@@ -125,6 +125,12 @@ pub const MEASUREMENTS: [Measurement; 9] = [
                 "",
                 "true: the time is that of receipt, because the source's was more than 10 s off",
             ),
+            field(
+                "backfilled",
+                Bool,
+                "",
+                "true: read from the PLC's own history after a gap; no decision was made from it",
+            ),
         ],
         source: Source::Samples,
         sql: "SELECT s.ts, 0, n.name,
@@ -132,7 +138,8 @@ pub const MEASUREMENTS: [Measurement; 9] = [
                 CASE WHEN typeof(s.value) = 'integer' AND c.tag IS NULL THEN s.value END,
                 CASE WHEN typeof(s.value) = 'integer' AND c.tag IS NOT NULL THEN s.value END,
                 CASE typeof(s.value) WHEN 'text' THEN s.value END,
-                s.quality & 4294967295, CASE WHEN s.quality >> 32 & 1 THEN 1 END
+                s.quality & 4294967295, CASE WHEN s.quality >> 32 & 1 THEN 1 END,
+                CASE WHEN s.quality >> 33 & 1 THEN 1 END
               FROM sample s JOIN name n ON n.id = s.tag LEFT JOIN contact c ON c.tag = s.tag
               WHERE s.ts BETWEEN ?1 AND ?2 AND s.seq = ?3 ORDER BY s.ts, s.tag",
     },

@@ -4,13 +4,14 @@
 //! *backlog*: its roll-ups are finished, a round at a time, and its file is closed as one plain
 //! file. At a start every day that is there goes through the backlog once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, params};
 
 use trimloop_core::record::{PartRow, Record};
+use trimloop_core::tag::TagId;
 use trimloop_core::time::Utc;
 
 use super::StoreError;
@@ -82,8 +83,17 @@ struct Day {
     seq: i64,
 }
 
+/// What became of samples whose time and tag may be there already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Written {
+    /// Samples that replaced another.
+    pub(super) doubled: u64,
+    /// Samples out of a PLC's history that were new, by tag; others of them change nothing.
+    pub(super) backfilled: BTreeMap<TagId, u64>,
+}
+
 impl Day {
-    /// One transaction; how many samples replaced one of the same time and tag.
+    /// One transaction.
     fn write<'a>(
         &mut self,
         boot: i64,
@@ -91,14 +101,14 @@ impl Day {
         offsets: &mut [i64],
         chunks: impl Iterator<Item = &'a [SampleRow]>,
         rows: impl Iterator<Item = &'a (Utc, Record)>,
-    ) -> rusqlite::Result<u64> {
+    ) -> rusqlite::Result<Written> {
         let tx = self.db.transaction()?;
         let mut seq = self.seq;
-        let mut doubled = 0;
+        let mut written = Written::default();
         for chunk in chunks {
             for flush in flushes(chunk) {
-                doubled += samples::put_flush(&tx, seq, flush, ids, offsets)?;
-                seq += 1;
+                let taken = samples::put_flush(&tx, seq, flush, ids, offsets, &mut written)?;
+                seq += i64::from(taken);
             }
         }
         let mut stamps = Vec::new();
@@ -111,7 +121,7 @@ impl Day {
         seq = put_record_flushes(&tx, seq, stamps)?;
         tx.commit()?;
         self.seq = seq;
-        Ok(doubled)
+        Ok(written)
     }
 }
 
@@ -138,13 +148,14 @@ impl History {
 
     /// Writes samples (any order, any days) and rows, one transaction per day.
     ///
-    /// Returns how many samples replaced one of the same time and tag.
+    /// A sample of the same time and tag is replaced by a live one, and never by one out of a PLC's
+    /// history.
     pub(super) fn write(
         &mut self,
         samples: &mut [SampleRow],
         rows: &[(Utc, Record)],
         state: &State,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Written, StoreError> {
         // Stable: samples of one time and tag keep their order of arrival, so the last one wins.
         samples.sort_by_key(|row| row.ts);
         let mut days: Vec<String> = rows.iter().map(|(utc, _)| day_text(*utc)).collect();
@@ -155,7 +166,7 @@ impl History {
         );
         days.sort();
         days.dedup();
-        let mut doubled = 0;
+        let mut written = Written::default();
         for name in days {
             let (ids, boot) = (self.ids.clone(), self.boot);
             let mut offsets = self.offsets.clone();
@@ -166,7 +177,12 @@ impl History {
                 .filter(|chunk| chunk.first().is_some_and(|row| of_day(row.ts)));
             let rows = rows.iter().filter(|(utc, _)| of_day(utc.as_nanos()));
             match day.write(boot, &ids, &mut offsets, chunks, rows) {
-                Ok(more) => doubled += more,
+                Ok(more) => {
+                    written.doubled += more.doubled;
+                    for (tag, new) in more.backfilled {
+                        *written.backfilled.entry(tag).or_default() += new;
+                    }
+                }
                 Err(source) => {
                     if is_damage(&source) {
                         // Opened again, it is checked again, and set aside.
@@ -177,7 +193,7 @@ impl History {
             }
             self.offsets = offsets;
         }
-        Ok(doubled)
+        Ok(written)
     }
 
     fn day(&mut self, name: &str, state: &State) -> Result<&mut Day, StoreError> {

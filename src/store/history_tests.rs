@@ -233,6 +233,55 @@ proptest! {
     }
 }
 
+/// Samples out of a PLC's history fill what is missing, are marked, come into the roll-ups of days
+/// long closed, and never replace a live one; told is how many were new.
+#[test]
+fn backfilled_samples_fill_and_never_replace() {
+    let scratch = Scratch::new("backfill");
+    let live: Vec<Sample> = (0..60).map(|i| plain(T0 + i * SECOND, i as f64)).collect();
+    scratch.write(&live);
+    let store = Store::open(&scratch.options()).unwrap();
+    // Beyond midnight, and over the last ten live ones with other values.
+    let late: Vec<Sample> = (50..300).map(|i| plain(T0 + i * SECOND, 1000.0 + i as f64)).collect();
+    assert_eq!(
+        store.sender().backfill(&late).blocking_recv(),
+        Ok(BTreeMap::from([(TagId(0), 240)]))
+    );
+    assert_eq!(store.sender().backfill(&late).blocking_recv(), Ok(BTreeMap::new()));
+    let without = Sample { source_time: None, ..plain(T0, 1.0) };
+    assert_eq!(store.sender().backfill(&[without]).blocking_recv(), Ok(BTreeMap::new()));
+    assert_eq!(store.sender().counts().samples_doubled, 0);
+    drop(store);
+    let (state, mut history) = scratch.parts();
+    while history.finish().unwrap() {}
+    history.close().unwrap();
+    drop(state);
+    // What comes last wins in the fold, so the live ones come last.
+    assert_levels(&scratch.0, &[late, live]);
+    let marked = |day: &str| -> (i64, i64) {
+        let db = Connection::open(scratch.0.join(format!("history-{day}.db"))).unwrap();
+        let sql = "SELECT count(*), sum(quality >> 33 & 1) FROM sample";
+        db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+    };
+    assert_eq!((marked("20261122"), marked("20261123")), ((120, 60), (180, 180)));
+}
+
+/// Up to when a PLC's history is whole outlives the service.
+#[test]
+fn what_is_whole_outlives_the_service() {
+    let scratch = Scratch::new("whole");
+    let store = Store::open(&scratch.options()).unwrap();
+    assert_eq!(store.sender().whole_until("press"), None);
+    for ts in [T0, T0 - SECOND] {
+        store.sender().set_whole_until("press", Utc::from_nanos(ts));
+    }
+    assert_eq!(store.sender().whole_until("press"), Some(Utc::from_nanos(T0 - SECOND)));
+    drop(store);
+    let store = Store::open(&scratch.options()).unwrap();
+    assert_eq!(store.sender().whole_until("press"), Some(Utc::from_nanos(T0 - SECOND)));
+    assert_eq!(store.sender().whole_until("dryer"), None);
+}
+
 /// A month of roll-ups that is gone or damaged is made again from the days that are left.
 #[test]
 fn a_damaged_month_is_made_again() {

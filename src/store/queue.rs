@@ -1,13 +1,14 @@
 //! The bounded queue into the store's writer thread.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use trimloop_core::event::Event;
 use trimloop_core::record::Record;
-use trimloop_core::tag::{Sample, Status, Value};
+use trimloop_core::tag::{Sample, Status, TagId, Value};
 use trimloop_core::time::{Span, Utc};
 
 use super::StoreError;
@@ -41,6 +42,16 @@ pub(super) struct SampleRow {
     pub(super) status: u32,
     /// Source minus receive time [ns] when that was too far off; 0 otherwise.
     pub(super) offset: i64,
+    /// Read from the PLC's own history after a gap.
+    pub(super) backfilled: bool,
+}
+
+/// Samples out of a PLC's history. They wait beside the live ones and never in their place.
+#[derive(Debug)]
+pub(super) struct Late {
+    pub(super) samples: Vec<SampleRow>,
+    /// Told how many of each tag were new, once they are in the history; dropped when they are not.
+    pub(super) done: oneshot::Sender<BTreeMap<TagId, u64>>,
 }
 
 /// Anything but a sample.
@@ -52,6 +63,8 @@ pub(super) enum Row {
     Notice(Notice),
     Audit(super::AuditEntry),
     Cursor(CursorRow),
+    /// Up to when the history of a PLC lacks nothing [ns UTC].
+    Whole(String, i64),
 }
 
 /// How far a sink has come.
@@ -66,6 +79,7 @@ pub(super) struct CursorRow {
 pub(super) struct Waiting {
     pub(super) samples: VecDeque<SampleRow>,
     pub(super) rows: Vec<Row>,
+    pub(super) late: Vec<Late>,
 }
 
 #[derive(Debug)]
@@ -97,6 +111,8 @@ pub(super) struct Queue {
     pub(super) unsound: AtomicBool,
     /// Ends of the chains as committed.
     pub(super) tips: Mutex<Tips>,
+    /// Up to when the history of each PLC lacks nothing [ns UTC].
+    pub(super) whole: Mutex<BTreeMap<String, i64>>,
 }
 
 /// What happened to rows on their way.
@@ -121,6 +137,7 @@ impl Queue {
                 waiting: Waiting {
                     samples: VecDeque::with_capacity(SAMPLES_RESERVED),
                     rows: Vec::with_capacity(ROWS_RESERVED),
+                    late: Vec::new(),
                 },
                 taken: 0,
                 committed: 0,
@@ -138,6 +155,7 @@ impl Queue {
             history_stopped: AtomicBool::new(false),
             unsound: AtomicBool::new(false),
             tips: Mutex::default(),
+            whole: Mutex::default(),
         }
     }
 
@@ -172,7 +190,8 @@ impl Queue {
             .wake
             .wait_timeout_while(self.lock(), FLUSH_PERIOD, |inner| {
                 let waiting = inner.waiting.samples.len() + inner.waiting.rows.len();
-                !inner.urgent && !inner.stop && waiting < WAKE_ROWS
+                let late = !inner.waiting.late.is_empty();
+                !inner.urgent && !inner.stop && !late && waiting < WAKE_ROWS
             })
             .unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut inner.waiting, buffer);
@@ -230,6 +249,14 @@ impl Queue {
     }
 }
 
+/// The OPC UA status code.
+fn code_of(status: Status) -> u32 {
+    match status {
+        Status::Good => 0,
+        Status::Uncertain(code) | Status::Bad(code) => code,
+    }
+}
+
 /// Hands rows to the store; cheap to clone. Nothing here waits for a disk but [`Self::barrier`]
 /// and [`Self::audit_committed`].
 #[derive(Clone, Debug)]
@@ -271,17 +298,60 @@ impl StoreSender {
                 (Some(source), Some(offset)) if near(offset) => (source.as_nanos(), 0),
                 (_, offset) => (received, offset.unwrap_or(Span::ZERO).as_nanos()),
             };
-            let status = match sample.status {
-                Status::Good => 0,
-                Status::Uncertain(code) | Status::Bad(code) => code,
-            };
+            let status = code_of(sample.status);
             let (tag, value) = (sample.tag.0, sample.value);
-            inner.waiting.samples.push_back(SampleRow { ts, tag, value, status, offset });
+            let backfilled = false;
+            let row = SampleRow { ts, tag, value, status, offset, backfilled };
+            inner.waiting.samples.push_back(row);
         }
         self.queue.pushed(inner, samples.len() as u64);
         if dropped > 0 {
             self.queue.drop_samples(dropped);
         }
+    }
+
+    /// Samples that a PLC remembered, each with its source time; one without is left out. They
+    /// never replace a sample that is there, and never put a live one out of the queue.
+    ///
+    /// Told is how many of each tag were new, once they are in the history; nothing when they could
+    /// not be written. Whoever hands more over before that is told holds them in memory.
+    #[must_use]
+    pub fn backfill(&self, samples: &[Sample]) -> oneshot::Receiver<BTreeMap<TagId, u64>> {
+        let row = |sample: &Sample| {
+            Some(SampleRow {
+                ts: sample.source_time?.as_nanos(),
+                tag: sample.tag.0,
+                value: sample.value,
+                status: code_of(sample.status),
+                offset: 0,
+                backfilled: true,
+            })
+        };
+        let (done, told) = oneshot::channel();
+        let samples = samples.iter().filter_map(row).collect();
+        let mut inner = self.queue.lock();
+        if !inner.ended {
+            inner.waiting.late.push(Late { samples, done });
+        }
+        drop(inner);
+        self.queue.wake.notify_one();
+        told
+    }
+
+    /// Up to when the history of a PLC lacks nothing that could be had; `None` when that was never
+    /// said.
+    #[must_use]
+    pub fn whole_until(&self, plc: &str) -> Option<Utc> {
+        let whole = self.queue.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        whole.get(plc).copied().map(Utc::from_nanos)
+    }
+
+    /// Says so; on disk within a second, after the samples that were handed over before.
+    pub fn set_whole_until(&self, plc: &str, utc: Utc) {
+        let mut whole = self.queue.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        whole.insert(plc.to_owned(), utc.as_nanos());
+        drop(whole);
+        self.queue.push_row(Row::Whole(plc.to_owned(), utc.as_nanos()));
     }
 
     /// A row of the core; `utc` is the scan's.

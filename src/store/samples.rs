@@ -5,13 +5,16 @@
 
 use rusqlite::types::{ToSql, Value as Sql};
 use rusqlite::{Statement, Transaction, params};
-use trimloop_core::tag::Value;
+use trimloop_core::tag::{TagId, Value};
 
+use super::history::Written;
 use super::queue::SampleRow;
 use super::state::Ids;
 
 /// Set in a sample's quality when its source time was too far off and the receive time is kept.
 const CLOCK_FLAG: i64 = 1 << 32;
+/// Set in the quality of a sample that was read from the PLC's own history after a gap.
+const BACKFILL_FLAG: i64 = 1 << 33;
 /// Change of a tag's clock offset after which it is noted again.
 const OFFSET_STEP_NANOS: i64 = 1_000_000_000;
 /// Rows of one statement, largest first.
@@ -20,28 +23,28 @@ const BATCHES: [usize; 3] = [100, 10, 1];
 /// A row with the number that its tag has in the files.
 type Known<'a> = (i64, &'a SampleRow);
 
-/// Writes one flush of samples in the order of their times; how many replaced one of the same time
-/// and tag.
+/// Writes one flush of samples in the order of their times. Whether the flush took its number; one
+/// that brings nothing new leaves it to the next.
 pub(super) fn put_flush(
     tx: &Transaction<'_>,
     seq: i64,
     samples: &[SampleRow],
     ids: &Ids,
     offsets: &mut [i64],
-) -> rusqlite::Result<u64> {
+    written: &mut Written,
+) -> rusqlite::Result<bool> {
     let known = |row| -> Option<Known<'_>> {
         let row: &SampleRow = row;
         Some((*ids.tags.get(usize::from(row.tag))?, row))
     };
     let rows: Vec<Known<'_>> = samples.iter().filter_map(known).collect();
-    let mut doubled = 0;
-    let mut rest = rows.as_slice();
-    for size in BATCHES {
-        let batches = rest.chunks_exact(size);
-        rest = batches.remainder();
-        let mut insert = tx.prepare_cached(&insert_of(size))?;
-        for batch in batches {
-            doubled += put_batch(tx, &mut insert, seq, batch)?;
+    let mut count = 0;
+    for run in rows.chunk_by(|(_, a), (_, b)| a.backfilled == b.backfilled) {
+        if run.first().is_some_and(|(_, row)| row.backfilled) {
+            count += put_backfilled(tx, seq, run, written)?;
+        } else {
+            put_live(tx, seq, run, written)?;
+            count += run.len();
         }
     }
     for (tag, row) in &rows {
@@ -51,10 +54,49 @@ pub(super) fn put_flush(
         }
         note_offset(tx, *tag, row, offsets)?;
     }
+    if count == 0 {
+        return Ok(false);
+    }
     let (first, last) = (samples.first().map(|r| r.ts), samples.last().map(|r| r.ts));
     tx.prepare_cached("INSERT INTO flush(seq, min_ts, max_ts, rows) VALUES(?, ?, ?, ?)")?
-        .execute(params![seq, first, last, rows.len().cast_signed()])?;
-    Ok(doubled)
+        .execute(params![seq, first, last, count.cast_signed()])?;
+    Ok(true)
+}
+
+fn put_live(
+    tx: &Transaction<'_>,
+    seq: i64,
+    rows: &[Known<'_>],
+    written: &mut Written,
+) -> rusqlite::Result<()> {
+    let mut rest = rows;
+    for size in BATCHES {
+        let batches = rest.chunks_exact(size);
+        rest = batches.remainder();
+        let mut insert = tx.prepare_cached(&insert_of(size))?;
+        for batch in batches {
+            written.doubled += put_batch(tx, &mut insert, seq, batch)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the service saw itself stays; how many rows are new.
+fn put_backfilled(
+    tx: &Transaction<'_>,
+    seq: i64,
+    rows: &[Known<'_>],
+    written: &mut Written,
+) -> rusqlite::Result<usize> {
+    let mut insert = tx.prepare_cached(&insert_of(1))?;
+    let mut new = 0;
+    for (tag, row) in rows {
+        if insert.execute(params![seq, row.ts, tag, value_of(row), quality_of(row)])? > 0 {
+            *written.backfilled.entry(TagId(row.tag)).or_default() += 1;
+            new += 1;
+        }
+    }
+    Ok(new)
 }
 
 fn insert_of(rows: usize) -> String {
@@ -105,7 +147,12 @@ fn value_of(row: &SampleRow) -> Sql {
 }
 
 fn quality_of(row: &SampleRow) -> i64 {
-    i64::from(row.status) | if row.offset == 0 { 0 } else { CLOCK_FLAG }
+    let flag = match (row.backfilled, row.offset) {
+        (true, _) => BACKFILL_FLAG,
+        (false, 0) => 0,
+        (false, _) => CLOCK_FLAG,
+    };
+    i64::from(row.status) | flag
 }
 
 fn note_offset(

@@ -1,5 +1,6 @@
 //! `state.db`: what must survive a power cut. WAL, synchronous FULL.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction, params};
@@ -50,6 +51,7 @@ CREATE INDEX IF NOT EXISTS ledger_utc ON ledger(utc);
 CREATE TABLE IF NOT EXISTS sink_cursor(
   sink TEXT NOT NULL, day TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(sink, day))
   WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS whole(plc TEXT PRIMARY KEY, utc INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
 /// Over columns that layout 1 does not have.
@@ -158,6 +160,13 @@ impl State {
         rows.collect()
     }
 
+    /// Up to when the history of each PLC lacks nothing [ns UTC].
+    pub(super) fn whole(&self) -> rusqlite::Result<BTreeMap<String, i64>> {
+        let mut statement = self.db.prepare("SELECT plc, utc FROM whole")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    }
+
     /// Writes all rows in one transaction, or none.
     pub(super) fn write(&mut self, rows: &StateRows) -> rusqlite::Result<()> {
         let (mut audit, mut ledger) = (self.audit, self.ledger);
@@ -180,6 +189,10 @@ impl State {
                  ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)",
             )?
             .execute(params![row.sink, row.day, row.seq])?;
+        }
+        for (plc, utc) in &rows.whole {
+            tx.prepare_cached("INSERT OR REPLACE INTO whole(plc, utc) VALUES(?, ?)")?
+                .execute(params![plc, utc])?;
         }
         for entry in &rows.audit {
             let prev = audit.hash;
@@ -220,6 +233,8 @@ pub(super) struct StateRows {
     pub(super) ledger: Vec<(Utc, LedgerRow)>,
     pub(super) audit: Vec<AuditEntry>,
     pub(super) cursors: Vec<CursorRow>,
+    /// PLC, and up to when its history lacks nothing [ns UTC].
+    pub(super) whole: Vec<(String, i64)>,
 }
 
 impl StateRows {
@@ -230,6 +245,7 @@ impl StateRows {
             + self.ledger.len()
             + self.audit.len()
             + self.cursors.len()
+            + self.whole.len()
     }
 
     /// Gives up what is not about writes and people's orders, and these only beyond `most`;
@@ -239,6 +255,7 @@ impl StateRows {
         self.events.clear();
         self.notices.clear();
         self.decisions.clear();
+        self.whole.clear();
         self.ledger.truncate(most / 2);
         self.audit.truncate(most / 2);
         (before - self.len()) as u64
@@ -251,6 +268,7 @@ impl StateRows {
         self.ledger.clear();
         self.audit.clear();
         self.cursors.clear();
+        self.whole.clear();
     }
 }
 

@@ -59,6 +59,9 @@ impl Store {
         let notices = std::mem::take(&mut history.notices);
         let boot = state.boot.unsigned_abs();
         let queue = Arc::new(Queue::new());
+        let whole =
+            state.whole().map_err(|source| StoreError::Sql { what: "read marks", source })?;
+        *queue.whole.lock().unwrap_or_else(PoisonError::into_inner) = whole;
         let keeper = Keeper::new(dir, options.clock, limits, Arc::clone(&queue.unsent_told));
         let writer = Writer::new(Arc::clone(&queue), state, history, keeper, options.clock);
         writer.tell_tips();
@@ -146,6 +149,7 @@ impl Writer {
             buffer: Waiting {
                 samples: std::collections::VecDeque::with_capacity(SAMPLES_RESERVED),
                 rows: Vec::with_capacity(ROWS_RESERVED),
+                late: Vec::new(),
             },
             samples: Vec::new(),
             state_rows: StateRows::default(),
@@ -164,6 +168,7 @@ impl Writer {
             self.sort_rows();
             // History first: an order that is acknowledged has everything before it on disk.
             self.write_history();
+            self.write_late();
             if self.write_state() {
                 self.queue.committed(taken);
             } else {
@@ -192,6 +197,7 @@ impl Writer {
                 Row::Notice(notice) => self.state_rows.notices.push(notice),
                 Row::Audit(entry) => self.state_rows.audit.push(entry),
                 Row::Cursor(cursor) => self.state_rows.cursors.push(cursor),
+                Row::Whole(plc, utc) => self.state_rows.whole.push((plc, utc)),
                 Row::Record(utc, Record::Decision(row)) => {
                     self.state_rows.decisions.push((utc, row));
                 }
@@ -213,8 +219,8 @@ impl Writer {
             return;
         }
         match self.history.write(&mut self.samples, &self.history_rows, &self.state) {
-            Ok(doubled) => {
-                self.queue.doubled.fetch_add(doubled, Ordering::Relaxed);
+            Ok(written) => {
+                self.queue.doubled.fetch_add(written.doubled, Ordering::Relaxed);
                 if std::mem::take(&mut self.history_failing) {
                     tracing::info!("The history is written again.");
                     self.tell("history_resumed", "The history is written again.".to_owned());
@@ -233,6 +239,24 @@ impl Writer {
         }
         self.samples.clear();
         self.history_rows.clear();
+    }
+
+    /// Samples out of a PLC's history, one transaction per day. What cannot be written is asked for
+    /// again by whoever read it, so nothing is counted here.
+    fn write_late(&mut self) {
+        for mut late in std::mem::take(&mut self.buffer.late) {
+            if self.keeper.floor.is_stopped() {
+                continue;
+            }
+            match self.history.write(&mut late.samples, &[], &self.state) {
+                // Nobody waits any more when the link has ended meanwhile.
+                Ok(written) => drop(late.done.send(written.backfilled)),
+                Err(error) => {
+                    let error = crate::error::chain(&error);
+                    tracing::warn!(error, "Samples out of a PLC's history cannot be written yet.");
+                }
+            }
+        }
     }
 
     fn tell_tips(&self) {

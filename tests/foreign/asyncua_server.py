@@ -199,6 +199,8 @@ class Cell:
         self.folder = folder
         self.tags = {}
         self.by_node = {}
+        self.nodes = {}
+        self.history_reads = 0
         self.refused = {}
         self.value_only = False
         self.echoes = {}
@@ -274,6 +276,7 @@ class Cell:
         await tag.store(tag.value, datetime.now(timezone.utc))
         self.tags[tag_id] = tag
         self.by_node[node_id] = tag
+        self.nodes[tag_id] = node
 
     async def parts(self, command):
         """Adds an array, a matrix and structures, whose values `parts` sets when asked again."""
@@ -376,6 +379,38 @@ class Cell:
 
     async def strict(self, command):
         self.value_only = command.get("on", True)
+
+    async def series(self, command):
+        """Sets values of one tag one after the other, with source times of their own."""
+        tag = self.tag(command["id"])
+        for number, value in enumerate(command["values"]):
+            at_ms = command["t_ms"] + number * command.get("step_ms", 1)
+            now = datetime.fromtimestamp(at_ms / 1000, timezone.utc)
+            await tag.store(to_wire(value, tag.type_name), now)
+
+    async def historize(self, command):
+        """Keeps a history of tags, in memory.
+
+        The library answers calls of any size: those of more than `nodes_max` nodes are refused here,
+        without a word about it in the OperationLimits.
+        """
+        manager = self.server.iserver.history_manager
+        manager.storage.max_history_data_response_size = command.get("page", 10_000)
+        most = command.get("nodes_max")
+        read = manager.read_history
+
+        async def read_history(params):
+            if most is not None and len(params.NodesToRead) > most:
+                raise ua.UaStatusCodeError(ua.StatusCodes.BadTooManyOperations)
+            self.history_reads += 1
+            return await read(params)
+
+        manager.read_history = read_history
+        for tag_id in command["ids"]:
+            await self.server.historize_node_data_change(self.nodes[self.tag(tag_id).id])
+
+    async def history_count(self, _command):
+        return {"reads": self.history_reads}
 
     async def level(self, command):
         """Sets how well the server says that it serves."""
@@ -518,7 +553,7 @@ async def serve_commands(cell):
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     names = (
         "add", "status", "get", "echo", "play", "closed_loop", "refuse", "strict", "level", "stop",
-        "parts",
+        "parts", "series", "historize", "history_count",
     )
     commands = {name: getattr(cell, name) for name in names} | {"set": cell.set_values}
     while line := await reader.readline():

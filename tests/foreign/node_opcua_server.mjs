@@ -155,6 +155,7 @@ class Cell {
     this.valueOnly = false;
     this.echoes = new Map();
     this.running = new Set();
+    this.historyReads = 0;
   }
 
   tag(id) {
@@ -341,6 +342,32 @@ class Cell {
       toTag(v, this.tag(id).typeName),
     ]);
     for (const [tag, value] of converted) tag.store(value, now);
+  }
+
+  /** Sets values of one tag one after the other, with source times of their own. */
+  series({ id, values, t_ms, step_ms = 1 }) {
+    const tag = this.tag(id);
+    for (const [number, value] of values.entries()) {
+      tag.store(toTag(value, tag.typeName), new Date(t_ms + number * step_ms));
+    }
+  }
+
+  /** Keeps a history of tags, in memory; states `nodes_max` in the OperationLimits. */
+  historize({ ids, nodes_max = 0 }) {
+    this.capabilities.operationLimits.maxNodesPerHistoryReadData = nodes_max;
+    for (const id of ids) {
+      const { variable } = this.tag(id);
+      this.namespace.addressSpace.installHistoricalDataNode(variable, { maxOnlineValues: 100_000 });
+      const read = variable._historyRead;
+      variable._historyRead = (...rest) => {
+        this.historyReads += 1;
+        return read.apply(variable, rest);
+      };
+    }
+  }
+
+  history_count() {
+    return { reads: this.historyReads };
   }
 
   status({ id, code, value }) {
@@ -551,6 +578,9 @@ async function serveCommands(cell) {
   const names = new Set([
     "add",
     "set",
+    "series",
+    "historize",
+    "history_count",
     "status",
     "level",
     "get",
@@ -694,6 +724,7 @@ async function main() {
     typeDefinition: "BaseObjectType",
   });
   const cell = new Cell(namespace, folder);
+  cell.capabilities = server.engine.serverCapabilities;
   if (options.tags) cell.add({ tags: JSON.parse(readFileSync(options.tags, "utf8")) });
   await server.start();
   const { port } = server.endpoints[0];

@@ -44,11 +44,17 @@ pub struct Client {
 
 impl Client {
     pub fn start(config: LinkConfig) -> Self {
+        Self::start_with(config, |_| {})
+    }
+
+    /// `prepare` gets the link before its tasks run.
+    pub fn start_with(config: LinkConfig, prepare: impl FnOnce(&mut plc::Link)) -> Self {
         let runtime = Runtime::new().unwrap();
         let clock = Clock::start();
         let (intake, batch) = Intake::new(config.nodes.len(), clock);
         let notices = Notices::new(clock, None);
-        let link = plc::link(config, intake.clone(), notices.clone()).unwrap();
+        let mut link = plc::link(config, intake.clone(), notices.clone()).unwrap();
+        prepare(&mut link);
         for (_, task) in link.tasks {
             runtime.spawn(task);
         }

@@ -17,7 +17,11 @@ use crate::rig::{
     LIMIT, PART_MS, Setup, assert_envelope, scratch, server_with, share, tags, texts,
 };
 
-on_each_stack!(the_command_runs_a_loop, the_command_writes_in_milliseconds);
+on_each_stack!(
+    the_command_runs_a_loop,
+    the_command_writes_in_milliseconds,
+    a_killed_service_fills_its_gap,
+);
 
 /// The service as a child process; killed when a test ends before it does.
 struct Service {
@@ -187,6 +191,80 @@ fn the_command_writes_in_milliseconds(test: &str, kind: Kind) {
     assert_eq!(service.terminate().code(), Some(0));
     let millis = |name: &str| latency[name].as_f64().unwrap();
     assert!(millis("p50") <= 20.0 && millis("p99") <= 100.0, "{latency}");
+    server.quit();
+    fs::remove_dir_all(dir).unwrap();
+}
+
+/// Killed without a word, and started again: what the PLC kept meanwhile is in the history, marked,
+/// and what was decided before and after still replays bit for bit, because the cell never saw it.
+fn a_killed_service_fills_its_gap(test: &str, kind: Kind) {
+    let Some(server) = server_with(test, kind, 0, &tags(&[])) else { return };
+    server.ask(json!({"cmd": "historize", "ids": ["X", "Size"], "page": 100, "nodes_max": 1}));
+    let dir = project(test, "labels", server.url());
+    let plant = |first: u32| {
+        server.ask(json!({
+            "cmd": "closed_loop", "x": "X", "u": "PressureSP", "y": "Quality", "part": "PartId",
+            "label": "Size", "label_part": "SizePart", "label_delay_parts": 3, "parts": 20,
+            "first_part": first, "period_ms": PART_MS, "gain": 2.0, "u0": 50.0, "target": 10.0,
+            "x_script": [[1, 2.0]], "report": false,
+        }));
+        server.wait_event("closed_loop_done", LIMIT);
+    };
+    let service = Service::start(&dir);
+    wait_status(&dir, "the link", |status| status["plcs"][0]["up"] == true);
+    plant(1);
+    wait_status(&dir, "the parts", |status| status["part"].as_i64() >= Some(20));
+    drop(service);
+
+    let values: Vec<f64> = (0..300).map(|n| f64::from(n) / 100.0 - 20.0).collect();
+    let t_ms = Clock::start().utc().as_nanos() / 1_000_000;
+    server.ask(json!({"cmd": "series", "id": "X", "values": values, "t_ms": t_ms, "step_ms": 2}));
+    let service = Service::start(&dir);
+    let status = wait_status(&dir, "the gap to be filled", |status| {
+        status["counters"]["gaps_filled"].as_u64() >= Some(1)
+    });
+    let notices = status["notices"].as_array().unwrap();
+    let told = notices.iter().find(|notice| notice["code"] == "gap_filled").unwrap();
+    let sentence = told["sentence"].as_str().unwrap();
+    assert!(sentence.contains("the service did not run"), "{sentence}");
+    println!("{test}: {sentence}");
+    // Asked for by hand, nothing is doubled.
+    let again = run(&dir, &["plc", "backfill", "cell", "--last", "10min"]);
+    assert!(again.status.success(), "{}", said(&again));
+    let status = wait_status(&dir, "what was asked for", |status| {
+        status["counters"]["gaps_filled"].as_u64() >= Some(2)
+    });
+    let notices = status["notices"].as_array().unwrap();
+    let asked = notices.iter().find(|notice| {
+        notice["sentence"].as_str().is_some_and(|sentence| sentence.contains("(asked for"))
+    });
+    println!("{test}: {}", asked.unwrap()["sentence"]);
+    let nobody = run(&dir, &["plc", "backfill", "cel", "--last", "10min"]);
+    assert!(said(&nobody).contains("TL0726"), "{}", said(&nobody));
+    plant(21);
+    wait_status(&dir, "more parts", |status| status["part"].as_i64() >= Some(40));
+    assert_eq!(service.terminate().code(), Some(0));
+
+    let output = run(&dir, &["query", "x", "--last", "1h", "--format", "jsonl"]);
+    let rows = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<Value> = rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect();
+    let marked = |value: f64| {
+        let of = |row: &&Value| {
+            row["stamp"] == "backfill"
+                && row["value"].as_f64().is_some_and(|stored| (stored - value).abs() < 1e-9)
+        };
+        rows.iter().filter(of).count()
+    };
+    // The last may have come by the new subscription first.
+    let (last, all) = values.split_last().unwrap();
+    assert!(all.iter().all(|value| marked(*value) == 1) && marked(*last) <= 1, "{rows:?}");
+    let live = rows.iter().filter(|row| row["stamp"] == "source").count();
+    assert!(live >= 2, "{live} live samples");
+
+    for arguments in [&["replay"][..], &["audit", "verify"]] {
+        let output = run(&dir, arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+    }
     server.quit();
     fs::remove_dir_all(dir).unwrap();
 }

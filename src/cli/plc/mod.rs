@@ -1,6 +1,7 @@
 //! `trimloop plc`: what a PLC has, and what it says. Only the conformance test writes, and only to
 //! blocks in test mode.
 
+mod backfill;
 mod browse;
 mod cert;
 mod conform;
@@ -27,6 +28,7 @@ Examples:
   trimloop plc watch press-4 melt_temp          Changes as they come, until Ctrl-C
   trimloop plc cert show                        Our certificate and the servers we know
   trimloop plc profiles s7-1500                 What is known of a vendor's server
+  trimloop plc backfill --last 3d               Read a gap from the PLC's own history
   trimloop plc conform opc.tcp://127.0.0.1:4855 Does it refuse what it must refuse?
 
 A PLC is named by its address, by its PLC config's name or file, or not at all where there is only
@@ -56,6 +58,8 @@ enum Verb {
     Cert(cert::CertArgs),
     /// What is known of vendors' servers
     Profiles(profiles::ProfilesArgs),
+    /// Have the running service read a span of time from the PLC's own history
+    Backfill(backfill::BackfillArgs),
     /// Test the handshake blocks of a PLC in test mode; prints a report
     Conform(conform::ConformArgs),
 }
@@ -69,6 +73,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &PlcArgs) -> Result<Exit, Fail
         Verb::Import(args) => import::run(ui, global, args),
         Verb::Cert(args) => cert::run(ui, global, args),
         Verb::Profiles(args) => profiles::run(ui, args),
+        Verb::Backfill(args) => backfill::run(ui, global, args),
         Verb::Conform(args) => conform::run(ui, args),
     }
 }

@@ -90,6 +90,8 @@ pub struct LinkConfig {
     pub clock_step: Span,
     /// Largest believable difference between a stamp and our clock.
     pub skew: Span,
+    /// How much of a gap is read from the PLC's own history at most; zero reads nothing.
+    pub backfill: Span,
 }
 
 /// One node.
@@ -520,6 +522,10 @@ impl PlcChecker<'_> {
         let stale = given(stale_at, 2000, "stale", self);
         let step = given(raw.and_then(|raw| raw.clock_step.as_ref()), 600_000, "clock_step", self);
         let skew = given(raw.and_then(|raw| raw.skew.as_ref()), 2000, "skew", self);
+        let backfill = match raw.and_then(|raw| raw.backfill.as_ref()) {
+            None => Some(Span::from_secs(24 * 3600)),
+            Some(text) => self.values.span(text, true, "`link.backfill`"),
+        };
         let mut named = |name: Option<&At<String>>, key: &str| match name {
             None => Some(None),
             Some(name) => self.named_node(name, &format!("`link.{key}`")).map(Some),
@@ -551,6 +557,13 @@ impl PlcChecker<'_> {
                 ));
             self.push(found);
         }
-        Some(LinkConfig { stale, enable: enable?, clock: clock?, clock_step: step?, skew: skew? })
+        Some(LinkConfig {
+            stale,
+            enable: enable?,
+            clock: clock?,
+            clock_step: step?,
+            skew: skew?,
+            backfill: backfill?,
+        })
     }
 }

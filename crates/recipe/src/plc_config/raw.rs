@@ -177,6 +177,9 @@ pub struct RawLink {
     pub clock_step: Option<At<Literal>>,
     /// Largest believable difference between a stamp and our clock; default "2 s".
     pub skew: Option<At<Literal>>,
+    /// How much of a gap is read from the history that the PLC keeps, where it keeps one;
+    /// default "24 h", "0 s" reads nothing.
+    pub backfill: Option<At<Literal>>,
 }
 
 /// One node: exactly one of `id`, `path`.
