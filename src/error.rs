@@ -324,6 +324,21 @@ codes! {
         wrong: "trimloop export --out week.xlsx      (a build without the feature)",
         right: "cargo build --release --features xlsx,parquet",
     }
+    BACKTEST_TAGS = "TL0740" {
+        title: "the data lack tags that the recipe decides on",
+        means: "A tag of the recipe that cuts parts, feeds a feature, an interlock or a setpoint is not in \
+                the history or file.",
+        why: "Without it the recipe would hold all the time, which would look like a quiet recipe.",
+        wrong: "trimloop backtest housing-lid --data only-melt-temp.csv",
+        right: "trimloop export --out all.csv && trimloop backtest housing-lid --data all.csv",
+    }
+    BACKTEST_UNIT = "TL0741" {
+        title: "a tag was recorded in another unit",
+        means: "The unit that stands beside the recorded values is not that of the recipe.",
+        why: "Limits in bar on values in MPa find nothing, or everything.",
+        wrong: "[tag.melt_temp]\n        unit = \"K\"          (recorded in degC)",
+        right: "[tag.melt_temp]\n        unit = \"degC\"",
+    }
     NO_SERVICE = "TL0901" {
         title: "no service answers",
         means: "Nothing listens on the control socket.",

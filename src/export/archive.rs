@@ -122,7 +122,7 @@ impl Db {
         Ok(ids)
     }
 
-    fn names(&self, kind: &str) -> Result<Vec<(i64, String, String)>, ReadError> {
+    pub(super) fn names(&self, kind: &str) -> Result<Vec<(i64, String, String)>, ReadError> {
         if !self.has_table("name")? {
             return Ok(Vec::new());
         }

@@ -11,7 +11,7 @@ use crate::store::fold::{HOUR, MINUTE, SECOND};
 /// Time of other rows that one transaction reads.
 const SLICE: i64 = HOUR;
 /// Set in a sample's quality when the receive time stands for its source time.
-const CLOCK_FLAG: i64 = 1 << 32;
+pub(super) const CLOCK_FLAG: i64 = 1 << 32;
 
 /// What is selected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
