@@ -23,6 +23,8 @@ mod data;
 mod decided;
 mod findings;
 mod fold;
+mod gate;
+mod html;
 mod report;
 mod stretch;
 mod text;
@@ -41,6 +43,8 @@ pub use data::Data;
 pub use decided::{Hold, decision_columns};
 pub use findings::{DefectReport, Findings, SignatureReport};
 use fold::Fold;
+pub use gate::{GateLine, Gates, gate_text};
+pub use html::report_html;
 pub use report::{
     Comparison, DayReport, Joins, LoopComparison, LoopReport, ModelReport, RecipeReport, Report,
 };

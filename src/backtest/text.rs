@@ -2,7 +2,7 @@
 
 use trimloop_core::time::Span;
 
-use super::report::{LoopReport, RecipeReport, Report};
+use super::report::{Comparison, LoopReport, RecipeReport, Report};
 use crate::output::duration_text;
 
 /// What every report says of itself.
@@ -22,9 +22,13 @@ pub fn report_text(report: &Report) -> String {
     let head = |r: &RecipeReport| format!("{} r{}", r.name, r.revision);
     let mut rows: Rows = vec![(String::new(), recipes.iter().map(|r| head(r)).collect())];
     rows.extend(summary(&recipes));
+    let mut rest = notes(report);
+    if let Some(comparison) = &report.comparison {
+        rest.splice(0..0, beside(comparison));
+    }
     let mut text =
         format!("{}\n{} to {}\n\n{}\n", report.data, report.from, report.to, table(&rows));
-    for note in notes(report) {
+    for note in rest {
         text.push_str(&note);
         text.push('\n');
     }
@@ -108,10 +112,15 @@ pub(super) fn summary(recipes: &[&RecipeReport]) -> Rows {
 fn early(r: &RecipeReport) -> String {
     match (r.findings.parts_before_median, r.findings.seconds_before_median) {
         (Some(parts), Some(seconds)) => {
-            format!("{parts} parts, {}", duration_text(Span::from_nanos((seconds * 1e9) as i64)))
+            format!("{parts} parts, {}", duration_text(span(seconds)))
         }
         _ => "-".to_owned(),
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "saturates")]
+fn span(seconds: f64) -> Span {
+    Span::from_nanos((seconds * 1e9) as i64)
 }
 
 fn share(count: u64, of: u64) -> String {
@@ -121,7 +130,7 @@ fn share(count: u64, of: u64) -> String {
     format!("{count} ({})", percent(count as f64 / of as f64))
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
@@ -138,7 +147,7 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
     let joins = &recipe.joins;
     notes.push(format!(
         "Each day began anew {} before its midnight, uncounted.{}",
-        duration_text(Span::from_nanos((report.lead_in_s * 1e9) as i64)),
+        duration_text(span(report.lead_in_s)),
         if joins.midnights == 0 {
             String::new()
         } else {
@@ -169,4 +178,34 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
     }
     notes.push(NOT_SAFETY.to_owned());
     notes
+}
+
+/// The paired difference, in sentences.
+fn beside(comparison: &Comparison) -> Vec<String> {
+    let [both, own, other, neither] = comparison.defects;
+    let chance = comparison.defects_p.map_or_else(String::new, |p| {
+        format!(" A split like this or more uneven comes by chance with probability {p:.3}.")
+    });
+    let mut lines = vec![format!(
+        "Paired: of the same defects both detect {both}, only the recipe {own}, only the other \
+         {other}, neither {neither}.{chance}"
+    )];
+    for l in &comparison.loops {
+        let [both, own, other, neither] = l.would_write;
+        let mut line = format!(
+            "Paired, loop {}: of {} decisions on the same part both would have written {both}, only \
+             the recipe {own}, only the other {other}, neither {neither}.",
+            l.name, l.pairs
+        );
+        if let (Some(mean), Some(most)) = (l.difference_mean, l.difference_max) {
+            let deviation = l.difference_deviation.unwrap_or(0.0);
+            line.push_str(&format!(
+                " The recipe's wish less the other's: mean {mean:.3} {0}, deviation {deviation:.3} \
+                 {0}, at most {most:.3} {0}.",
+                l.unit
+            ));
+        }
+        lines.push(line);
+    }
+    lines
 }

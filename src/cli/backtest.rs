@@ -1,24 +1,31 @@
 //! `trimloop backtest`: history through a recipe.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::Args;
+use clap::{ArgAction, Args, builder::FalseyValueParser};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use tokio::sync::oneshot::Receiver;
 
 use trimloop_core::time::Span;
 use trimloop_recipe::Bound;
 use trimloop_recipe::diagnostic::{did_you_mean, has_errors};
 
+use super::export::file_failure;
 use super::load::{project, settings};
+use super::run::Signals;
 use super::select::read_failure;
 use super::{Exit, Failure, Global, Ui};
-use crate::backtest::{BacktestError, BacktestSettings, Data, GAP, Report, backtest, report_text};
-use crate::error::{
-    BACKTEST_TAGS, BACKTEST_UNIT, EXPORT_FILE, NO_ROWS, PLAN_NOT_KEPT, RECIPE_CHOICE, SELECTION,
-    chain,
+use crate::backtest::{
+    BacktestError, BacktestSettings, Data, GAP, GateLine, Gates, Report, backtest,
+    decision_columns, gate_text, report_html, report_text,
 };
+use crate::error::{
+    BACKTEST_FILE, BACKTEST_TAGS, BACKTEST_UNIT, EXPORT_FILE, GATE_NOT_PASSED, GATE_SYNTAX,
+    NO_ROWS, PLAN_NOT_KEPT, RECIPE_CHOICE, SELECTION, chain,
+};
+use crate::export::{FileFormat, OutputFile, ReadError, Sheet};
 use crate::output::{Zone, parse_instant, parse_length};
 use crate::settings::Settings;
 
@@ -26,8 +33,11 @@ const EXAMPLES: &str = "\
 Examples:
   trimloop backtest housing-lid --last 7d
   trimloop backtest housing-lid --from 2026-11-01 --to 2026-11-15
+  trimloop backtest --last 7d --report out.html --decisions out.csv
+  trimloop backtest --data week.csv --gate gates.toml
   trimloop backtest next/housing-lid.toml --against housing-lid --last 7d
 
+Files are those of `trimloop export`: .csv, and .parquet in builds with that feature.
 Not causal: nothing that would have been written is fed back. The service may run.
 Exit: 0 done and every gate passed, 1 a gate not passed, 2 wrong use, 4 the data cannot be read.";
 
@@ -49,6 +59,21 @@ pub(super) struct BacktestArgs {
     /// Another recipe on the same samples
     #[arg(long, env = "TRIMLOOP_AGAINST", hide_env = true, value_name = "OTHER")]
     against: Option<String>,
+    /// Files instead of the history; may be given again
+    #[arg(long, env = "TRIMLOOP_DATA", hide_env = true, value_name = "FILE")]
+    data: Vec<PathBuf>,
+    /// Limits to keep (TOML)
+    #[arg(long, env = "TRIMLOOP_GATE", hide_env = true, value_name = "FILE")]
+    gate: Option<PathBuf>,
+    /// Write the report with plots (HTML)
+    #[arg(long, env = "TRIMLOOP_REPORT", hide_env = true, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Write every decision (.csv, .parquet)
+    #[arg(long, env = "TRIMLOOP_DECISIONS", hide_env = true, value_name = "FILE")]
+    decisions: Option<PathBuf>,
+    /// Write over files that are there
+    #[arg(long, env = "TRIMLOOP_FORCE", hide_env = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
+    force: bool,
     /// Warm-up before each day [default: 4h, or 8 of the longest window]
     #[arg(long, env = "TRIMLOOP_LEAD_IN", hide_env = true, value_name = "LENGTH")]
     lead_in: Option<String>,
@@ -64,7 +89,16 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &BacktestArgs) -> Result<Exit,
     let settings = settings(global)?;
     let recipe = bound(&settings, args.recipe.as_deref())?;
     let other = args.against.as_deref().map(|name| bound(&settings, Some(name))).transpose()?;
-    let data = Data::store(&settings.data).map_err(|error| read_failure(&error))?;
+    let gates = args.gate.as_deref().map(|path| gates(path, &recipe)).transpose()?;
+    let mut out = Outputs::begin(args)?;
+    // Before the threads begin, so that Ctrl-C leaves no part of a file behind.
+    let signals = Signals::block().and_then(|s| s.into_receiver().map_err(|_| nix::Error::EAGAIN));
+    let began = ui.clock().mono();
+    let data = match args.data.as_slice() {
+        [] => Data::store(&settings.data),
+        files => Data::files(files),
+    };
+    let data = data.map_err(|error| failure(&error.into()))?;
     let (from, to) = range(ui, args)?;
     let how = BacktestSettings {
         plan: &recipe.plan,
@@ -75,6 +109,22 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &BacktestArgs) -> Result<Exit,
         gap: args.gap.as_deref().map(length).transpose()?.unwrap_or(GAP),
         jobs: args.jobs.unwrap_or_else(processors),
     };
+    let report = tested(ui, &data, &how, &mut out, signals.ok())?;
+    let took = (ui.clock().mono() - began).as_secs_f64();
+    let lines = gates.map(|gates| gates.judge(&report)).unwrap_or_default();
+    out.keep(&report, &lines)?;
+    ui.note(&format!("{} samples in {took:.1} s", report.recipe.samples));
+    Ok(tell(ui, &report, &lines, took))
+}
+
+/// Runs it under a progress bar; Ctrl-C stops it.
+fn tested(
+    ui: &Ui,
+    data: &Data,
+    how: &BacktestSettings<'_>,
+    out: &mut Outputs,
+    mut signals: Option<Receiver<()>>,
+) -> Result<Report, Failure> {
     let bar = ui.has_bars().then(|| {
         let style = ProgressStyle::with_template("{bar:30} {percent:>3} %  {eta} left");
         let bar = ProgressBar::new(1000);
@@ -82,43 +132,100 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &BacktestArgs) -> Result<Exit,
         bar
     });
     let stop = AtomicBool::new(false);
-    let began = ui.clock().mono();
-    let report = backtest(
-        &data,
-        &how,
-        None,
-        &mut |share| {
-            if let Some(bar) = &bar {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "0 to 1000"
-                )]
-                bar.set_position((share.clamp(0.0, 1.0) * 1000.0) as u64);
-            }
-        },
-        &stop,
-    );
+    let mut progress = |share: f64| {
+        if signals.as_mut().is_some_and(|stop| stop.try_recv().is_ok()) {
+            stop.store(true, Ordering::Relaxed);
+        }
+        if let Some(bar) = &bar {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "0 to 1000"
+            )]
+            bar.set_position((share.clamp(0.0, 1.0) * 1000.0) as u64);
+        }
+    };
+    let sheet = out.sheet.as_mut().map(|sheet| &mut **sheet as &mut dyn Sheet);
+    let report = backtest(data, how, sheet, &mut progress, &stop);
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
-    let report = report.map_err(|error| failure(&error))?;
-    let took = (ui.clock().mono() - began).as_secs_f64();
-    ui.note(&format!("{} samples in {took:.1} s", report.recipe.samples));
-    tell(ui, &report, took);
-    Ok(Exit::Ok)
+    report.map_err(|error| failure(&error))
 }
 
-fn tell(ui: &Ui, report: &Report, took: f64) {
-    let mut object = ui.head("trimloop.backtest/1", true);
+/// Files that are there whole or not at all.
+struct Outputs {
+    report: Option<OutputFile>,
+    decisions: Option<OutputFile>,
+    sheet: Option<Box<dyn Sheet>>,
+}
+
+impl Outputs {
+    fn begin(args: &BacktestArgs) -> Result<Self, Failure> {
+        let begin = |path: &PathBuf| {
+            OutputFile::begin(path, args.force).map_err(|error| file_failure(&error))
+        };
+        let report = args.report.as_ref().map(begin).transpose()?;
+        let Some(path) = &args.decisions else {
+            return Ok(Self { report, decisions: None, sheet: None });
+        };
+        let format = FileFormat::of(path).ok_or_else(|| {
+            let message = format!("the end of {} names no format", path.display());
+            Failure::new(&EXPORT_FILE, message, Exit::Usage).help("end it with .csv or .parquet")
+        })?;
+        let file = begin(path)?;
+        let sheet = file
+            .sheet(format, &decision_columns(), Zone::Utc, "decisions")
+            .map_err(|error| file_failure(&error))?;
+        Ok(Self { report, decisions: Some(file), sheet: Some(sheet) })
+    }
+
+    fn keep(self, report: &Report, gates: &[GateLine]) -> Result<(), Failure> {
+        if let Some(file) = self.report {
+            let page = report_html(report, gates, env!("CARGO_PKG_VERSION"));
+            let kept = file.text(&page).and_then(|()| file.keep());
+            kept.map_err(|error| file_failure(&error))?;
+        }
+        if let (Some(sheet), Some(file)) = (self.sheet, self.decisions) {
+            sheet.finish().map_err(|error| failure(&BacktestError::Decisions(error)))?;
+            file.keep().map_err(|error| file_failure(&error))?;
+        }
+        Ok(())
+    }
+}
+
+fn gates(path: &Path, recipe: &Bound) -> Result<Gates, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let message = format!("cannot read the gate file {}: {error}", path.display());
+        Failure::new(&GATE_SYNTAX, message, Exit::Usage)
+            .help("name a file with limits, such as min_detected = 0.6")
+    })?;
+    let loops: Vec<String> = recipe.plan.loops.iter().map(|l| l.name.clone()).collect();
+    Gates::read(&path.display().to_string(), &text, &loops)
+        .map_err(|found| Failure::Diagnostics(found, Exit::Usage))
+}
+
+fn tell(ui: &Ui, report: &Report, gates: &[GateLine], took: f64) -> Exit {
+    let passed = gates.iter().all(|line| line.passed);
+    let mut object = ui.head("trimloop.backtest/1", passed);
     object["took_s"] = json!(took);
     object["causal"] = json!(false);
+    object["code"] = json!((!passed).then_some(GATE_NOT_PASSED.code));
+    object["gates"] = json!(gates);
     if let (Some(object), Ok(serde_json::Value::Object(more))) =
         (object.as_object_mut(), serde_json::to_value(report))
     {
         object.extend(more);
     }
-    ui.result(&report_text(report), &object);
+    let mut human = report_text(report);
+    if !gates.is_empty() {
+        human.push_str(&format!("\n{}", gate_text(gates)));
+    }
+    if !passed {
+        human.push_str(&format!("{}: {}\n", GATE_NOT_PASSED.code, GATE_NOT_PASSED.title));
+    }
+    ui.result(&human, &object);
+    if passed { Exit::Ok } else { Exit::Failed }
 }
 
 fn processors() -> usize {
@@ -175,6 +282,14 @@ fn length(text: &str) -> Result<Span, Failure> {
 fn failure(error: &BacktestError) -> Failure {
     let text = chain(error);
     match error {
+        BacktestError::Read(ReadError::File { .. }) => {
+            Failure::new(&BACKTEST_FILE, text, Exit::Unreachable).help(
+                "take a file of `trimloop export --out`, without --every; several may not overlap",
+            )
+        }
+        BacktestError::Read(error @ (ReadError::Open { .. } | ReadError::Read { .. })) => {
+            read_failure(error).help("take a range without that day, or restore it from a backup")
+        }
         BacktestError::Read(error) => read_failure(error),
         BacktestError::Empty(_) => Failure::new(&NO_ROWS, text, Exit::Failed)
             .help("samples come while `trimloop run` runs; --config names another cell's folder"),

@@ -1,11 +1,18 @@
 //! Where the samples come from: the history of a service, or files that `trimloop export` wrote.
 
+mod csv;
+mod files;
+mod layout;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod store;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::export::{RawSample, ReadError};
+
+pub use files::Files;
 
 /// Gets each sample; an error ends the reading.
 pub(super) type Each<'a> = &'a mut dyn FnMut(RawSample) -> Result<(), ReadError>;
@@ -15,6 +22,8 @@ pub(super) type Each<'a> = &'a mut dyn FnMut(RawSample) -> Result<(), ReadError>
 pub enum Data {
     /// A data folder with day files.
     Store(PathBuf),
+    /// Files of `trimloop export`, one after the other in time.
+    Files(Files),
 }
 
 /// Units that a tag has in a range, with where each was found.
@@ -26,6 +35,7 @@ impl Data {
     pub fn name(&self) -> String {
         match self {
             Self::Store(dir) => format!("history in {}", dir.display()),
+            Self::Files(files) => files.name(),
         }
     }
 
@@ -38,6 +48,14 @@ impl Data {
         Ok(Self::Store(dir.to_owned()))
     }
 
+    /// CSV or Parquet files, in any order; each is looked through once.
+    ///
+    /// # Errors
+    /// [`ReadError::File`] when one cannot be read, holds something else, or two overlap in time.
+    pub fn files(paths: &[PathBuf]) -> Result<Self, ReadError> {
+        Files::open(paths).map(Self::Files)
+    }
+
     /// First and last sample [ns UTC].
     ///
     /// # Errors
@@ -45,6 +63,7 @@ impl Data {
     pub fn extent(&self) -> Result<Option<(i64, i64)>, ReadError> {
         match self {
             Self::Store(dir) => store::extent(dir),
+            Self::Files(files) => Ok(files.extent()),
         }
     }
 
@@ -52,6 +71,7 @@ impl Data {
     pub(super) fn units(&self, from: i64, to: i64) -> Result<Units, ReadError> {
         match self {
             Self::Store(dir) => store::open(dir)?.tag_units(from, to),
+            Self::Files(files) => Ok(files.units()),
         }
     }
 
@@ -64,6 +84,7 @@ impl Data {
     ) -> Result<(), ReadError> {
         match self {
             Self::Store(dir) => store::open(dir)?.raw_samples(names, range, each),
+            Self::Files(files) => files.read(names, range, each),
         }
     }
 }
