@@ -267,7 +267,7 @@ fn gates_and_other_recipes() {
     let changed = changed
         .replace(
             "above = \"720 bar\", clear = \"700 bar\"",
-            "above = \"660 bar\", clear = \"640 bar\"",
+            "above = \"500 bar\", clear = \"490 bar\"",
         )
         .replace("lambda       = 0.3", "lambda       = 0.1")
         .replace("revision = 1 ", "revision = 2 ");

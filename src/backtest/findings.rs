@@ -364,3 +364,6 @@ pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     let lower = values.get((values.len() - 1) / 2)?;
     Some(f64::midpoint(*lower, *upper))
 }
+
+#[cfg(test)]
+mod tests;

@@ -231,9 +231,14 @@ fn needed(plan: &Plan) -> Vec<&str> {
         tags.push(setpoint.tag);
         tags.extend(setpoint.plc_low.into_iter().chain(setpoint.plc_high));
     }
-    tags.sort();
-    tags.dedup();
-    tags.iter().filter_map(|tag| Some(plan.tags.get(tag.index())?.name.as_str())).collect()
+    // What matters most stays in front: a message names the first few.
+    let mut names: Vec<&str> = Vec::new();
+    for name in tags.iter().filter_map(|tag| Some(plan.tags.get(tag.index())?.name.as_str())) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 fn check_tags(plan: &Plan, units: &data::Units) -> Result<(), BacktestError> {
