@@ -286,7 +286,7 @@ impl<'p> Arm<'p> {
             commands: &[],
         });
         for action in actions.as_slice() {
-            self.keep.action(self.plan, at, action);
+            self.keep.action(at, action);
         }
         drop(actions);
         self.keep.decide(self.plan, at, self.cell.process());
@@ -356,7 +356,7 @@ impl Keep {
         number.cast_signed() - self.before.unwrap_or(self.newest).cast_signed()
     }
 
-    fn action(&mut self, plan: &Plan, at: i64, action: &Action) {
+    fn action(&mut self, at: i64, action: &Action) {
         let counted = self.enter(at);
         match action {
             Action::Record(Record::Part(row)) => {
@@ -373,7 +373,7 @@ impl Keep {
             }
             Action::Record(Record::Label(row)) if counted => self.label(at, row),
             Action::Record(Record::Decision(row)) => self.decided.push(*row),
-            Action::Event(event) => self.event(plan, at, counted, &event.what),
+            Action::Event(event) => self.event(at, counted, &event.what),
             _ => {}
         }
     }
@@ -390,7 +390,7 @@ impl Keep {
         });
     }
 
-    fn event(&mut self, _plan: &Plan, at: i64, counted: bool, what: &What) {
+    fn event(&mut self, at: i64, counted: bool, what: &What) {
         let count = |list: &mut Vec<u64>, index: usize| {
             if let Some(slot) = list.get_mut(index) {
                 *slot += u64::from(counted);
