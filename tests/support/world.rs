@@ -271,7 +271,7 @@ impl World {
                 journal.append_actions(scan.seq, actions.as_slice()).expect("a journal");
             }
             let actions: Vec<Action> = actions.collect();
-            if let Some(store) = self.store.as_ref().filter(|_| up) {
+            if let Some(store) = self.store.as_ref().filter(|_| up && self.real_time) {
                 store.samples(utc, &samples);
             }
             (samples, answers, orders) = (Vec::new(), Vec::new(), Vec::new());
