@@ -5,7 +5,7 @@
 //!   Where none come, scans follow each other by the recipe's period.
 //! - The loops stand in SHADOW: the core itself says what it would have written. Nothing of that is
 //!   fed back: what a setpoint's register reads is what was recorded.
-//! - A silence of the whole recording longer than `gap` counts as a lost link. When it speaks
+//! - A silence of all tags of the recipe longer than `gap` counts as a lost link. When it speaks
 //!   again, the last value of each tag counts as its first, as after a new subscription.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -23,7 +23,7 @@ use crate::output::utc_text;
 use trimloop_core::time::Utc;
 
 /// Defects that are listed one by one; further ones are counted.
-const LISTED: usize = 200;
+pub(super) const LISTED: usize = 200;
 
 /// A signature from on to off, in parts and time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -353,7 +353,6 @@ impl Findings {
         let parts = detected().filter_map(|d| Some(d.parts_before? as f64)).collect();
         let seconds = detected().filter_map(|d| d.label_seconds_before).collect();
         (self.parts_before_median, self.seconds_before_median) = (median(parts), median(seconds));
-        self.list.truncate(LISTED);
     }
 }
 

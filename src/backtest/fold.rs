@@ -9,7 +9,7 @@ use trimloop_core::time::{Span, Utc};
 use super::arm::{ArmDay, LabelSeen, Switch};
 use super::compare::{Pair, compare, pairs};
 use super::decided::{Decided, LoopCounts, write_decisions};
-use super::findings::{alarms, findings, is_bad, tolerances};
+use super::findings::{LISTED, alarms, findings, is_bad, tolerances};
 use super::report::{
     CharacteristicPlot, DayReport, Joins, LoopPlot, LoopReport, ModelReport, Point, RecipeReport,
     Report,
@@ -120,9 +120,13 @@ impl<'a> Fold<'a> {
         (from, to): (i64, i64),
         (lead_in, gap): (Span, Span),
     ) -> Report {
-        let recipe = self.own.report(from);
-        let other = self.other.map(|total| total.report(from));
+        let mut recipe = self.own.report(from);
+        let mut other = self.other.map(|total| total.report(from));
         let comparison = other.as_ref().map(|other| compare(&recipe, other, self.pairs));
+        // Compared are all of them, told the first.
+        for recipe in std::iter::once(&mut recipe).chain(&mut other) {
+            recipe.findings.list.truncate(LISTED);
+        }
         let text = |ts| Zone::Utc.text(ts, 0);
         Report {
             data,

@@ -187,7 +187,7 @@ pub struct Comparison {
     pub defects: [u64; 4],
     /// Two-sided exact sign test over those that only one detects; `None` without any.
     pub defects_p: Option<f64>,
-    /// Days on which the recipe has fewer false alarms, as many, more.
+    /// Days on which the recipe has fewer alarms, as many, more.
     pub days_alarms: [u64; 3],
     /// Loops that both have.
     pub loops: Vec<LoopComparison>,
