@@ -331,6 +331,58 @@ codes! {
         wrong: "[link]\n        backfill = \"0 s\"",
         right: "[link]\n        backfill = \"24 h\"",
     }
+    BACKTEST_TAGS = "TL0740" {
+        title: "the data lack tags that the recipe decides on",
+        means: "A tag of the recipe that cuts parts, feeds a feature, an interlock or a setpoint is not in \
+                the history or file.",
+        why: "Without it the recipe would hold all the time, which would look like a quiet recipe.",
+        wrong: "trimloop backtest housing-lid --data only-melt-temp.csv",
+        right: "trimloop export --out all.csv && trimloop backtest housing-lid --data all.csv",
+    }
+    BACKTEST_UNIT = "TL0741" {
+        title: "a tag was recorded in another unit",
+        means: "The unit that stands beside the recorded values is not that of the recipe.",
+        why: "Limits in bar on values in MPa find nothing, or everything.",
+        wrong: "[tag.melt_temp]\n        unit = \"K\"          (recorded in degC)",
+        right: "[tag.melt_temp]\n        unit = \"degC\"",
+    }
+    BACKTEST_FILE = "TL0742" {
+        title: "the file of samples cannot be used",
+        means: "It cannot be read, holds something else than samples, is not in the order of time, or \
+                overlaps another one.",
+        why: "Decisions depend on what came first; guessing an order would invent them.",
+        wrong: "trimloop backtest housing-lid --data minutes.csv        (exported with --every 1m)",
+        right: "trimloop export --out day.csv && trimloop backtest housing-lid --data day.csv",
+    }
+    GATE_SYNTAX = "TL0743" {
+        title: "the gate file cannot be read",
+        means: "It is missing, may not be read, or breaks the rules of TOML at the marked place.",
+        why: "A gate that was not read would pass everything.",
+        wrong: "min_detected =",
+        right: "min_detected = 0.6",
+    }
+    GATE_KEY = "TL0744" {
+        title: "unknown gate",
+        means: "No gate has this name, or the recipe has no loop of this name.",
+        why: "A misspelt limit would silently not be held.",
+        wrong: "max_fales_alarms_per_1000 = 2",
+        right: "max_false_alarms_per_1000 = 2",
+    }
+    GATE_VALUE = "TL0745" {
+        title: "the gate has a value that does not fit",
+        means: "The limit is no number, or outside what it can be; shares are from 0 to 1.",
+        why: "A limit of 60 where 0.6 was meant could never be kept, or never be broken.",
+        wrong: "min_detected = 60",
+        right: "min_detected = 0.6",
+    }
+    GATE_NOT_PASSED = "TL0746" {
+        title: "a gate was not passed",
+        means: "The backtest found more, or less, than the gate file allows; the lines above say what. A \
+                limit that nothing in the data can judge is not passed either.",
+        why: "Gates are there to keep such a recipe off the machine.",
+        wrong: "(a recipe with 4 false alarms per 1000 good parts, and a limit of 2)",
+        right: "(a better recipe; or, with a reason, another limit)",
+    }
     NO_SERVICE = "TL0901" {
         title: "no service answers",
         means: "Nothing listens on the control socket.",

@@ -20,6 +20,7 @@ pub mod dispatch;
 pub mod latency;
 pub mod notice;
 
+pub mod backtest;
 pub mod journal;
 pub mod limits;
 pub mod replay;

@@ -176,7 +176,7 @@ fn approved_writes_are_named_where_they_are_carried_out() {
 /// Shells do not use one another: each is joined to the others by scan, dispatch and service.
 #[test]
 fn shells_do_not_use_one_another() {
-    let forbidden: [(&str, &[&str]); 11] = [
+    let forbidden: [(&str, &[&str]); 12] = [
         ("src/plc", &["store", "journal", "control", "cli", "service", "scan", "dispatch"]),
         ("src/store", &["plc", "journal", "control", "cli", "service", "scan", "dispatch"]),
         ("src/journal", &["plc", "store", "control", "cli", "service", "scan", "dispatch"]),
@@ -186,6 +186,10 @@ fn shells_do_not_use_one_another() {
         // They look at records, never at what acts.
         ("src/seal", &["plc", "control", "cli", "service", "scan", "dispatch"]),
         ("src/replay", &["plc", "store", "control", "cli", "service", "scan", "dispatch"]),
+        (
+            "src/backtest",
+            &["plc", "store", "journal", "control", "cli", "service", "scan", "dispatch"],
+        ),
         ("src/why", &["plc", "store", "control", "cli", "service", "scan", "dispatch"]),
         ("src/output", &["plc", "store", "journal", "control", "cli", "service", "scan"]),
         ("src/export", &["plc", "journal", "control", "cli", "service", "scan", "dispatch"]),
@@ -249,6 +253,7 @@ fn few_files_spawn() {
         "src/control/server.rs", // the socket, and one per client
         "src/cli/run.rs",        // waits for signals
         "src/sink/mod.rs",       // sends history to InfluxDB
+        "src/backtest/mod.rs",   // days side by side
     ];
     let mut found = Vec::new();
     for file in sources() {
@@ -571,7 +576,7 @@ fn page_of_commands() {
          json` stdout holds exactly one JSON object, errors included. Every option has an \
          environment twin: `--deny-warnings` is `TRIMLOOP_DENY_WARNINGS`.\n",
     );
-    let verbs = "demo simulate fault init run check status loop why replay audit audit/verify \
+    let verbs = "demo simulate fault init run check status loop why replay backtest audit audit/verify \
                  audit/list audit/show audit/key plc plc/discover plc/browse plc/read \
                  plc/watch plc/import plc/cert plc/conform query export connector \
                  connector/list connector/test connector/status connector/resend explain schema \

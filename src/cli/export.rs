@@ -154,7 +154,7 @@ fn report(ui: &Ui, path: &Path, selected: &Selected, columns: &[Column], rows: u
     ui.result(&human, &object);
 }
 
-fn file_failure(error: &FileError) -> Failure {
+pub(super) fn file_failure(error: &FileError) -> Failure {
     match error {
         FileError::Exists { .. } => Failure::new(&EXPORT_FILE, chain(error), Exit::Usage)
             .help("name another file, or add --force"),

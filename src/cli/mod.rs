@@ -4,6 +4,7 @@
 //! one JSON object, errors included. Exit codes: [`Exit`].
 
 mod audit;
+mod backtest;
 mod check;
 mod completions;
 mod connector;
@@ -98,6 +99,7 @@ Run it:
 Look back:
   why          Why a setpoint was written, or was not
   replay       A journal again, bit for bit
+  backtest     History through a recipe: what it would have done
   audit        verify | list | show | key
   query        Samples, roll-ups, parts, decisions, events on the terminal
   export       The same into a file: CSV; XLSX and Parquet with those features
@@ -213,6 +215,8 @@ enum Verb {
     Why(why::WhyArgs),
     /// A journal again, bit for bit
     Replay(replay::ReplayArgs),
+    /// History through a recipe: what it would have detected and written
+    Backtest(backtest::BacktestArgs),
     /// Who asked for what, and whether the records are whole
     Audit(audit::AuditArgs),
     /// The PLC from outside; there is no `plc write`
@@ -268,6 +272,7 @@ pub fn main() -> ExitCode {
         Verb::Loop(args) => loops::run(&ui, &cli.global, &args),
         Verb::Why(args) => why::run(&ui, &cli.global, &args),
         Verb::Replay(args) => replay::run(&ui, &cli.global, &args),
+        Verb::Backtest(args) => backtest::run(&ui, &cli.global, &args),
         Verb::Audit(args) => audit::run(&ui, &cli.global, &args),
         Verb::Plc(args) => plc::run(&ui, &cli.global, &args),
         Verb::Query(args) => query::run(&ui, &cli.global, &args),

@@ -42,6 +42,14 @@ pub enum ReadError {
         #[source]
         source: rusqlite::Error,
     },
+    /// A file of samples could not be read.
+    #[error("{}: {what}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why, with its row where one is to blame.
+        what: String,
+    },
     /// The rows could not be written where they should go.
     #[error("cannot write the rows")]
     Write(#[from] io::Error),
@@ -122,7 +130,7 @@ impl Db {
         Ok(ids)
     }
 
-    fn names(&self, kind: &str) -> Result<Vec<(i64, String, String)>, ReadError> {
+    pub(super) fn names(&self, kind: &str) -> Result<Vec<(i64, String, String)>, ReadError> {
         if !self.has_table("name")? {
             return Ok(Vec::new());
         }

@@ -2,7 +2,7 @@
 //! disk, then renamed.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::{Column, CsvSheet, Sheet};
@@ -130,6 +130,15 @@ impl OutputFile {
                 Ok(Box::new(sheet))
             }
         }
+    }
+
+    /// Writes text instead of a sheet.
+    ///
+    /// # Errors
+    /// [`FileError::Write`].
+    pub fn text(&self, text: &str) -> Result<(), FileError> {
+        let failed = |source| FileError::Write { path: self.path.clone(), source };
+        (&self.file).write_all(text.as_bytes()).map_err(failed)
     }
 
     /// Brings it to the disk under its own name; its bytes.

@@ -12,6 +12,7 @@ mod csv;
 mod file;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod raw;
 mod rolled;
 mod table;
 #[cfg(feature = "xlsx")]
@@ -20,6 +21,7 @@ mod xlsx;
 pub use archive::{Archive, ReadError};
 pub use csv::{CsvSheet, cell_text};
 pub use file::{FileError, FileFormat, OutputFile};
+pub use raw::RawSample;
 pub use table::{Every, Selection, Shape, Statistic, What, WriteTable};
 
 use std::borrow::Cow;

@@ -11,7 +11,7 @@ use crate::store::fold::{HOUR, MINUTE, SECOND};
 /// Time of other rows that one transaction reads.
 const SLICE: i64 = HOUR;
 /// Set in a sample's quality when the receive time stands for its source time.
-const CLOCK_FLAG: i64 = 1 << 32;
+pub(super) const CLOCK_FLAG: i64 = 1 << 32;
 /// The same, when it was read from the PLC's own history after a gap.
 const BACKFILL_FLAG: i64 = 1 << 33;
 

@@ -3,6 +3,9 @@
 //! One part takes 24 ms of link time and a whole cycle of process time. The world plays the PLC
 //! link (values that changed, acks, read-backs, echoes) and the person who raises the loops again
 //! after a lost session; all decisions are the core's.
+//!
+//! In `real_time` a cycle takes as long on the link's clock as in the press, with a scan in every
+//! period, as beside a real machine.
 
 #![allow(dead_code, reason = "each test that has a world uses a part of it")]
 
@@ -68,9 +71,12 @@ pub struct World {
     /// `[nodes]` as last told.
     told: Vec<Option<(Variant, bool)>>,
     raise: bool,
+    /// The link's clock is the press's.
+    real_time: bool,
     epoch: u64,
     ms: i64,
     down_until: i64,
+    scanned_ms: i64,
 }
 
 impl World {
@@ -87,6 +93,26 @@ impl World {
         raise: bool,
         journal: Option<JournalWriter>,
     ) -> Self {
+        let mut world = Self::idle(bound, scenario, seed, raise, journal);
+        world.connect();
+        world
+    }
+
+    /// A press beside a service in SHADOW, in real time, whose samples and rows are kept.
+    pub fn in_real_time(bound: &Bound, scenario: Scenario, seed: u64, store: StoreSender) -> Self {
+        let mut world = Self::idle(bound, scenario, seed, false, None);
+        (world.real_time, world.store) = (true, Some(store));
+        world.connect();
+        world
+    }
+
+    fn idle(
+        bound: &Bound,
+        scenario: Scenario,
+        seed: u64,
+        raise: bool,
+        journal: Option<JournalWriter>,
+    ) -> Self {
         let is = |tag: usize, id: &str| match &bound.plcs[0].nodes[bound.tag_nodes[tag]].address {
             Address::Id { identifier: Identifier::Text(text), .. } => text == id,
             _ => false,
@@ -95,7 +121,7 @@ impl World {
             let place = (0..bound.plan.tags.len()).find(|tag| is(*tag, node.id))?;
             Some(TagId(u16::try_from(place).expect("a small plan")))
         });
-        let mut world = Self {
+        Self {
             press: Press::new(scenario, seed),
             cell: Cell::new(bound.plan.clone()).expect("a cell"),
             run: Run::default(),
@@ -104,12 +130,17 @@ impl World {
             tag_of: tag_of.collect(),
             told: vec![None; NODES.len()],
             raise,
+            real_time: false,
             epoch: 1,
             ms: 0,
             down_until: 0,
-        };
-        world.connect();
-        world
+            scanned_ms: 0,
+        }
+    }
+
+    /// Link time [ms].
+    fn now_ms(&self) -> i64 {
+        if self.real_time { self.press.clock_ms() - EPOCH_MS } else { self.ms }
     }
 
     /// Everything is told anew, as after a subscription; then people raise the loops.
@@ -197,7 +228,7 @@ impl World {
                 status: if good { Status::Good } else { Status::Bad(REFUSED) },
                 source_time: Some(clock),
                 server_time: None,
-                received: Mono::from_millis(self.ms),
+                received: Mono::from_millis(self.now_ms()),
             });
         }
         self.scan(&samples, &[], &[]);
@@ -205,15 +236,28 @@ impl World {
 
     /// One scan, and those that its own writes and beats bring about.
     fn scan(&mut self, changes: &[Sample], acks: &[Ack], commands: &[Order]) {
+        if self.real_time {
+            let period = self.cell.plan().period.as_millis();
+            while self.scanned_ms + period < self.now_ms() {
+                self.scanned_ms += period;
+                self.scan_at(self.scanned_ms, &[], &[], &[]);
+            }
+        }
+        self.scanned_ms = self.now_ms();
+        self.scan_at(self.scanned_ms, changes, acks, commands);
+    }
+
+    fn scan_at(&mut self, ms: i64, changes: &[Sample], acks: &[Ack], commands: &[Order]) {
         let (mut samples, mut answers) = (changes.to_vec(), acks.to_vec());
         let mut orders = commands.to_vec();
         for _ in 0..ECHOES_MAX {
             let up = self.ms >= self.down_until;
             self.run.scans += 1;
-            let now = Mono::from_millis(self.ms);
+            let now = Mono::from_millis(ms);
+            let utc = Utc::from_millis(EPOCH_MS + ms);
             let scan = Scan {
                 seq: self.run.scans,
-                now: Now { mono: now, utc: Utc::from_millis(EPOCH_MS + self.ms) },
+                now: Now { mono: now, utc },
                 links: &[Link { up, epoch: self.epoch, life: Some(now) }],
                 changes: if up { &samples } else { &[] },
                 acks: &answers,
@@ -227,6 +271,9 @@ impl World {
                 journal.append_actions(scan.seq, actions.as_slice()).expect("a journal");
             }
             let actions: Vec<Action> = actions.collect();
+            if let Some(store) = self.store.as_ref().filter(|_| up && self.real_time) {
+                store.samples(utc, &samples);
+            }
             (samples, answers, orders) = (Vec::new(), Vec::new(), Vec::new());
             for action in actions {
                 self.keep(now, &action);
@@ -249,7 +296,7 @@ impl World {
     }
 
     fn carry_out(&mut self, action: Action, samples: &mut Vec<Sample>, answers: &mut Vec<Ack>) {
-        let at = Mono::from_millis(self.ms);
+        let at = Mono::from_millis(self.now_ms());
         let clock = Utc::from_millis(self.press.clock_ms());
         let sample = |tag, value, source_time| Sample {
             tag,
