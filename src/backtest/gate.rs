@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use trimloop_recipe::diagnostic::{Diagnostic, Source, did_you_mean};
 
+use super::findings::Findings;
 use super::report::{LoopReport, RecipeReport, Report};
 use crate::error::{GATE_KEY, GATE_SYNTAX, GATE_VALUE};
 
@@ -234,15 +235,22 @@ impl Limit {
 
     fn of_loops(&self, recipe: &RecipeReport) -> Vec<GateLine> {
         let value = |l: &LoopReport| match self.key {
-            Key::MaxWritesPerHour => l.writes_per_hour,
-            Key::MaxAtLimit => l.at_limit_share,
-            _ => l.times_at_limit as f64,
+            _ if l.decisions == 0 => Err("it decided nothing".to_owned()),
+            Key::MaxWritesPerHour => Ok(l.writes_per_hour),
+            _ if l.wishes == 0 => Err("no decision had a wish".to_owned()),
+            Key::MaxAtLimit => Ok(l.at_limit_share),
+            _ => Ok(l.times_at_limit as f64),
         };
         let loops = recipe.loops.iter();
         let loops = loops.filter(|l| self.of_loop.as_ref().is_none_or(|name| *name == l.name));
-        loops
-            .map(|l| self.line(format!("{} of loop {}", self.key.word(), l.name), Ok(value(l))))
-            .collect()
+        let lines: Vec<GateLine> = loops
+            .map(|l| self.line(format!("{} of loop {}", self.key.word(), l.name), value(l)))
+            .collect();
+        if lines.is_empty() {
+            let because = Err("the recipe has no loop".to_owned());
+            return vec![self.line(self.key.word().to_owned(), because)];
+        }
+        lines
     }
 
     fn line(&self, gate: String, value: Result<f64, String>) -> GateLine {
@@ -274,21 +282,42 @@ fn not_worse(report: &Report) -> Vec<GateLine> {
         passed,
         because: String::new(),
     };
+    let unjudged = |what: &str, because: String| GateLine {
+        gate: format!("{word}: {what}"),
+        value: None,
+        limit: 0.0,
+        passed: false,
+        because,
+    };
     let mut lines = Vec::new();
-    if own.findings.no_labels_because.is_empty() && other.findings.no_labels_because.is_empty() {
-        let (a, b) = (own.findings.detected as f64, other.findings.detected as f64);
-        lines.push(line("defects detected", a, b, a >= b));
+    let reasons = [&own.findings.no_labels_because, &other.findings.no_labels_because];
+    if let Some(because) = reasons.into_iter().find(|because| !because.is_empty()) {
+        lines.push(unjudged("defects and false alarms", because.clone()));
+    } else {
+        // Shares, because another tolerance makes other defects of the same labels.
+        let share = |of: &Findings| of.detected as f64 / of.defects as f64;
+        if own.findings.defects == 0 || other.findings.defects == 0 {
+            lines.push(unjudged("defects detected", "there is no defect in the data".to_owned()));
+        } else {
+            let (a, b) = (share(&own.findings), share(&other.findings));
+            lines.push(line("defects detected", a, b, a >= b));
+        }
         let (a, b) = (own.findings.false_alarms as f64, other.findings.false_alarms as f64);
         lines.push(line("false alarms", a, b, a <= b));
-    } else {
-        let because = format!("{} (defects and false alarms)", own.findings.no_labels_because);
-        let gate = word.to_owned();
-        lines.push(GateLine { gate, value: None, limit: 0.0, passed: false, because });
     }
     for of_loop in &own.loops {
-        let Some(twin) = other.loops.iter().find(|l| l.name == of_loop.name) else { continue };
-        let (a, b) = (of_loop.at_limit_share, twin.at_limit_share);
-        lines.push(line(&format!("at a limit, loop {}", of_loop.name), a, b, a <= b));
+        let what = format!("at a limit, loop {}", of_loop.name);
+        let twin = other.loops.iter().find(|l| l.name == of_loop.name);
+        lines.push(match twin {
+            None => unjudged(&what, "the other recipe has no such loop".to_owned()),
+            Some(twin) if of_loop.wishes == 0 || twin.wishes == 0 => {
+                unjudged(&what, "no decision had a wish".to_owned())
+            }
+            Some(twin) => {
+                let (a, b) = (of_loop.at_limit_share, twin.at_limit_share);
+                line(&what, a, b, a <= b)
+            }
+        });
     }
     lines
 }

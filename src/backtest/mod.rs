@@ -53,8 +53,9 @@ pub use text::report_text;
 
 /// A silence of the recording that counts as a lost link, unless another is asked for.
 pub const GAP: Span = Span::from_secs(60);
-/// Shortest warm-up before a day, unless another is asked for.
-const LEAD_IN_MIN: Span = Span::from_secs(4 * 3600);
+/// Shortest warm-up before a day, unless another is asked for: labels come hours after their parts,
+/// and find only parts that the warm-up has made again.
+const LEAD_IN_MIN: Span = Span::from_secs(12 * 3600);
 /// Warm-up in lengths of the longest feature window: an exponential window has forgotten all but
 /// 0.03 % of what was before.
 const WINDOWS: i64 = 8;
@@ -287,7 +288,11 @@ impl Task<'_> {
         progress: &mut dyn FnMut(f64),
     ) -> Result<(), BacktestError> {
         let done = AtomicI64::new(0);
-        let all: i64 = self.stretches.iter().map(|s| s.end - s.lead).sum();
+        let all: i64 = self
+            .stretches
+            .iter()
+            .map(|s| s.end.saturating_sub(s.lead))
+            .fold(0, i64::saturating_add);
         let quit = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let mut channels: Vec<Receiver<Done>> = Vec::new();

@@ -172,7 +172,8 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
     }
     if recipe.labels_unmatched > 0 {
         notes.push(format!(
-            "{} labels named a part that is not in the data.",
+            "{} labels named a part that is not in the data, or was made before the warm-up of \
+             their day; a longer --lead-in finds those.",
             recipe.labels_unmatched
         ));
     }

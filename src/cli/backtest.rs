@@ -74,7 +74,7 @@ pub(super) struct BacktestArgs {
     /// Write over files that are there
     #[arg(long, env = "TRIMLOOP_FORCE", hide_env = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
     force: bool,
-    /// Warm-up before each day [default: 4h, or 8 of the longest window]
+    /// Warm-up before each day [default: 12h, or 8 of the longest window]
     #[arg(long, env = "TRIMLOOP_LEAD_IN", hide_env = true, value_name = "LENGTH")]
     lead_in: Option<String>,
     /// Silence that counts as a lost link [default: 60s]

@@ -2,7 +2,7 @@
 //! that every day is read from its own place.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use trimloop_core::tag::Value;
@@ -13,6 +13,8 @@ use crate::export::{RawSample, ReadError};
 use crate::output::{Zone, parse_instant};
 
 const HOUR: i64 = 3_600_000_000_000;
+/// Longest row [bytes]; a file without rows must not fill the memory.
+const LINE_BYTES_MAX: u64 = 1 << 20;
 /// Buffer of a reader.
 const BUFFER: usize = 1 << 18;
 
@@ -90,8 +92,11 @@ impl<'p> Lines<'p> {
     /// The next line; `false` at the end.
     fn next(&mut self) -> Result<bool, ReadError> {
         self.line.clear();
-        let read = self.reader.read_line(&mut self.line);
+        let read = self.reader.by_ref().take(LINE_BYTES_MAX).read_line(&mut self.line);
         let bytes = read.map_err(|error| self.wrong(&error.to_string()))?;
+        if bytes as u64 == LINE_BYTES_MAX {
+            return Err(self.wrong("the row has no end"));
+        }
         self.offset += bytes as u64;
         self.row += 1;
         Ok(bytes > 0)

@@ -267,9 +267,19 @@ async fn keep(
         let Some(tag) = source.tags.get(cursor.place).map(|one| one.tag) else { continue };
         match part {
             Part::End => drop(gap.done.insert(tag)),
-            Part::More(from) => {
+            Part::More(from) if from > cursor.from => {
                 (cursor.from, cursor.point, cursor.failures) = (from, point, 0);
                 pages.put_back(vec![cursor]);
+            }
+            // Some more of the same time, or a server that promises and never gives.
+            Part::More(_) if cursor.failures < FAILURES_MAX => {
+                cursor.point = point;
+                cursor.failures += 1;
+                pages.put_back(vec![cursor]);
+            }
+            Part::More(_) => {
+                gap.done.insert(tag);
+                refused.push((tag, "its pages do not go on".to_owned()));
             }
             Part::Again if cursor.failures < FAILURES_MAX => {
                 cursor.failures += 1;
