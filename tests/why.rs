@@ -24,8 +24,8 @@ struct Data(PathBuf);
 impl Data {
     /// A run of a scenario whose fault begins early.
     fn of(scenario: &str, parts: u64) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("trimloop-why-{scenario}-{}", std::process::id()));
+        let folder = format!("trimloop-why-{scenario}-{parts}-{}", std::process::id());
+        let path = std::env::temp_dir().join(folder);
         drop(std::fs::remove_dir_all(&path));
         std::fs::create_dir_all(&path).unwrap();
         let bound = shipped();
