@@ -6,6 +6,7 @@
 mod world;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rusqlite::Connection;
 use trimloop::clock::Clock;
@@ -24,7 +25,10 @@ struct Data(PathBuf);
 impl Data {
     /// A run of a scenario whose fault begins early.
     fn of(scenario: &str, parts: u64) -> Self {
-        let folder = format!("trimloop-why-{scenario}-{parts}-{}", std::process::id());
+        // Tests of one process run side by side under `cargo test`.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = format!("trimloop-why-{number}-{}", std::process::id());
         let path = std::env::temp_dir().join(folder);
         drop(std::fs::remove_dir_all(&path));
         std::fs::create_dir_all(&path).unwrap();
