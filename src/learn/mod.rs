@@ -9,13 +9,17 @@
 
 pub mod card;
 mod error;
+pub mod evaluate;
 mod frame;
 pub mod kinds;
 mod label;
+pub mod lifecycle;
 mod monitor;
 mod plan;
+pub mod plots;
 pub mod read;
 mod regression;
+pub mod report;
 pub mod score;
 mod select;
 

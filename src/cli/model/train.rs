@@ -7,11 +7,14 @@ use clap::{ArgAction, Args};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{failure, write};
-use crate::cli::{Exit, Failure, Ui};
+use super::life::audit;
+use super::{digests, failure, write};
+use crate::cli::{Exit, Failure, Global, Ui};
 use crate::error::EXPORT_FILE;
+use crate::learn::evaluate::Scores;
 use crate::learn::kinds::{TrainKind, TrainRequest, Trained, train};
-use crate::learn::{LearnError, read};
+use crate::learn::lifecycle::{self, Lifecycle};
+use crate::learn::{Frame, LearnError, kinds, plots, read};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -80,7 +83,7 @@ pub(super) struct TrainArgs {
     force: bool,
 }
 
-pub(super) fn run(ui: &Ui, args: &TrainArgs) -> Result<Exit, Failure> {
+pub(super) fn run(ui: &Ui, global: &Global, args: &TrainArgs) -> Result<Exit, Failure> {
     let model = args.out.join("model.tlm");
     if model.exists() && !args.force {
         let message = format!("{} is there already", model.display());
@@ -97,8 +100,12 @@ pub(super) fn run(ui: &Ui, args: &TrainArgs) -> Result<Exit, Failure> {
     let facts = serde_json::to_string_pretty(card).unwrap_or_default() + "\n";
     write(&args.out.join("card.json"), facts.as_bytes())?;
     write(&args.out.join("card.md"), page.as_bytes())?;
+    // A model that is written over begins its life anew.
+    let life = Lifecycle::new(card.model.clone());
+    write(&args.out.join(lifecycle::FILE), life.text().as_bytes())?;
     // Last, so that a folder with a model has its card.
     write(&model, &trained.artifact.write())?;
+    audit(ui, global, &format!("model {} trained into {}", card.id, args.out.display()), "")?;
     for warning in &card.warnings {
         ui.warn(warning);
     }
@@ -140,7 +147,33 @@ fn fit(ui: &Ui, args: &TrainArgs) -> Result<Trained, LearnError> {
         progress: &progress,
     });
     bar.finish_and_clear();
-    trained
+    let mut trained = trained?;
+    trained.card.data = digests(&args.data)?;
+    if args.kind == TrainKind::Monitor {
+        trained.card.far = Some(args.far);
+    }
+    picture(&frame, &mut trained)?;
+    Ok(trained)
+}
+
+/// What the training rows look like to the model, where its kind brings no picture of its own.
+fn picture(frame: &Frame, trained: &mut Trained) -> Result<(), LearnError> {
+    if !trained.card.plots.is_empty() {
+        return Ok(());
+    }
+    let mut scorer = kinds::scorer(&trained.artifact)?;
+    let scores = Scores::of(frame, &mut *scorer)?;
+    if let Some(values) = scores.numbers("score") {
+        let limit = scores.numbers("threshold").and_then(|x| x.first().copied());
+        let title = "Score of the training rows and its limit";
+        trained.card.plots.push(plots::limit_chart(title, "score", values, limit));
+    }
+    let shares = scores.mean_contributions();
+    if !shares.is_empty() {
+        let title = "Contributions in the training rows, mean of their size";
+        trained.card.plots.push(plots::bars(title, "share of the score", shares));
+    }
+    Ok(())
 }
 
 fn bar(ui: &Ui) -> ProgressBar {
