@@ -7,12 +7,15 @@
 //! Nothing here runs on the live path, and nothing reads a clock: the same files, options and seed
 //! give the same bytes.
 
+pub mod audit;
 pub mod card;
 mod error;
 pub mod evaluate;
 mod frame;
+pub mod join;
 pub mod kinds;
 mod label;
+pub mod lags;
 pub mod lifecycle;
 mod monitor;
 mod plan;

@@ -34,7 +34,8 @@ fill:#60a5fa}.limit{stroke:#f87171}}";
 /// - `state`: names and values about its life: state, since when, who.
 #[must_use]
 pub fn html(card: &Card, state: &[(String, String)], version: &str) -> String {
-    let title = format!("Model {}", card.id);
+    // A card without a model is that of data.
+    let title = if card.model.is_empty() { card.id.clone() } else { format!("Model {}", card.id) };
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{0}</title>\
@@ -61,14 +62,11 @@ pub fn html(card: &Card, state: &[(String, String)], version: &str) -> String {
         }
         page.push_str("</ul>\n");
     }
-    put(
-        &mut page,
-        &format!(
-            "<p>SHA-256 of model.tlm: <code>{}</code><br>trimloop {}</p>\n</body></html>\n",
-            escaped(&card.model),
-            escaped(version)
-        ),
-    );
+    if !card.model.is_empty() {
+        let hash = escaped(&card.model);
+        put(&mut page, &format!("<p>SHA-256 of model.tlm: <code>{hash}</code></p>\n"));
+    }
+    put(&mut page, &format!("<p>trimloop {}</p>\n</body></html>\n", escaped(version)));
     page
 }
 
@@ -253,7 +251,7 @@ mod tests {
     /// Names are escaped, coordinates are numbers, and a card without plots is a page too.
     #[test]
     fn pages_are_whole() {
-        let mut card = Card { id: "<b>".to_owned(), ..Card::default() };
+        let mut card = Card { id: "<b>".to_owned(), model: "aa".to_owned(), ..Card::default() };
         card.facts.push(("rows".to_owned(), "5 & 6".to_owned()));
         let one = Series { name: "s".to_owned(), points: vec![(1.0, 2.0)], ..Series::default() };
         card.plots.push(Plot {

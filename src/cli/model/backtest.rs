@@ -6,8 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::life::{keep, who};
-use super::list::columns;
-use super::{Opened, digests, failure};
+use super::{Opened, digests, failure, table_text};
 use crate::cli::{Exit, Failure, Global, Ui};
 use crate::learn::evaluate::{Scores, estimate, judge};
 use crate::learn::lifecycle::State;
@@ -95,7 +94,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &BacktestArgs) -> Result<Exit,
         ]
     }));
     let state = model.life.state.word();
-    let human = format!("{}\n{} is {state}\n", columns(&lines), model.name());
+    let human = format!("{}\n{} is {state}\n", table_text(&lines), model.name());
     let rows = gates.iter().map(|gate| {
         json!({ "gate": gate.name, "value": gate.value, "limit": gate.limit, "passed": gate.passed })
     });

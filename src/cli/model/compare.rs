@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::list::columns;
-use super::{Opened, failure};
+use super::{Opened, failure, table_text};
 use crate::cli::{Exit, Failure, Global, Ui};
 use crate::learn::evaluate::{Estimate, Judged, Scores, estimate, judge};
 use crate::learn::{Frame, LearnError, kinds, read};
@@ -68,7 +67,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &CompareArgs) -> Result<Exit, 
     }
     let human = format!(
         "{}\n{} a row: {:+.5} ({:+.5} to {:+.5}, 95 %), {} rows\n{name_b} is {verdict}\n",
-        columns(&lines),
+        table_text(&lines),
         a.what,
         difference.mean,
         difference.low,

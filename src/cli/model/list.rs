@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::Opened;
+use super::{Opened, table_text};
 use crate::cli::load::settings;
 use crate::cli::{Exit, Failure, Global, Ui};
 
@@ -61,27 +61,10 @@ pub(super) fn run(ui: &Ui, global: &Global, _args: &ListArgs) -> Result<Exit, Fa
     let human = if rows.is_empty() {
         format!("no models in {}\n", folder.display())
     } else {
-        columns(&lines)
+        table_text(&lines)
     };
     let mut object = ui.head("trimloop.model.list/1", true);
     object["models"] = json!(rows);
     ui.result(&human, &object);
     Ok(Exit::Ok)
-}
-
-/// Lines of cells under one another.
-pub(super) fn columns<const N: usize>(lines: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for line in lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let mut text = String::new();
-    for line in lines {
-        let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        text.push_str(cells.collect::<Vec<String>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text
 }

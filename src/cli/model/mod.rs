@@ -237,13 +237,40 @@ fn nobody_reads(error: &LearnError) -> bool {
     matches!(error, LearnError::Write(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-fn failure(error: &LearnError) -> Failure {
+pub(super) fn failure(error: &LearnError) -> Failure {
     let exit = match error {
         LearnError::Option(_) | LearnError::NoModel(_) => Exit::Usage,
         LearnError::Interrupted => Exit::Interrupted,
         _ => Exit::Failed,
     };
     Failure::new(error.code(), error.to_string(), exit).help(error.help())
+}
+
+/// Lines of cells under one another.
+pub(super) fn table_text<const N: usize>(lines: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for line in lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for line in lines {
+        let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        text.push_str(cells.collect::<Vec<String>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A file that is not written over unasked.
+pub(super) fn write_new(path: &Path, bytes: &[u8], over: bool) -> Result<(), Failure> {
+    if path.exists() && !over {
+        let message = format!("{} is there already", path.display());
+        return Err(Failure::new(&EXPORT_FILE, message, Exit::Usage)
+            .help("choose another file, or write over it with --force"));
+    }
+    write(path, bytes)
 }
 
 /// A file beside others, whole or not there.

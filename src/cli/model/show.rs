@@ -6,9 +6,8 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
 use serde_json::json;
 
-use super::{Opened, failure, write};
+use super::{Opened, failure, write_new};
 use crate::cli::{Exit, Failure, Global, Ui};
-use crate::error::EXPORT_FILE;
 use crate::learn::card::{Card, CardTable};
 use crate::learn::evaluate::{Scores, judge};
 use crate::learn::{Frame, LearnError, kinds, plots, read, report};
@@ -51,13 +50,8 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &ShowArgs) -> Result<Exit, Fai
     }
     let state = model.life.facts();
     if let Some(path) = &args.report {
-        if path.exists() && !args.force {
-            let message = format!("{} is there already", path.display());
-            return Err(Failure::new(&EXPORT_FILE, message, Exit::Usage)
-                .help("choose another file, or write over it with --force"));
-        }
         let page = report::html(&card, &state, env!("CARGO_PKG_VERSION"));
-        write(path, page.as_bytes())?;
+        write_new(path, page.as_bytes(), args.force)?;
     }
     let mut human = card.markdown();
     human.push('\n');
