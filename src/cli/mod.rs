@@ -24,6 +24,7 @@ mod run;
 mod schema;
 mod select;
 mod simulate;
+mod source;
 mod status;
 mod ui;
 mod why;
@@ -283,7 +284,7 @@ pub fn main() -> ExitCode {
         Verb::Replay(args) => replay::run(&ui, &cli.global, &args),
         Verb::Backtest(args) => backtest::run(&ui, &cli.global, &args),
         Verb::Audit(args) => audit::run(&ui, &cli.global, &args),
-        Verb::Data(args) => data::run(&ui, &args),
+        Verb::Data(args) => data::run(&ui, &cli.global, &args),
         Verb::Model(args) => model::run(&ui, &cli.global, &args),
         Verb::Plc(args) => plc::run(&ui, &cli.global, &args),
         Verb::Query(args) => query::run(&ui, &cli.global, &args),

@@ -195,6 +195,11 @@ impl Frame {
         self.columns.push(column);
     }
 
+    /// Takes a column out, if it is there.
+    pub fn remove(&mut self, name: &str) {
+        self.columns.retain(|column| column.name != name);
+    }
+
     /// When the rows were recorded; `None` when the files do not say.
     #[must_use]
     pub fn time(&self) -> Option<&Time> {

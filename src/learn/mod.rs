@@ -27,6 +27,6 @@ pub mod score;
 mod select;
 
 pub use error::LearnError;
-pub use frame::{Clock, Column, Frame, FrameBuilder, MISSING, Time, Values};
+pub use frame::{Cell as FrameCell, Clock, Column, Frame, FrameBuilder, MISSING, Time, Values};
 pub use label::{Labels, labels};
 pub use select::{Inputs, numeric_inputs};

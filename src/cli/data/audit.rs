@@ -7,10 +7,11 @@ use clap::{ArgAction, Args};
 use serde_json::json;
 
 use crate::cli::model::{failure, write_new};
-use crate::cli::{Exit, Failure, Ui};
+use crate::cli::source::SourceArgs;
+use crate::cli::{Exit, Failure, Global, Ui};
 use crate::learn::audit::{Audit, Severity, audit};
 use crate::learn::card::{Card, CardTable};
-use crate::learn::{read, report};
+use crate::learn::report;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,9 +27,8 @@ Exit: 0 no problem, 1 at least one problem, 3 warnings with --deny-warnings.";
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct AuditArgs {
-    /// Tables (CSV, Parquet), one after the other
-    #[arg(long, env = "TRIMLOOP_DATA", hide_env = true, value_name = "FILE", num_args = 1.., required = true)]
-    data: Vec<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
     /// Column that shall be learnt
     #[arg(long, env = "TRIMLOOP_LABEL", hide_env = true, value_name = "COLUMN")]
     label: Option<String>,
@@ -43,12 +43,11 @@ pub(super) struct AuditArgs {
     force: bool,
 }
 
-pub(super) fn run(ui: &Ui, args: &AuditArgs) -> Result<Exit, Failure> {
-    let found = read::frame(&args.data)
-        .and_then(|frame| audit(&frame, args.label.as_deref()))
-        .map_err(|error| failure(&error))?;
-    let names = args.data.iter().map(|path| path.display().to_string());
-    let names = names.collect::<Vec<String>>().join(", ");
+pub(super) fn run(ui: &Ui, global: &Global, args: &AuditArgs) -> Result<Exit, Failure> {
+    let label = args.label.as_deref();
+    let frame = args.source.frame(ui, global, label)?;
+    let found = audit(&frame, label).map_err(|error| failure(&error))?;
+    let names = args.source.name();
     if let Some(path) = &args.report {
         let page = report::html(&card(&found, &names), &[], env!("CARGO_PKG_VERSION"));
         write_new(path, page.as_bytes(), args.force)?;

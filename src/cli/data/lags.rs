@@ -1,14 +1,12 @@
 //! `trimloop data lags`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use serde_json::json;
 
 use crate::cli::model::{failure, table_text};
-use crate::cli::{Exit, Failure, Ui};
+use crate::cli::source::SourceArgs;
+use crate::cli::{Exit, Failure, Global, Ui};
 use crate::learn::lags::lags;
-use crate::learn::read;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,9 +21,8 @@ proposal: a person who knows the line accepts it.";
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct LagsArgs {
-    /// Tables (CSV, Parquet), one after the other
-    #[arg(long, env = "TRIMLOOP_DATA", hide_env = true, value_name = "FILE", num_args = 1.., required = true)]
-    data: Vec<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
     /// Column that the others may drive
     #[arg(long, env = "TRIMLOOP_TARGET", hide_env = true, value_name = "COLUMN")]
     target: String,
@@ -43,10 +40,10 @@ pub(super) struct LagsArgs {
     ignore: Vec<String>,
 }
 
-pub(super) fn run(ui: &Ui, args: &LagsArgs) -> Result<Exit, Failure> {
-    let found = read::frame(&args.data)
-        .and_then(|frame| lags(&frame, &args.target, &args.ignore, args.max_lag))
-        .map_err(|error| failure(&error))?;
+pub(super) fn run(ui: &Ui, global: &Global, args: &LagsArgs) -> Result<Exit, Failure> {
+    let frame = args.source.frame(ui, global, None)?;
+    let found = lags(&frame, &args.target, &args.ignore, args.max_lag);
+    let found = found.map_err(|error| failure(&error))?;
     let mut lines = vec![["column", "leads by", "r", "chance"].map(str::to_owned)];
     lines.extend(found.iter().map(|lag| {
         let rows = lag.lag.map_or_else(|| "-".to_owned(), |rows| format!("{rows} rows"));

@@ -6,7 +6,7 @@ mod lags;
 
 use clap::{Args, Subcommand};
 
-use super::{Exit, Failure, Ui};
+use super::{Exit, Failure, Global, Ui};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,10 +35,10 @@ enum Verb {
     Join(join::JoinArgs),
 }
 
-pub(super) fn run(ui: &Ui, args: &DataArgs) -> Result<Exit, Failure> {
+pub(super) fn run(ui: &Ui, global: &Global, args: &DataArgs) -> Result<Exit, Failure> {
     match &args.verb {
-        Verb::Audit(args) => audit::run(ui, args),
-        Verb::Lags(args) => lags::run(ui, args),
+        Verb::Audit(args) => audit::run(ui, global, args),
+        Verb::Lags(args) => lags::run(ui, global, args),
         Verb::Join(args) => join::run(ui, args),
     }
 }

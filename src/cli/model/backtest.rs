@@ -6,11 +6,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::life::{keep, who};
-use super::{Opened, digests, failure, table_text};
+use super::{Opened, failure, table_text};
+use crate::cli::source::SourceArgs;
 use crate::cli::{Exit, Failure, Global, Ui};
 use crate::learn::evaluate::{Scores, estimate, judge};
 use crate::learn::lifecycle::State;
-use crate::learn::{Clock, Frame, LearnError, kinds, read};
+use crate::learn::{Clock, Frame, LearnError, kinds};
 use crate::output::{Zone, parse_instant};
 
 const EXAMPLES: &str = "\
@@ -38,9 +39,8 @@ const LEVEL: f64 = 0.9;
 pub(super) struct BacktestArgs {
     /// Folder or name of the model
     model: PathBuf,
-    /// Tables (CSV, Parquet), one after the other
-    #[arg(long, env = "TRIMLOOP_DATA", hide_env = true, value_name = "FILE", num_args = 1.., required = true)]
-    data: Vec<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
     /// Column that holds what is true
     #[arg(long, env = "TRIMLOOP_LABEL", hide_env = true, value_name = "COLUMN")]
     label: Option<String>,
@@ -67,8 +67,8 @@ struct Gate {
 pub(super) fn run(ui: &Ui, global: &Global, args: &BacktestArgs) -> Result<Exit, Failure> {
     let mut model = Opened::find(global, &args.model)?;
     let before = model.life.state;
-    let found = digests(&args.data).and_then(|digests| {
-        let frame = read::frame(&args.data)?;
+    let frame = args.source.frame(ui, global, args.label.as_deref())?;
+    let found = args.source.digests().and_then(|digests| {
         fresh(&model, &frame, &digests)?;
         Ok((gates(&model, &frame, args.label.as_deref())?, digests))
     });

@@ -6,9 +6,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Opened, failure, table_text};
+use crate::cli::source::SourceArgs;
 use crate::cli::{Exit, Failure, Global, Ui};
 use crate::learn::evaluate::{Estimate, Judged, Scores, estimate, judge};
-use crate::learn::{Frame, LearnError, kinds, read};
+use crate::learn::{Frame, LearnError, kinds};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,9 +31,8 @@ pub(super) struct CompareArgs {
     champion: PathBuf,
     /// Folder or name of the challenger
     challenger: PathBuf,
-    /// Tables (CSV, Parquet), one after the other
-    #[arg(long, env = "TRIMLOOP_DATA", hide_env = true, value_name = "FILE", num_args = 1.., required = true)]
-    data: Vec<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
     /// Column that holds what is true
     #[arg(long, env = "TRIMLOOP_LABEL", hide_env = true, value_name = "COLUMN")]
     label: Option<String>,
@@ -45,8 +45,8 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &CompareArgs) -> Result<Exit, 
     let champion = Opened::find(global, &args.champion)?;
     let challenger = Opened::find(global, &args.challenger)?;
     let fail = |error: LearnError| failure(&error);
-    let frame = read::frame(&args.data).map_err(fail)?;
     let label = args.label.as_deref();
+    let frame = args.source.frame(ui, global, label)?;
     let a = judged(&champion, &frame, label).map_err(fail)?;
     let b = judged(&challenger, &frame, label).map_err(fail)?;
     if a.what != b.what {

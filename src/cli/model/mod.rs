@@ -211,7 +211,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// SHA-256 of each file, hexadecimal.
-fn digests(paths: &[PathBuf]) -> Result<Vec<String>, LearnError> {
+pub(super) fn digests(paths: &[PathBuf]) -> Result<Vec<String>, LearnError> {
     use sha2::{Digest as _, Sha256};
     let digest = |path: &PathBuf| {
         let wrong = |error: std::io::Error| LearnError::File {

@@ -8,10 +8,11 @@ use clap::{ArgAction, Args};
 
 use super::{failure, file_of, locate, nobody_reads, read};
 use crate::cli::query::Lines;
+use crate::cli::source::SourceArgs;
 use crate::cli::{Exit, Failure, Format, Global, Ui};
 use crate::export::{Column, CsvSheet, Sheet};
 use crate::learn::score::{Summary, score};
-use crate::learn::{self, LearnError, kinds};
+use crate::learn::{Frame, LearnError, kinds};
 use crate::output::Zone;
 
 const EXAMPLES: &str = "\
@@ -32,9 +33,8 @@ pub(super) struct ScoreArgs {
     /// Folder or name of the model
     #[arg(long, env = "TRIMLOOP_MODEL", hide_env = true, value_name = "DIR")]
     model: PathBuf,
-    /// Tables (CSV, Parquet), one after the other
-    #[arg(long, env = "TRIMLOOP_DATA", hide_env = true, value_name = "FILE", num_args = 1.., required = true)]
-    data: Vec<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
     /// File instead of stdout
     #[arg(short, long, env = "TRIMLOOP_OUTPUT", hide_env = true, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -45,7 +45,8 @@ pub(super) struct ScoreArgs {
 
 pub(super) fn run(ui: &Ui, global: &Global, args: &ScoreArgs) -> Result<Exit, Failure> {
     let path = locate(global, &args.model)?;
-    let summary = match scored(ui, &path, args) {
+    let frame = args.source.frame(ui, global, None)?;
+    let summary = match scored(ui, &path, &frame, args) {
         Err(error) if nobody_reads(&error) => return Ok(Exit::Ok),
         done => done.map_err(|error| failure(&error))?,
     };
@@ -58,12 +59,11 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &ScoreArgs) -> Result<Exit, Fa
     Ok(Exit::Ok)
 }
 
-fn scored(ui: &Ui, model: &Path, args: &ScoreArgs) -> Result<Summary, LearnError> {
+fn scored(ui: &Ui, model: &Path, frame: &Frame, args: &ScoreArgs) -> Result<Summary, LearnError> {
     let artifact = read(&file_of(model))?;
     let mut scorer = kinds::scorer(&artifact)?;
-    let frame = learn::read::frame(&args.data)?;
     let Some(path) = &args.output else {
-        return score(&frame, &mut *scorer, |columns| sheet(ui, columns, io::stdout().lock()));
+        return score(frame, &mut *scorer, |columns| sheet(ui, columns, io::stdout().lock()));
     };
     if path.exists() && !args.force {
         let why = format!("{} is there already; write over it with --force", path.display());
@@ -71,7 +71,7 @@ fn scored(ui: &Ui, model: &Path, args: &ScoreArgs) -> Result<Summary, LearnError
     }
     let part = path.with_extension("part");
     let file = std::fs::File::create(&part).map_err(LearnError::Write)?;
-    let summary = score(&frame, &mut *scorer, |columns| sheet(ui, columns, file));
+    let summary = score(frame, &mut *scorer, |columns| sheet(ui, columns, file));
     match summary {
         Ok(summary) => {
             std::fs::rename(&part, path).map_err(LearnError::Write)?;

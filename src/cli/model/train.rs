@@ -8,7 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::life::audit;
-use super::{digests, failure, write};
+use super::{failure, write};
+use crate::cli::source::SourceArgs;
 use crate::cli::{Exit, Failure, Global, Ui};
 use crate::error::EXPORT_FILE;
 use crate::learn::evaluate::Scores;
@@ -36,9 +37,8 @@ pub(super) struct TrainArgs {
     /// What the model is for
     #[arg(long, env = "TRIMLOOP_KIND", hide_env = true, value_enum)]
     kind: TrainKind,
-    /// Tables (CSV, Parquet), one after the other
-    #[arg(long, env = "TRIMLOOP_DATA", hide_env = true, value_name = "FILE", num_args = 1.., required = true)]
-    data: Vec<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
     /// Column to predict or to tell apart
     #[arg(long, env = "TRIMLOOP_LABEL", hide_env = true, value_name = "COLUMN")]
     label: Option<String>,
@@ -90,7 +90,12 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &TrainArgs) -> Result<Exit, Fa
         return Err(Failure::new(&EXPORT_FILE, message, Exit::Usage)
             .help("choose another folder, or write over it with --force"));
     }
-    let trained = fit(ui, args).map_err(|error| failure(&error))?;
+    if !(args.far > 0.0 && args.far <= 0.2) {
+        let why = format!("--far {} must be above 0 and at most 0.2", args.far);
+        return Err(failure(&LearnError::Option(why)));
+    }
+    let frame = args.source.frame(ui, global, args.label.as_deref())?;
+    let trained = fit(ui, args, &frame).map_err(|error| failure(&error))?;
     std::fs::create_dir_all(&args.out).map_err(|error| {
         let message = format!("cannot make {}: {error}", args.out.display());
         Failure::new(&EXPORT_FILE, message, Exit::Failed)
@@ -116,12 +121,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &TrainArgs) -> Result<Exit, Fa
     Ok(Exit::Ok)
 }
 
-fn fit(ui: &Ui, args: &TrainArgs) -> Result<Trained, LearnError> {
-    if !(args.far > 0.0 && args.far <= 0.2) {
-        let why = format!("--far {} must be above 0 and at most 0.2", args.far);
-        return Err(LearnError::Option(why));
-    }
-    let frame = read::frame(&args.data)?;
+fn fit(ui: &Ui, args: &TrainArgs, frame: &Frame) -> Result<Trained, LearnError> {
     let calibration = match args.calibration.as_slice() {
         [] => None,
         paths => Some(read::frame(paths)?),
@@ -135,7 +135,7 @@ fn fit(ui: &Ui, args: &TrainArgs) -> Result<Trained, LearnError> {
     };
     let trained = train(&TrainRequest {
         kind: args.kind,
-        frame: &frame,
+        frame,
         calibration: calibration.as_ref(),
         label: args.label.as_deref(),
         label_from_file: args.label_from_file.as_deref(),
@@ -148,11 +148,11 @@ fn fit(ui: &Ui, args: &TrainArgs) -> Result<Trained, LearnError> {
     });
     bar.finish_and_clear();
     let mut trained = trained?;
-    trained.card.data = digests(&args.data)?;
+    trained.card.data = args.source.digests()?;
     if args.kind == TrainKind::Monitor {
         trained.card.far = Some(args.far);
     }
-    picture(&frame, &mut trained)?;
+    picture(frame, &mut trained)?;
     Ok(trained)
 }
 
