@@ -152,10 +152,7 @@ impl Models {
             let Model::Linear(linear) = &model.model else { continue };
             let Some(State::Linear(state)) = self.states.get(index) else { continue };
             let monitor = linear.domain.map(|id| {
-                matches!(
-                    self.states.get(id.index()),
-                    Some(State::Pca(_) | State::Monitor(_))
-                )
+                matches!(self.states.get(id.index()), Some(State::Pca(_) | State::Monitor(_)))
                     && self.get(id).is_some_and(|score| score.in_domain)
             });
             let score = state.score(linear, features, monitor);
