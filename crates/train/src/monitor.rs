@@ -35,11 +35,13 @@ const COLUMNS_MAX: usize = 200;
 const ROWS_MIN: usize = 60;
 /// Rows that one column takes at least: each row is predicted from all columns.
 const ROWS_PER_COLUMN: usize = 3;
+/// Rows a column below which blocks are short; see [`MonitorOptions::blocks`].
+const FEW_ROWS_PER_COLUMN: usize = 20;
 /// Ridges that are tried, in pairs of rows.
 const RIDGES: [f64; 6] = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0];
 /// Weights of the newest error in T2 and of its square in SPE.
-const WEIGHTS: (f64, f64) = (0.1, 0.3);
-/// Rows before a held-out block that warm its filters up; 0.9^60 is below 0.2 %.
+const WEIGHTS: (f64, f64) = (0.2, 0.3);
+/// Rows before a held-out block that warm its filters up; 0.8^60 is below 0.001 %.
 const WARM_UP: usize = 60;
 /// Scores of a run that are not used, its filters being too young.
 const YOUNG: usize = 20;
@@ -55,15 +57,17 @@ const GAP_ROWS: usize = 2000;
 pub struct MonitorOptions {
     /// Share of normal rows that may alarm, T2 and SPE together, above 0, at most 0.2.
     pub far: f64,
-    /// Blocks of time that are held out in turn, 2 to 50.
-    pub blocks: usize,
+    /// Blocks of time that are held out in turn, 2 to 50. `None`: 10 below 20 rows a column, so
+    /// that the models that score them are nearly as good as the final one; 3 from there on,
+    /// long enough to differ from their neighbours as one run differs from another.
+    pub blocks: Option<usize>,
     /// Rows left out on both sides of a held-out block, at least 1.
     pub gap: usize,
 }
 
 impl Default for MonitorOptions {
     fn default() -> Self {
-        Self { far: 0.01, blocks: 10, gap: 5 }
+        Self { far: 0.01, blocks: None, gap: 5 }
     }
 }
 
@@ -172,7 +176,7 @@ fn check(table: &Table, options: &MonitorOptions) -> Result<(), TrainError> {
     if !(options.far > 0.0 && options.far <= 0.2) {
         return Err(TrainError::Option("the false-alarm rate must be above 0 and at most 0.2"));
     }
-    if !(2..=50).contains(&options.blocks) {
+    if !options.blocks.is_none_or(|blocks| (2..=50).contains(&blocks)) {
         return Err(TrainError::Option("2 to 50 blocks can be held out"));
     }
     let need = ROWS_MIN.max(ROWS_PER_COLUMN * have);
@@ -245,7 +249,9 @@ impl Rows {
     }
 
     fn folds(&self, options: &MonitorOptions) -> Vec<Fold> {
-        let all: Vec<Range<usize>> = blocks(self.len(), options.blocks).collect();
+        let few = self.len() < FEW_ROWS_PER_COLUMN * self.p;
+        let count = options.blocks.unwrap_or(if few { 10 } else { 3 });
+        let all: Vec<Range<usize>> = blocks(self.len(), count).collect();
         let sums = in_parallel(&all, |held| self.pairs(held.clone()));
         let mut total = Pairs::new(self.p);
         for pairs in &sums {

@@ -213,7 +213,7 @@ fn refuses() {
         assert!(matches!(error(&good, &options), TrainError::Option(_)));
     }
     for (blocks, gap) in [(1, 5), (99, 5), (10, 0), (10, 60)] {
-        let options = MonitorOptions { blocks, gap, ..options.clone() };
+        let options = MonitorOptions { blocks: Some(blocks), gap, ..options.clone() };
         assert!(matches!(error(&good, &options), TrainError::Option(_)));
     }
     let one: Vec<Vec<f64>> = good.iter().map(|row| row[..1].to_vec()).collect();
