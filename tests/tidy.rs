@@ -578,7 +578,10 @@ fn page_of_commands() {
     );
     let verbs = "demo simulate fault init run check status loop why replay backtest audit audit/verify \
                  audit/list audit/show audit/key plc plc/discover plc/browse plc/read \
-                 plc/watch plc/import plc/cert plc/conform query export connector \
+                 plc/watch plc/import plc/cert plc/conform query export data data/audit data/lags \
+                 data/join model model/train model/score model/show model/list model/compare \
+                 model/backtest model/challenge model/approve model/promote model/suspend \
+                 model/retire model/rollback connector \
                  connector/list connector/test connector/status connector/resend explain schema \
                  completions";
     let top = help(&["-h"]);

@@ -105,7 +105,14 @@ impl Card {
             }
         }
         for table in &self.tables {
-            text.push_str(&format!("\n## {}\n\n| {} |\n", table.title, table.head.join(" | ")));
+            text.push_str(&format!("\n## {}\n\n", table.title));
+            if table.head.is_empty() {
+                for row in &table.rows {
+                    text.push_str(&format!("- {}\n", row.join(": ")));
+                }
+                continue;
+            }
+            text.push_str(&format!("| {} |\n", table.head.join(" | ")));
             text.push_str(&format!("|{}\n", "---|".repeat(table.head.len())));
             for row in &table.rows {
                 text.push_str(&format!("| {} |\n", row.join(" | ")));
