@@ -17,6 +17,7 @@
 //! Source: `methods.md` section 2, *Artifact*. Signatures are separate files, not read here.
 
 mod error;
+mod monitor;
 
 use std::collections::BTreeSet;
 
@@ -79,6 +80,8 @@ pub struct Header {
 pub enum Kind {
     /// T2 and SPE over many features.
     Pca,
+    /// T2 and SPE of one-step errors over many features.
+    Monitor,
     /// Linear soft sensor with interval.
     Linear,
 }
@@ -88,6 +91,7 @@ impl Kind {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Pca => "pca",
+            Self::Monitor => "monitor",
             Self::Linear => "linear",
         }
     }
@@ -217,6 +221,7 @@ impl Artifact {
                 ];
                 (Kind::Pca, arrays)
             }
+            Model::Monitor(m) => (Kind::Monitor, monitor::arrays(m)),
             Model::Linear(m) => {
                 let span = m.span.iter().flat_map(|(low, high)| [*low, *high]).collect();
                 let arrays = vec![
@@ -350,6 +355,7 @@ impl Artifact {
         }
         Ok(match self.header.kind {
             Kind::Pca => Model::Pca(self.pca(inputs)),
+            Kind::Monitor => Model::Monitor(monitor::plan(self, inputs)),
             Kind::Linear => Model::Linear(self.linear(inputs)),
         })
     }
@@ -395,23 +401,12 @@ impl Artifact {
     fn checked(header: Header, arrays: Vec<Array>) -> Result<Self, ArtifactError> {
         header.check()?;
         let p = header.features.len();
-        let k = arrays.iter().find(|a| a.name == "eigenvalues").map_or(0, |a| a.data.len());
-        let shapes: &[(&str, &[usize])] = match header.kind {
-            Kind::Pca => &[
-                ("mean", &[p]),
-                ("scale", &[p]),
-                ("loadings", &[k, p]),
-                ("eigenvalues", &[k]),
-                ("limits", &[3, 2]),
-            ],
-            Kind::Linear => &[
-                ("coefficients", &[p]),
-                ("mean", &[p]),
-                ("scale", &[p]),
-                ("span", &[p, 2]),
-                ("intercept", &[1]),
-                ("half_width", &[1]),
-            ],
+        let length =
+            |name: &str| arrays.iter().find(|a| a.name == name).map_or(0, |a| a.data.len());
+        let shapes = match header.kind {
+            Kind::Pca => pca_shapes(p, length("eigenvalues")),
+            Kind::Monitor => monitor::shapes(p, length("gap")),
+            Kind::Linear => linear_shapes(p),
         };
         let names: Vec<_> = arrays.iter().map(|array| array.name).collect();
         let expect: Vec<_> = shapes.iter().map(|(name, _)| *name).collect();
@@ -423,7 +418,7 @@ impl Artifact {
                 names.join(", ")
             )));
         }
-        for (array, (name, shape)) in arrays.iter().zip(shapes) {
+        for (array, (name, shape)) in arrays.iter().zip(&shapes) {
             if array.shape != *shape || array.data.len() != shape.iter().product::<usize>() {
                 return Err(ArtifactError::Shape(format!(
                     "{name} must have the shape {shape:?}, it has {:?} and {} values",
@@ -461,6 +456,11 @@ impl Artifact {
                 }
                 if !orthonormal(self.data("loadings"), p) {
                     return impossible("the loadings are not orthonormal");
+                }
+            }
+            Kind::Monitor => {
+                if let Some(why) = monitor::impossible(self) {
+                    return impossible(why);
                 }
             }
             Kind::Linear => {
@@ -513,9 +513,33 @@ impl Artifact {
     }
 }
 
+/// Arrays of a kind in file order with their shapes.
+type Shapes = Vec<(&'static str, Vec<usize>)>;
+
+fn pca_shapes(p: usize, k: usize) -> Shapes {
+    vec![
+        ("mean", vec![p]),
+        ("scale", vec![p]),
+        ("loadings", vec![k, p]),
+        ("eigenvalues", vec![k]),
+        ("limits", vec![3, 2]),
+    ]
+}
+
+fn linear_shapes(p: usize) -> Shapes {
+    vec![
+        ("coefficients", vec![p]),
+        ("mean", vec![p]),
+        ("scale", vec![p]),
+        ("span", vec![p, 2]),
+        ("intercept", vec![1]),
+        ("half_width", vec![1]),
+    ]
+}
+
 fn read_array(body: &[u8], data: usize, raw: &RawArray) -> Result<Array, ArtifactError> {
-    const NAMES: &str =
-        "mean scale loadings eigenvalues limits coefficients span intercept half_width";
+    const NAMES: &str = "mean scale loadings eigenvalues limits coefficients span intercept \
+                         half_width transition precision gap weights";
     let wrong = |why: String| ArtifactError::Shape(why);
     let Some(name) = NAMES.split(' ').find(|name| *name == raw.name) else {
         return Err(wrong(format!("no model has an array \"{}\"", raw.name)));

@@ -306,6 +306,7 @@ impl Cell {
         match self.plan.models.get(model).map(|m| &m.model) {
             Some(Model::Chart(chart)) => f(chart.input.index()),
             Some(Model::Pca(pca)) => pca.inputs.iter().for_each(|i| f(i.index())),
+            Some(Model::Monitor(monitor)) => monitor.inputs.iter().for_each(|i| f(i.index())),
             Some(Model::Linear(linear)) => linear.inputs.iter().for_each(|i| f(i.index())),
             None => {}
         }

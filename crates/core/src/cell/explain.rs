@@ -381,6 +381,7 @@ impl Cell {
             Model::Pca(pca) => {
                 Some((score.t2 / pca.domain_out.t2).max(score.spe / pca.domain_out.spe))
             }
+            Model::Monitor(_) => Some(score.value),
             Model::Linear(linear) => {
                 let mut share = 0.0_f64;
                 for (input, (low, high)) in linear.inputs.iter().zip(&linear.span) {

@@ -1,4 +1,5 @@
-//! Scores over features: control charts, principal-component monitors, linear soft sensors.
+//! Scores over features: control charts, principal-component and dynamic monitors, linear soft
+//! sensors.
 //!
 //! Terms: T2 is the distance of a part inside the plane of the components, SPE the squared
 //! distance off it, a *contribution* one variable's share of a score. A model is *in domain* while
@@ -13,6 +14,7 @@
 
 mod chart;
 mod linear;
+mod monitor;
 mod pca;
 
 use alloc::vec::Vec;
@@ -22,6 +24,7 @@ use crate::plan::{FeatureId, Model, ModelId, Plan, Source};
 
 use chart::ChartState;
 use linear::LinearState;
+use monitor::MonitorState;
 use pca::PcaState;
 
 pub use pca::{ShapeError, t2_shares};
@@ -107,6 +110,7 @@ pub struct Models {
 enum State {
     Chart(ChartState),
     Pca(PcaState),
+    Monitor(MonitorState),
     Linear(LinearState),
 }
 
@@ -119,6 +123,7 @@ impl Models {
         let states = plan.models.iter().map(|model| match &model.model {
             Model::Chart(chart) => State::Chart(ChartState::new(chart)),
             Model::Pca(pca) => State::Pca(PcaState::new(pca)),
+            Model::Monitor(monitor) => State::Monitor(MonitorState::new(monitor)),
             Model::Linear(linear) => State::Linear(LinearState::new(linear)),
         });
         Self { states: states.collect(), scores: alloc::vec![Score::UNKNOWN; plan.models.len()] }
@@ -136,6 +141,9 @@ impl Models {
             match (&model.model, state) {
                 (Model::Chart(chart), State::Chart(state)) => *score = state.score(chart, features),
                 (Model::Pca(pca), State::Pca(state)) => *score = state.score(pca, features),
+                (Model::Monitor(monitor), State::Monitor(state)) => {
+                    *score = state.score(monitor, features);
+                }
                 // The second pass writes these.
                 _ => *score = Score::UNKNOWN,
             }
@@ -144,7 +152,7 @@ impl Models {
             let Model::Linear(linear) = &model.model else { continue };
             let Some(State::Linear(state)) = self.states.get(index) else { continue };
             let monitor = linear.domain.map(|id| {
-                matches!(self.states.get(id.index()), Some(State::Pca(_)))
+                matches!(self.states.get(id.index()), Some(State::Pca(_) | State::Monitor(_)))
                     && self.get(id).is_some_and(|score| score.in_domain)
             });
             let score = state.score(linear, features, monitor);
@@ -169,19 +177,21 @@ impl Models {
             Source::Feature(id) => known(features, id)?,
             Source::Chart(id) => match self.states.get(id.index())? {
                 State::Chart(_) => self.known_score(id)?.value,
-                State::Pca(_) | State::Linear(_) => return None,
+                _ => return None,
             },
             Source::Prediction(id) => match self.states.get(id.index())? {
                 State::Linear(_) => self.known_score(id)?.value,
-                State::Pca(_) | State::Chart(_) => return None,
+                _ => return None,
             },
             Source::T2(id) => match self.states.get(id.index())? {
                 State::Pca(pca) => self.known_score(id)?.t2 / pca.alarm().t2,
-                State::Chart(_) | State::Linear(_) => return None,
+                State::Monitor(monitor) => self.known_score(id)?.t2 / monitor.alarm().t2,
+                _ => return None,
             },
             Source::Spe(id) => match self.states.get(id.index())? {
                 State::Pca(pca) => self.known_score(id)?.spe / pca.alarm().spe,
-                State::Chart(_) | State::Linear(_) => return None,
+                State::Monitor(monitor) => self.known_score(id)?.spe / monitor.alarm().spe,
+                _ => return None,
             },
         };
         value.is_finite().then_some(value)
@@ -211,6 +221,9 @@ impl Models {
                 state.contributions(chart, score, offer);
             }
             (Model::Pca(pca), Some(State::Pca(state))) => state.contributions(pca, score, offer),
+            (Model::Monitor(monitor), Some(State::Monitor(state))) => {
+                state.contributions(monitor, score, offer);
+            }
             (Model::Linear(linear), Some(State::Linear(_))) => {
                 linear::contributions(linear, features, offer);
             }
