@@ -296,3 +296,25 @@ fn models_are_compared_and_shown() {
     let (_, text) = folder.fails("model show good --report g.html");
     assert!(text.contains("TL0723"), "{text}");
 }
+
+/// Rows that moved are told with their column, and take an ACTIVE model out of force when asked to.
+#[test]
+fn drift_is_told() {
+    let folder = folder("model-drift");
+    folder.ok(&format!("{TRAIN} m-r1"));
+    let quiet = folder.json("model drift m-r1 --data later.csv");
+    assert_eq!(quiet["ok"], true, "{quiet}");
+    folder.ok("model backtest m-r1 --data later.csv");
+    for step in ["challenge", "approve", "promote"] {
+        folder.ok(&format!("model {step} m-r1"));
+    }
+    let moved = folder.json("model drift m-r1 --data fault.csv --suspend");
+    assert_eq!((&moved["ok"], &moved["state"]), (&false.into(), &"suspended".into()));
+    let findings = moved["findings"].as_array().unwrap();
+    let drifting: Vec<&str> = findings
+        .iter()
+        .filter(|found| found["drifts"] == true)
+        .map(|found| found["of"].as_str().or(found["place"].as_str()).unwrap())
+        .collect();
+    assert_eq!(drifting, ["cushion", "the score, EWMA"], "{moved}");
+}

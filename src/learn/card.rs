@@ -27,6 +27,9 @@ pub struct Card {
     /// SHA-256 of each file it was trained on, hexadecimal.
     #[serde(default)]
     pub data: Vec<String>,
+    /// What its training rows looked like, to see drift against.
+    #[serde(default)]
+    pub reference: Option<super::drift::Reference>,
     /// Tables.
     pub tables: Vec<CardTable>,
     /// Plots for the report.

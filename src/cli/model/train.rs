@@ -12,10 +12,11 @@ use super::{failure, write};
 use crate::cli::source::SourceArgs;
 use crate::cli::{Exit, Failure, Global, Ui};
 use crate::error::EXPORT_FILE;
+use crate::learn::card::Card;
 use crate::learn::evaluate::Scores;
 use crate::learn::kinds::{TrainKind, TrainRequest, Trained, train};
 use crate::learn::lifecycle::{self, Lifecycle};
-use crate::learn::{Frame, LearnError, kinds, plots, read};
+use crate::learn::{Frame, LearnError, drift, kinds, plots, read};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -152,28 +153,29 @@ fn fit(ui: &Ui, args: &TrainArgs, frame: &Frame) -> Result<Trained, LearnError> 
     if args.kind == TrainKind::Monitor {
         trained.card.far = Some(args.far);
     }
-    picture(frame, &mut trained)?;
+    let mut scorer = kinds::scorer(&trained.artifact)?;
+    let names: Vec<String> = scorer.inputs().iter().map(|input| input.name.clone()).collect();
+    let scores = Scores::of(frame, &mut *scorer)?;
+    trained.card.reference = Some(drift::reference(frame, &names, scores.numbers("score"))?);
+    picture(&scores, &mut trained.card);
     Ok(trained)
 }
 
 /// What the training rows look like to the model, where its kind brings no picture of its own.
-fn picture(frame: &Frame, trained: &mut Trained) -> Result<(), LearnError> {
-    if !trained.card.plots.is_empty() {
-        return Ok(());
+fn picture(scores: &Scores, card: &mut Card) {
+    if !card.plots.is_empty() {
+        return;
     }
-    let mut scorer = kinds::scorer(&trained.artifact)?;
-    let scores = Scores::of(frame, &mut *scorer)?;
     if let Some(values) = scores.numbers("score") {
         let limit = scores.numbers("threshold").and_then(|x| x.first().copied());
         let title = "Score of the training rows and its limit";
-        trained.card.plots.push(plots::limit_chart(title, "score", values, limit));
+        card.plots.push(plots::limit_chart(title, "score", values, limit));
     }
     let shares = scores.mean_contributions();
     if !shares.is_empty() {
         let title = "Contributions in the training rows, mean of their size";
-        trained.card.plots.push(plots::bars(title, "share of the score", shares));
+        card.plots.push(plots::bars(title, "share of the score", shares));
     }
-    Ok(())
 }
 
 fn bar(ui: &Ui) -> ProgressBar {
