@@ -115,4 +115,28 @@ fn models_are_trained_on_the_history() {
     assert!(text.contains("TL0721"), "{text}");
     let audit = folder.json("data audit --history features");
     assert_eq!(audit["rows"], 400);
+    parquet(&folder);
+}
+
+/// What is exported as Parquet is the same table.
+#[cfg(feature = "parquet")]
+fn parquet(folder: &Folder) {
+    for end in ["csv", "parquet"] {
+        folder.ok(&format!("export features --wide --out parts.{end}"));
+        folder.ok(&format!("model score --model m --data parts.{end} --output {end}.txt"));
+    }
+    assert_eq!(folder.read("parquet.txt").lines().count(), 401);
+    let scores = |name: &str| -> Vec<String> {
+        // Times are written with more digits there.
+        folder.read(name).lines().map(|l| l.split_once(',').unwrap().1.to_owned()).collect()
+    };
+    assert_eq!(scores("parquet.txt"), scores("csv.txt"));
+}
+
+/// This build reads none.
+#[cfg(not(feature = "parquet"))]
+fn parquet(folder: &Folder) {
+    folder.write("parts.parquet", "PAR1");
+    let (code, text) = folder.fails("data audit --data parts.parquet");
+    assert!(code == 1 && text.contains("feature `parquet`"), "{text}");
 }
