@@ -191,7 +191,10 @@ fn shells_do_not_use_one_another() {
             &["plc", "store", "journal", "control", "cli", "service", "scan", "dispatch"],
         ),
         // Tables in, models and scores out; nothing of it is on the live path.
-        ("src/learn", &["plc", "store", "journal", "control", "cli", "service", "scan", "dispatch"]),
+        (
+            "src/learn",
+            &["plc", "store", "journal", "control", "cli", "service", "scan", "dispatch"],
+        ),
         ("src/why", &["plc", "store", "control", "cli", "service", "scan", "dispatch"]),
         ("src/output", &["plc", "store", "journal", "control", "cli", "service", "scan"]),
         ("src/export", &["plc", "journal", "control", "cli", "service", "scan", "dispatch"]),
