@@ -41,6 +41,7 @@ fn share(cells: &[String], word: &str) -> f64 {
 fn a_monitor_is_trained_and_scores() {
     let folder = folder("model-monitor");
     folder.ok(&format!("{TRAIN} one --far 0.01"));
+    folder.ok(&format!("{TRAIN} two --far 0.05"));
     folder.ok(&format!("{TRAIN} two --far 0.01"));
     let bytes = |dir: &str| std::fs::read(folder.0.join(dir).join("model.tlm")).unwrap();
     assert!(bytes("one") == bytes("two"));
@@ -236,6 +237,9 @@ fn models_come_into_force_step_by_step() {
     for step in ["challenge", "approve", "promote"] {
         folder.ok(&format!("model {step} press-r1 --reason trial"));
     }
+    // What is in force is not trained over.
+    let (code, text) = folder.fails(&format!("{TRAIN} models/press-r1"));
+    assert!(code == 2 && text.contains("(ACTIVE)"), "{text}");
     // A second revision replaces the first.
     folder.ok(&format!("{TRAIN} models/press-r2 --seed 2 --name other"));
     folder.ok("model backtest press-r2 --data later.csv");

@@ -1,6 +1,6 @@
 //! `trimloop model train`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
@@ -8,14 +8,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::life::audit;
-use super::{failure, write};
+use super::{Opened, failure, write};
 use crate::cli::source::SourceArgs;
 use crate::cli::{Exit, Failure, Global, Ui};
 use crate::error::EXPORT_FILE;
 use crate::learn::card::Card;
 use crate::learn::evaluate::Scores;
 use crate::learn::kinds::{TrainKind, TrainRequest, Trained, train};
-use crate::learn::lifecycle::{self, Lifecycle};
+use crate::learn::lifecycle::{self, Lifecycle, State};
 use crate::learn::{Frame, LearnError, drift, kinds, plots, read};
 
 const EXAMPLES: &str = "\
@@ -79,7 +79,7 @@ pub(super) struct TrainArgs {
     /// Folder for model.tlm and card.md
     #[arg(long, env = "TRIMLOOP_OUT", hide_env = true, value_name = "DIR")]
     out: PathBuf,
-    /// Write over a model that is there
+    /// Write over a model that is there and more than TRAINED
     #[arg(long, env = "TRIMLOOP_FORCE", hide_env = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
     force: bool,
 }
@@ -87,9 +87,7 @@ pub(super) struct TrainArgs {
 pub(super) fn run(ui: &Ui, global: &Global, args: &TrainArgs) -> Result<Exit, Failure> {
     let model = args.out.join("model.tlm");
     if model.exists() && !args.force {
-        let message = format!("{} is there already", model.display());
-        return Err(Failure::new(&EXPORT_FILE, message, Exit::Usage)
-            .help("choose another folder, or write over it with --force"));
+        vacant(&model, &args.out)?;
     }
     if !(args.far > 0.0 && args.far <= 0.2) {
         let why = format!("--far {} must be above 0 and at most 0.2", args.far);
@@ -120,6 +118,18 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &TrainArgs) -> Result<Exit, Fa
     object["card"] = json!(card);
     ui.result(&format!("{page}\nWritten to {}\n", model.display()), &object);
     Ok(Exit::Ok)
+}
+
+/// A model that is merely trained is made again with one command; any other is not written over.
+fn vacant(model: &Path, dir: &Path) -> Result<(), Failure> {
+    let state = Opened::open(dir).map(|there| there.life.state);
+    if matches!(state, Ok(State::Trained)) {
+        return Ok(());
+    }
+    let what = state.map_or_else(|error| error.to_string(), |state| state.word().to_owned());
+    let message = format!("{} is there already ({what})", model.display());
+    Err(Failure::new(&EXPORT_FILE, message, Exit::Usage)
+        .help("choose another folder, or write over it with --force"))
 }
 
 fn fit(ui: &Ui, args: &TrainArgs, frame: &Frame) -> Result<Trained, LearnError> {
