@@ -91,8 +91,7 @@ const TEMPLATE: &str = "\
 Usage: trimloop [OPTIONS] <COMMAND>
 Try it:
   demo         Simulated cell with and without correction; nothing leaves this machine
-  simulate     Only the simulated PLC (--scenario, --seed)
-  fault        Make the simulated PLC misbehave
+  simulate     Only the simulated PLC (--scenario, --seed); fault makes it misbehave
   init         Write a commented starter project
 Run it:
   run          Run the service (what systemd starts)
@@ -106,13 +105,11 @@ Look back:
   audit        verify | list | show | key
   query        Samples, roll-ups, parts, decisions, events on the terminal
   export       The same into a file: CSV; XLSX and Parquet with those features
-Your data:
-  data         audit | lags | join: recorded rows, before anything is learnt from them
-  model        train | score | show | list | compare | backtest | promote | rollback | …
-Your PLC:
+Your PLC, your data:
   plc          discover | browse | read | watch | import | cert | conform
-Where history goes:
-  connector    list | test | status | resend
+  connector    Where history goes: list | test | status | resend
+  data         Before anything is learnt: audit | lags | join
+  model        train | score | show | compare | backtest | promote | rollback | …
 More:
   explain      What a TL code means    schema       JSON Schema of a file format
   completions  For your shell          help         Help for a command

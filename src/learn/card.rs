@@ -27,6 +27,9 @@ pub struct Card {
     /// SHA-256 of each file it was trained on, hexadecimal.
     #[serde(default)]
     pub data: Vec<String>,
+    /// What its training rows looked like, to see drift against.
+    #[serde(default)]
+    pub reference: Option<super::drift::Reference>,
     /// Tables.
     pub tables: Vec<CardTable>,
     /// Plots for the report.
@@ -105,7 +108,14 @@ impl Card {
             }
         }
         for table in &self.tables {
-            text.push_str(&format!("\n## {}\n\n| {} |\n", table.title, table.head.join(" | ")));
+            text.push_str(&format!("\n## {}\n\n", table.title));
+            if table.head.is_empty() {
+                for row in &table.rows {
+                    text.push_str(&format!("- {}\n", row.join(": ")));
+                }
+                continue;
+            }
+            text.push_str(&format!("| {} |\n", table.head.join(" | ")));
             text.push_str(&format!("|{}\n", "---|".repeat(table.head.len())));
             for row in &table.rows {
                 text.push_str(&format!("| {} |\n", row.join(" | ")));

@@ -9,6 +9,7 @@
 
 pub mod audit;
 pub mod card;
+pub mod drift;
 mod error;
 pub mod evaluate;
 mod frame;

@@ -20,7 +20,7 @@ fn sweep(scores: &[(f64, bool)]) -> Vec<(f64, f64, f64)> {
             misses += 1.0;
         }
         // Rows of equal score are on one side of every threshold.
-        if sorted.get(place + 1).is_none_or(|(next, _)| next != score) {
+        if sorted.get(place + 1).is_none_or(|(next, _)| next.total_cmp(score).is_ne()) {
             points.push((*score, hits, misses));
         }
     }

@@ -2,6 +2,7 @@
 
 mod backtest;
 mod compare;
+mod drift;
 mod life;
 mod list;
 mod score;
@@ -59,6 +60,8 @@ enum Verb {
     Compare(compare::CompareArgs),
     /// Gates on rows a model was not trained on; TRAINED becomes BACKTESTED
     Backtest(backtest::BacktestArgs),
+    /// Whether rows still look like those of training, and errors are still as small
+    Drift(drift::DriftArgs),
     /// BACKTESTED becomes CHALLENGER: it runs beside the champion and drives nothing
     Challenge(life::LifeArgs),
     /// CHALLENGER becomes APPROVED: a person takes responsibility
@@ -82,6 +85,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &ModelArgs) -> Result<Exit, Fa
         Verb::List(args) => list::run(ui, global, args),
         Verb::Compare(args) => compare::run(ui, global, args),
         Verb::Backtest(args) => backtest::run(ui, global, args),
+        Verb::Drift(args) => drift::run(ui, global, args),
         Verb::Challenge(args) => life::step(ui, global, args, State::Challenger),
         Verb::Approve(args) => life::step(ui, global, args, State::Approved),
         Verb::Promote(args) => life::promote(ui, global, args),

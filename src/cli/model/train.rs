@@ -1,6 +1,6 @@
 //! `trimloop model train`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
@@ -8,14 +8,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::life::audit;
-use super::{failure, write};
+use super::{Opened, failure, write};
 use crate::cli::source::SourceArgs;
 use crate::cli::{Exit, Failure, Global, Ui};
 use crate::error::EXPORT_FILE;
+use crate::learn::card::Card;
 use crate::learn::evaluate::Scores;
 use crate::learn::kinds::{TrainKind, TrainRequest, Trained, train};
-use crate::learn::lifecycle::{self, Lifecycle};
-use crate::learn::{Frame, LearnError, kinds, plots, read};
+use crate::learn::lifecycle::{self, Lifecycle, State};
+use crate::learn::{Frame, LearnError, drift, kinds, plots, read};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,7 +79,7 @@ pub(super) struct TrainArgs {
     /// Folder for model.tlm and card.md
     #[arg(long, env = "TRIMLOOP_OUT", hide_env = true, value_name = "DIR")]
     out: PathBuf,
-    /// Write over a model that is there
+    /// Write over a model that is there and more than TRAINED
     #[arg(long, env = "TRIMLOOP_FORCE", hide_env = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
     force: bool,
 }
@@ -86,9 +87,7 @@ pub(super) struct TrainArgs {
 pub(super) fn run(ui: &Ui, global: &Global, args: &TrainArgs) -> Result<Exit, Failure> {
     let model = args.out.join("model.tlm");
     if model.exists() && !args.force {
-        let message = format!("{} is there already", model.display());
-        return Err(Failure::new(&EXPORT_FILE, message, Exit::Usage)
-            .help("choose another folder, or write over it with --force"));
+        vacant(&model, &args.out)?;
     }
     if !(args.far > 0.0 && args.far <= 0.2) {
         let why = format!("--far {} must be above 0 and at most 0.2", args.far);
@@ -119,6 +118,18 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &TrainArgs) -> Result<Exit, Fa
     object["card"] = json!(card);
     ui.result(&format!("{page}\nWritten to {}\n", model.display()), &object);
     Ok(Exit::Ok)
+}
+
+/// A model that is merely trained is made again with one command; any other is not written over.
+fn vacant(model: &Path, dir: &Path) -> Result<(), Failure> {
+    let state = Opened::open(dir).map(|there| there.life.state);
+    if matches!(state, Ok(State::Trained)) {
+        return Ok(());
+    }
+    let what = state.map_or_else(|error| error.to_string(), |state| state.word().to_owned());
+    let message = format!("{} is there already ({what})", model.display());
+    Err(Failure::new(&EXPORT_FILE, message, Exit::Usage)
+        .help("choose another folder, or write over it with --force"))
 }
 
 fn fit(ui: &Ui, args: &TrainArgs, frame: &Frame) -> Result<Trained, LearnError> {
@@ -152,28 +163,29 @@ fn fit(ui: &Ui, args: &TrainArgs, frame: &Frame) -> Result<Trained, LearnError> 
     if args.kind == TrainKind::Monitor {
         trained.card.far = Some(args.far);
     }
-    picture(frame, &mut trained)?;
+    let mut scorer = kinds::scorer(&trained.artifact)?;
+    let names: Vec<String> = scorer.inputs().iter().map(|input| input.name.clone()).collect();
+    let scores = Scores::of(frame, &mut *scorer)?;
+    trained.card.reference = Some(drift::reference(frame, &names, scores.numbers("score"))?);
+    picture(&scores, &mut trained.card);
     Ok(trained)
 }
 
 /// What the training rows look like to the model, where its kind brings no picture of its own.
-fn picture(frame: &Frame, trained: &mut Trained) -> Result<(), LearnError> {
-    if !trained.card.plots.is_empty() {
-        return Ok(());
+fn picture(scores: &Scores, card: &mut Card) {
+    if !card.plots.is_empty() {
+        return;
     }
-    let mut scorer = kinds::scorer(&trained.artifact)?;
-    let scores = Scores::of(frame, &mut *scorer)?;
     if let Some(values) = scores.numbers("score") {
         let limit = scores.numbers("threshold").and_then(|x| x.first().copied());
         let title = "Score of the training rows and its limit";
-        trained.card.plots.push(plots::limit_chart(title, "score", values, limit));
+        card.plots.push(plots::limit_chart(title, "score", values, limit));
     }
     let shares = scores.mean_contributions();
     if !shares.is_empty() {
         let title = "Contributions in the training rows, mean of their size";
-        trained.card.plots.push(plots::bars(title, "share of the score", shares));
+        card.plots.push(plots::bars(title, "share of the score", shares));
     }
-    Ok(())
 }
 
 fn bar(ui: &Ui) -> ProgressBar {

@@ -157,11 +157,28 @@ fn numbers(frame: &Frame, column: &Column, facts: &Facts) -> Result<Vec<Finding>
         )]);
     }
     let mut found = Vec::new();
+    found.extend(counter(column, values));
     found.extend(frozen(frame, column, values, facts));
     found.extend(outliers(column, values, facts));
     found.extend(quantised(column, facts));
     found.extend(changed_unit(frame, column, values));
     Ok(found)
+}
+
+/// A number that only counts the rows.
+fn counter(column: &Column, values: &[f64]) -> Option<Finding> {
+    let mut steps = values.iter().zip(values.iter().skip(1)).map(|(a, b)| b - a);
+    let first = steps.next()?;
+    let even = |step: f64| (step - first).abs() <= 1e-9 * first.abs();
+    (values.len() >= 20 && first != 0.0 && steps.all(even)).then(|| {
+        finding(
+            (Severity::Warning, "counter"),
+            &column.name,
+            format!("goes up by {} with every row", number_text(first)),
+            "A running number says when a row was recorded, not why it is good or bad.",
+            "leave it out with --ignore; call it `time` if it is one",
+        )
+    })
 }
 
 /// Runs of one value: `(first row, length)`, within a file.

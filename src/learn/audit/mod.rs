@@ -43,7 +43,7 @@ pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
     /// Which check: `gaps`, `frozen`, `outliers`, `quantised`, `clock`, `units`, `duplicates`,
-    /// `leakage`, `balance`, `bias`, `constant`, `repeats`, `memory`, `text`.
+    /// `leakage`, `balance`, `bias`, `constant`, `counter`, `repeats`, `memory`, `text`.
     pub check: &'static str,
     /// Column, rows, file.
     pub place: String,

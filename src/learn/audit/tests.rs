@@ -55,7 +55,7 @@ fn clean_rows_are_left_in_peace() {
 #[test]
 fn spoilt_rows_are_found() {
     type Spoil = fn(&mut Vec<[f64; 3]>);
-    let cases: [(Spoil, Severity, &str, &str); 9] = [
+    let cases: [(Spoil, Severity, &str, &str); 10] = [
         (|t| t.iter_mut().take(400).for_each(|r| r[0] = f64::NAN), Severity::Problem, "gaps", "a"),
         (
             |t| t.iter_mut().skip(100).take(60).for_each(|r| r[0] = 10.1),
@@ -67,6 +67,12 @@ fn spoilt_rows_are_found() {
         (|t| t.iter_mut().for_each(|r| r[0] = r[0].round()), Severity::Note, "quantised", "a"),
         (|t| t.iter_mut().skip(300).for_each(|r| r[0] *= 10.0), Severity::Problem, "units", "a"),
         (|t| t.iter_mut().for_each(|r| r[1] = 3.0), Severity::Note, "constant", "b"),
+        (
+            |t| t.iter_mut().enumerate().for_each(|(i, r)| r[1] = i as f64),
+            Severity::Warning,
+            "counter",
+            "b",
+        ),
         (
             |t| {
                 let first: Vec<_> = t[..50].to_vec();

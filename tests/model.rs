@@ -1,0 +1,324 @@
+//! `trimloop model` as engineers use it: train, score, compare, bring into force, and every way in
+//! which it must refuse.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod learn;
+
+use learn::{BEGIN, Folder, TITLES, csv, err, process};
+use trimloop::clock::Clock;
+use trimloop::output::Names;
+use trimloop::store::{Store, StoreOptions};
+
+const LATER: i64 = BEGIN + 86_400;
+
+fn folder(name: &str) -> Folder {
+    let folder = Folder::new(name);
+    folder.write("trimloop.toml", "name = \"cell-1\"\n");
+    folder.write("normal.csv", &csv(&TITLES, &process(1, BEGIN, 600, None)));
+    folder.write("later.csv", &csv(&TITLES, &process(2, LATER, 600, None)));
+    folder.write("fault.csv", &csv(&TITLES, &process(3, LATER, 300, Some(100))));
+    folder
+}
+
+const TRAIN: &str = "model train --kind monitor --data normal.csv --ignore weight --out";
+
+/// Cells of a column of a CSV text.
+fn column(text: &str, name: &str) -> Vec<String> {
+    let mut lines = text.lines();
+    let titles: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let place = titles.iter().position(|title| *title == name).unwrap_or_else(|| panic!("{name}"));
+    lines.map(|line| line.split(',').nth(place).unwrap().to_owned()).collect()
+}
+
+fn share(cells: &[String], word: &str) -> f64 {
+    cells.iter().filter(|cell| *cell == word).count() as f64 / cells.len() as f64
+}
+
+/// A monitor keeps quiet on fresh normal rows and finds the fault with its cause; twice the same
+/// seed gives the same bytes, whatever the folder.
+#[test]
+fn a_monitor_is_trained_and_scores() {
+    let folder = folder("model-monitor");
+    folder.ok(&format!("{TRAIN} one --far 0.01"));
+    folder.ok(&format!("{TRAIN} two --far 0.05"));
+    folder.ok(&format!("{TRAIN} two --far 0.01"));
+    let bytes = |dir: &str| std::fs::read(folder.0.join(dir).join("model.tlm")).unwrap();
+    assert!(bytes("one") == bytes("two"));
+    assert_eq!(folder.read("one/card.md"), folder.read("two/card.md"));
+    let fresh = folder.ok("model score --model one --data later.csv --format csv");
+    let titles = "time,alarm,score,threshold,t2,spe,domain,top1,top1_contribution,top2,";
+    assert!(fresh.starts_with(titles), "{fresh:.200}");
+    let alarms = column(&fresh, "alarm");
+    assert_eq!(alarms.len(), 600);
+    assert!(alarms.iter().all(|alarm| alarm == "0" || alarm == "1"));
+    assert!(share(&alarms, "1") <= 0.04, "{}", share(&alarms, "1"));
+    assert_eq!(column(&fresh, "time")[0], "2026-11-03T00:00:00Z");
+    let fault = folder.ok("model score --model one --data fault.csv --format csv");
+    let found = column(&fault, "alarm").split_off(110);
+    assert!(share(&found, "1") >= 0.9, "{}", share(&found, "1"));
+    assert!(share(&column(&fault, "top1").split_off(110), "cushion") >= 0.8);
+    // The same by lines of JSON, into a file that is not written over.
+    folder.ok("model score --model one --data fault.csv --format jsonl --output s.jsonl");
+    assert_eq!(folder.read("s.jsonl").lines().count(), 300);
+    let (code, text) = folder.fails("model score --model one --data fault.csv --output s.jsonl");
+    assert!(code == 2 && text.contains("already"), "{text}");
+}
+
+/// A missing value is told, keeps the alarm state, and spoils neither row count nor exit code.
+#[test]
+fn missing_values_are_marked() {
+    let folder = folder("model-missing");
+    folder.ok(&format!("{TRAIN} m"));
+    let mut rows = process(3, LATER, 300, Some(100));
+    rows[200][3] = "NaN".to_owned();
+    rows[201][4] = String::new();
+    folder.write("gaps.csv", &csv(&TITLES, &rows));
+    let output = folder.run("model score --model m --data gaps.csv --format csv");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(err(&output).contains("2 of 300 rows lack"), "{}", err(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (alarms, domains) = (column(&text, "alarm"), column(&text, "domain"));
+    assert_eq!(domains[200..202], ["missing", "missing"]);
+    assert!(domains.iter().all(|d| ["in", "out", "missing"].contains(&d.as_str())));
+    assert_eq!(alarms[200], alarms[199]);
+    assert_eq!(alarms[201], alarms[199]);
+}
+
+/// Delimiter, decimal comma, units in a line of their own, other order of columns: the same scores.
+#[test]
+fn tables_are_read_however_they_are_written() {
+    let folder = folder("model-dialects");
+    folder.ok(&format!("{TRAIN} m"));
+    let rows = process(2, LATER, 50, None);
+    folder.write("plain.csv", &csv(&TITLES, &rows));
+    let turned: String = rows
+        .iter()
+        .map(|row| {
+            let cells: Vec<String> = row[1..].iter().rev().map(|c| c.replace('.', ",")).collect();
+            format!("{};{}\r\n", cells.join(";"), row[0])
+        })
+        .collect();
+    let titles = "weight;cushion;hold;fill;mould;melt;time\r\ng;mm;bar;bar;°C;degC;\r\n";
+    folder.write("comma.csv", &format!("\u{feff}{titles}{turned}"));
+    let long: String = rows
+        .iter()
+        .flat_map(|row| {
+            let tags = ["melt", "mould", "fill", "hold", "cushion"];
+            tags.iter().zip(&row[1..]).map(|(tag, x)| format!("{},{tag},{x}\n", row[0]))
+        })
+        .collect();
+    folder.write("long.csv", &format!("time,tag,value\n{long}"));
+    let plain = folder.ok("model score --model m --data plain.csv");
+    assert_eq!(folder.ok("model score --model m --data comma.csv"), plain);
+    assert_eq!(folder.ok("model score --model m --data long.csv"), plain);
+}
+
+/// A soft sensor predicts with an interval that holds about as often as it says.
+#[test]
+fn a_soft_sensor_is_trained_and_scores() {
+    let folder = folder("model-sensor");
+    folder.ok("model train --kind regression --label weight --data normal.csv --out m");
+    let text = folder.ok("model score --model m --data later.csv");
+    let number = |name: &str| -> Vec<f64> {
+        column(&text, name).iter().map(|cell| cell.parse().unwrap()).collect()
+    };
+    let truth: Vec<f64> =
+        process(2, LATER, 600, None).iter().map(|row| row[6].parse().unwrap()).collect();
+    let ends = number("low").into_iter().zip(number("high"));
+    let held = ends.zip(&truth).filter(|((low, high), y)| low <= *y && *y <= high).count();
+    assert!((0.84..=0.97).contains(&(held as f64 / 600.0)), "{held}");
+    let (code, text) = folder.fails("model train --kind regression --data normal.csv --out n");
+    assert!(code == 2 && text.contains("TL0527") && text.contains("--label"), "{text}");
+}
+
+/// Whatever is wrong is an error with its code and place, before anything is printed.
+#[test]
+fn what_is_wrong_is_told() {
+    let folder = folder("model-wrong");
+    folder.ok(&format!("{TRAIN} m"));
+    let rows = process(2, LATER, 40, None);
+    let with = |name: &str, titles: &[&str], rows: &[Vec<String>]| {
+        folder.write(name, &csv(titles, rows));
+    };
+    with("three.csv", &TITLES, &rows[..3]);
+    with("titles.csv", &TITLES, &[]);
+    let mut swapped = TITLES;
+    (swapped[1], swapped[3]) = ("melt [bar]", "fill [degC]");
+    with("units.csv", &swapped, &rows);
+    let mut bad = rows.clone();
+    bad[4][2] = "6O.1".to_owned();
+    with("cell.csv", &TITLES, &bad);
+    let short: Vec<Vec<String>> = rows.iter().map(|row| row[..3].to_vec()).collect();
+    with("short.csv", &TITLES[..3], &short);
+    let empty: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            row.iter()
+                .enumerate()
+                .map(|(i, c)| if i == 3 { String::new() } else { c.clone() })
+                .collect()
+        })
+        .collect();
+    with("empty.csv", &TITLES, &empty);
+    let class: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().cloned().chain(["ok".to_owned()]).collect()).collect();
+    let classes: Vec<&str> = TITLES.into_iter().chain(["quality"]).collect();
+    with("class.csv", &classes, &class);
+    folder.write("numbers.csv", "1,2,3\n4,5,6\n");
+    folder.write("ragged.csv", "time,melt\n1,2\n3\n");
+    let model = std::fs::read(folder.0.join("m/model.tlm")).unwrap();
+    std::fs::create_dir(folder.0.join("broken")).unwrap();
+    for (at, name) in [(model.len() / 2, "a.tlm"), (9, "b.tlm"), (0, "c.tlm")] {
+        let mut bytes = model.clone();
+        bytes[at] ^= 0x55;
+        std::fs::write(folder.0.join("broken").join(name), bytes).unwrap();
+    }
+    std::fs::write(folder.0.join("broken/d.tlm"), &model[..model.len() / 3]).unwrap();
+    let train = |rest: &str| format!("model train {rest} --out x");
+    let score = |data: &str| format!("model score --model m --data {data}");
+    let cases = [
+        (train("--kind monitor --data three.csv"), 1, "TL05", "3 rows"),
+        (train("--kind monitor --data normal.csv --far 0.9"), 2, "TL0527", "--far 0.9"),
+        (train("--kind monitor --data normal.csv --ignore wieght"), 1, "TL0523", "weight"),
+        (train("--kind monitor --data numbers.csv"), 1, "TL0520", "titles"),
+        (train("--kind monitor --data gone.csv"), 1, "TL0520", "gone.csv"),
+        (train("--kind regression --label quality --data class.csv"), 1, "TL0526", "text"),
+        (score("titles.csv"), 1, "TL0522", "titles only"),
+        (score("empty.csv"), 1, "TL0522", "every row"),
+        (score("units.csv"), 1, "TL0524", "\"bar\""),
+        (score("cell.csv"), 1, "TL0521", "cell.csv:6:3"),
+        (score("short.csv"), 1, "TL0523", "fill, hold, cushion"),
+        (score("ragged.csv"), 1, "TL0520", "line 3"),
+        ("model score --model gone --data later.csv".to_owned(), 2, "TL0513", "gone"),
+        ("model score --model broken/a.tlm --data later.csv".to_owned(), 1, "TL0504", "damaged"),
+        ("model score --model broken/b.tlm --data later.csv".to_owned(), 1, "TL05", "broken"),
+        ("model score --model broken/c.tlm --data later.csv".to_owned(), 1, "TL0502", "TLMD"),
+        ("model score --model broken/d.tlm --data later.csv".to_owned(), 1, "TL05", "broken"),
+    ];
+    for (line, exit, code, part) in cases {
+        let (found, text) = folder.fails(&line);
+        assert_eq!(found, exit, "{line}: {text}");
+        assert!(
+            text.contains(code) && text.contains(part) && text.contains("help:"),
+            "{line}: {text}"
+        );
+        assert!(!folder.0.join("x").exists(), "{line} left a folder");
+    }
+}
+
+/// Into force only by a passed backtest, a challenge and an approval; one command brings the one
+/// before back. Every step is in the audit trail, whose chain stays whole.
+#[test]
+fn models_come_into_force_step_by_step() {
+    let folder = folder("model-life");
+    let store = Store::open(&StoreOptions {
+        dir: folder.0.join("data"),
+        names: Names::default(),
+        clock: Clock::start(),
+        node: "cell-1".into(),
+        recipe: "lid".into(),
+        revision: 1,
+        plan_hash: [1; 32],
+    });
+    drop(store.unwrap());
+    folder.ok(&format!("{TRAIN} models/press-r1"));
+    let (code, text) = folder.fails("model promote press-r1");
+    assert!(code == 1 && text.contains("TL0528") && text.contains("TRAINED"), "{text}");
+    let (code, text) = folder.fails("model backtest press-r1 --data normal.csv");
+    assert!(code == 2 && text.contains("trained on one of these files"), "{text}");
+    // Faulty rows taken for normal: a gate that must not pass.
+    let broken = folder.json("model backtest press-r1 --data fault.csv");
+    assert_eq!((&broken["ok"], &broken["state"]), (&false.into(), &"trained".into()));
+    let passed = folder.json("model backtest press-r1 --data later.csv");
+    assert_eq!((&passed["ok"], &passed["state"]), (&true.into(), &"backtested".into()));
+    let (_, text) = folder.fails("model approve press-r1");
+    assert!(text.contains("model challenge"), "{text}");
+    for step in ["challenge", "approve", "promote"] {
+        folder.ok(&format!("model {step} press-r1 --reason trial"));
+    }
+    // What is in force is not trained over.
+    let (code, text) = folder.fails(&format!("{TRAIN} models/press-r1"));
+    assert!(code == 2 && text.contains("(ACTIVE)"), "{text}");
+    // A second revision replaces the first.
+    folder.ok(&format!("{TRAIN} models/press-r2 --seed 2 --name other"));
+    folder.ok("model backtest press-r2 --data later.csv");
+    for step in ["challenge", "approve", "promote"] {
+        folder.ok(&format!("model {step} press-r2"));
+    }
+    let state = |name: &str| {
+        let list = folder.json("model list");
+        let models = list["models"].as_array().unwrap().clone();
+        let found = models.iter().find(|model| model["model"] == name).unwrap();
+        found["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((state("press-r1"), state("press-r2")), ("retired".into(), "active".into()));
+    // By its bare name the ACTIVE revision is meant.
+    let shown = folder.json("model show press");
+    assert_eq!(shown["card"]["id"], "other");
+    folder.ok("model rollback press --reason false-alarms");
+    assert_eq!((state("press-r1"), state("press-r2")), ("active".into(), "suspended".into()));
+    let trail = folder.ok("audit list --limit 100");
+    for part in ["press-r1", "APPROVED to ACTIVE", "ACTIVE to SUSPENDED", "false-alarms"] {
+        assert!(trail.contains(part), "{part} is not in\n{trail}");
+    }
+    let db = rusqlite::Connection::open(folder.0.join("data/state.db")).unwrap();
+    // Trained twice, backtested twice, three steps each and the retired one, two of the rollback.
+    assert_eq!(trimloop::store::verify_audit(&db).unwrap(), Ok(13));
+    // Another artifact in the same folder voids the state.
+    let other = folder.0.join("models/press-r2/model.tlm");
+    std::fs::copy(other, folder.0.join("models/press-r1/model.tlm")).unwrap();
+    let (_, text) = folder.fails("model show press-r1");
+    assert!(text.contains("another model.tlm"), "{text}");
+}
+
+/// Champion and challenger on the same rows, and reports with plots that hold no script.
+#[test]
+fn models_are_compared_and_shown() {
+    let folder = folder("model-compare");
+    folder.ok(&format!("{TRAIN} good --far 0.01"));
+    folder.ok(&format!("{TRAIN} loud --far 0.2"));
+    let found = folder.json("model compare good loud --data later.csv");
+    assert_eq!(found["verdict"], "worse");
+    let found = folder.json("model compare loud good --data later.csv");
+    assert_eq!(found["verdict"], "better");
+    let found = folder.json("model compare good good --data later.csv");
+    assert_eq!(found["difference"]["mean"], 0.0);
+    let mut labelled = process(3, LATER, 300, Some(100));
+    for (row, cells) in labelled.iter_mut().enumerate() {
+        cells.push(u8::from(row >= 100).to_string());
+    }
+    let titles: Vec<&str> = TITLES.into_iter().chain(["faulty"]).collect();
+    folder.write("labelled.csv", &csv(&titles, &labelled));
+    folder.ok("model show good --report g.html --data labelled.csv --label faulty");
+    let page = folder.read("g.html");
+    for part in ["ROC", "Precision and recall", "Score on labelled.csv", "cushion", "<svg", "limit"]
+    {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("<script") && !page.contains("NaN") && !page.contains("http"));
+    let (_, text) = folder.fails("model show good --report g.html");
+    assert!(text.contains("TL0723"), "{text}");
+}
+
+/// Rows that moved are told with their column, and take an ACTIVE model out of force when asked to.
+#[test]
+fn drift_is_told() {
+    let folder = folder("model-drift");
+    folder.ok(&format!("{TRAIN} m-r1"));
+    let quiet = folder.json("model drift m-r1 --data later.csv");
+    assert_eq!(quiet["ok"], true, "{quiet}");
+    folder.ok("model backtest m-r1 --data later.csv");
+    for step in ["challenge", "approve", "promote"] {
+        folder.ok(&format!("model {step} m-r1"));
+    }
+    let moved = folder.json("model drift m-r1 --data fault.csv --suspend");
+    assert_eq!((&moved["ok"], &moved["state"]), (&false.into(), &"suspended".into()));
+    let findings = moved["findings"].as_array().unwrap();
+    let drifting: Vec<&str> = findings
+        .iter()
+        .filter(|found| found["drifts"] == true)
+        .map(|found| found["of"].as_str().or(found["place"].as_str()).unwrap())
+        .collect();
+    assert_eq!(drifting, ["cushion", "the score, EWMA"], "{moved}");
+}
