@@ -62,7 +62,7 @@ fn artifact(kind: Kind, inputs: &[(&str, &str)]) -> Vec<u8> {
             span: vec![(0.0, 2.0); p],
             domain: None,
         }),
-        other => panic!("no recipe here has a {} model", other.word()),
+        other => panic!("no mistake needs a model of kind {}", other.word()),
     };
     Artifact::new(header, &model).unwrap().write()
 }
