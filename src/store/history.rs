@@ -24,8 +24,8 @@ use crate::output::{Names, day_text};
 
 /// Longest span of sample times in one flush.
 const FLUSH_SPAN_NANOS: i64 = 60_000_000_000;
-/// Day files kept open: today, and yesterday for late rows.
-const DAYS_OPEN: usize = 2;
+/// Day files kept open: today, and two for late rows, which may lie on both sides of a midnight.
+const DAYS_OPEN: usize = 3;
 /// Statements of a day that are kept prepared, more than there are.
 const STATEMENTS_MAX: usize = 32;
 /// How long the end of a day waits for a reader; then it is tried again later.
