@@ -97,8 +97,11 @@ impl TypeLoader for ChangesLoader {
             return None;
         }
         let length = length?;
-        let mut body = lock(&self.body);
-        Some(Changes::read(stream, length, &mut body, ctx).map(|changes| Box::new(changes) as _))
+        // Not held meanwhile: a value may itself be such a notification, and comes back here.
+        let mut body = std::mem::take(&mut *lock(&self.body));
+        let read = Changes::read(stream, length, &mut body, ctx);
+        *lock(&self.body) = body;
+        Some(read.map(|changes| Box::new(changes) as _))
     }
 
     /// Before the library's own: of equals the first that was added is asked first.

@@ -189,3 +189,20 @@ fn a_claim_takes_no_memory() {
         assert!(body.capacity() < 100);
     }
 }
+
+/// A value that is itself a notification is decoded, and not waited for.
+#[test]
+fn bears_a_notification_in_a_notification() {
+    let owned = ContextOwned::new(NamespaceMap::new(), loaders(), Default::default());
+    let notification = |value: Variant| {
+        let item = MonitoredItemNotification { client_handle: 3, value: DataValue::from(value) };
+        let items =
+            DataChangeNotification { monitored_items: Some(vec![item]), diagnostic_infos: None };
+        ExtensionObject::from_message(items)
+    };
+    let nested = notification(Variant::from(notification(Variant::from(1.5))));
+    let bytes = nested.encode_to_vec(&owned.context());
+    let found = ExtensionObject::decode(&mut bytes.as_slice(), &owned.context()).unwrap();
+    let outer = found.inner_as::<Changes>().unwrap();
+    assert!(matches!(&outer.0[..], [change] if matches!(change.told, Told::Whole(_))));
+}

@@ -434,9 +434,10 @@ fn client(config: &LinkConfig, pair: Option<&Pair>, retries: i32) -> Result<Clie
     builder.client().map_err(|reasons| PlcError::Client(reasons.join("; ")))
 }
 
-/// How often the library looks whether a request for data is missing. It answers each response
-/// with the next request and so keeps two under way; only publishing faster than the 10 ms that it
-/// takes for the way there and back needs more of them. Otherwise the look costs more than the data.
+/// How often the library looks whether a request for data is missing. Two are under way from the
+/// begin, see `Driver::done`, and each response is answered with the next; only publishing faster
+/// than the 10 ms that it takes for the way there and back needs more of them. Otherwise the look
+/// costs more than the data.
 fn tick_of(publishing: Duration) -> Duration {
     if publishing < Duration::from_millis(10) {
         publishing.max(Duration::from_millis(1))

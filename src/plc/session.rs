@@ -368,7 +368,12 @@ impl Driver<'_> {
                 return Next::End(lost("the registers could not be set up", &error));
             }
             Ok(Done::Level(level)) => return self.judge_level(level, route),
-            Ok(Done::Prepared(prepared)) => self.go_live(*prepared),
+            Ok(Done::Prepared(prepared)) => {
+                // A second request for data under way, so that none waits for the way there and
+                // back; each answer is followed by one more.
+                self.wire.ask_for_data();
+                self.go_live(*prepared);
+            }
             Ok(Done::Owned(true)) => {}
             Ok(Done::Owned(false)) => {
                 warn!(plc = %self.shared.config.name, "The cell is no longer ours; nothing is written until the PLC grants it again.");

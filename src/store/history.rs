@@ -4,7 +4,7 @@
 //! *backlog*: its roll-ups are finished, a round at a time, and its file is closed as one plain
 //! file. At a start every day that is there goes through the backlog once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::evidence;
 use super::queue::{FLUSH_ROWS, SampleRow};
 use super::rollup;
 use super::samples;
-use super::state::{Ids, State, open_checked};
+use super::state::{Ids, State, open_checked, open_unchecked};
 use crate::output::{Names, day_text};
 
 /// Longest span of sample times in one flush.
@@ -72,6 +72,8 @@ pub(super) struct History {
     finishing: Option<Day>,
     /// Last noted clock offset per tag [ns].
     offsets: Vec<i64>,
+    /// Days whose file failed as a damaged one does; they are checked when opened again.
+    suspect: BTreeSet<String>,
     /// Messages about files that were set aside.
     pub(super) notices: Vec<String>,
 }
@@ -137,6 +139,7 @@ impl History {
             backlog: rollup::day_files(dir).into_iter().map(|(day, _)| day).collect(),
             finishing: None,
             offsets: vec![0; names.tags.len()],
+            suspect: BTreeSet::new(),
             notices: Vec::new(),
         }
     }
@@ -185,8 +188,9 @@ impl History {
                 }
                 Err(source) => {
                     if is_damage(&source) {
-                        // Opened again, it is checked again, and set aside.
+                        // Opened again, it is checked, and set aside.
                         self.days.retain(|day| day.name != name);
+                        self.suspect.insert(name);
                     }
                     return Err(StoreError::Sql { what: "write history", source });
                 }
@@ -202,7 +206,10 @@ impl History {
             self.days.get_mut(at..).unwrap_or_default().rotate_left(1);
         } else {
             if self.days.len() >= DAYS_OPEN {
-                let oldest = self.days.remove(0);
+                // Late rows of some old days do not close the one of today.
+                let names = self.days.iter().enumerate().map(|(at, day)| (&day.name, at));
+                let at = names.min().map_or(0, |(_, at)| at);
+                let oldest = self.days.remove(at);
                 self.backlog.push_back(oldest.name);
             }
             if let Some(late) = self.finishing.take_if(|day| day.name == name) {
@@ -215,8 +222,20 @@ impl History {
     }
 
     fn open(&mut self, name: &str, state: &State) -> Result<Day, StoreError> {
+        // A look at every page of a day that is over takes minutes, in which nothing is written.
+        let is_past = self.days.iter().any(|day| day.name.as_str() > name);
+        if is_past && !self.suspect.remove(name) {
+            match open_unchecked(&self.path_of(name)).and_then(|db| self.set_up(name, db, state)) {
+                Err(StoreError::Open { source, .. }) if is_damage(&source) => {}
+                opened => return opened,
+            }
+        }
+        let (db, _) = self.open_or_aside(&self.path_of(name), "")?;
+        self.set_up(name, db, state)
+    }
+
+    fn set_up(&mut self, name: &str, db: Connection, state: &State) -> Result<Day, StoreError> {
         let path = self.path_of(name);
-        let (db, _) = self.open_or_aside(&path, "")?;
         let sql = |source| StoreError::Open { path: path.clone(), source };
         db.pragma_update(None, "synchronous", "NORMAL").map_err(sql)?;
         // Roll-ups sort some megabytes at a time; in files that would wear the disk for nothing.

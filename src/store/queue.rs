@@ -207,7 +207,10 @@ impl Queue {
 
     /// A commit failed: who waits for it is told, the rows stay with the writer.
     pub(super) fn failed(&self) {
+        // Under the lock, so that nobody goes to sleep between his look and this call.
+        let inner = self.lock();
         self.unsound.store(true, Ordering::Release);
+        drop(inner);
         self.done.notify_all();
     }
 
@@ -231,7 +234,11 @@ impl Queue {
     }
 
     pub(super) fn ended(&self) {
-        self.lock().ended = true;
+        let mut inner = self.lock();
+        inner.ended = true;
+        // Who waits for these is told that nobody takes them any more.
+        inner.waiting.late.clear();
+        drop(inner);
         self.done.notify_all();
     }
 

@@ -52,7 +52,9 @@ pub(super) fn put_flush(
         if let Some(Value::Bool(_)) = row.value {
             tx.prepare_cached("INSERT OR IGNORE INTO contact(tag) VALUES(?)")?.execute([tag])?;
         }
-        note_offset(tx, *tag, row, offsets)?;
+        if !row.backfilled {
+            note_offset(tx, *tag, row, offsets)?;
+        }
     }
     if count == 0 {
         return Ok(false);

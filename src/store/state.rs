@@ -321,8 +321,7 @@ fn migrate(db: &Connection, found: i64) -> rusqlite::Result<()> {
 pub(super) fn open_checked(path: &Path) -> Result<Connection, StoreError> {
     let sql = |source| StoreError::Open { path: path.to_owned(), source };
     let corrupt = |what: String| StoreError::Corrupt { path: path.to_owned(), what };
-    let db = Connection::open(path).map_err(sql)?;
-    db.busy_timeout(std::time::Duration::from_secs(5)).map_err(sql)?;
+    let db = open_waiting(path).map_err(sql)?;
     let check: rusqlite::Result<String> =
         db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
     match check {
@@ -337,10 +336,29 @@ pub(super) fn open_checked(path: &Path) -> Result<Connection, StoreError> {
             });
         }
     }
-    // Of a new file only: half the calls of the operating system for the same rows.
-    db.pragma_update(None, "page_size", 8192).map_err(sql)?;
-    db.pragma_update(None, "journal_mode", "WAL").map_err(sql)?;
+    prepare(&db).map_err(sql)?;
     Ok(db)
+}
+
+/// Opens a database as [`open_checked`] does, without the look at every page: of a whole day that
+/// takes minutes.
+pub(super) fn open_unchecked(path: &Path) -> Result<Connection, StoreError> {
+    let sql = |source| StoreError::Open { path: path.to_owned(), source };
+    let db = open_waiting(path).map_err(sql)?;
+    prepare(&db).map_err(sql)?;
+    Ok(db)
+}
+
+fn open_waiting(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open(path)?;
+    db.busy_timeout(std::time::Duration::from_secs(5))?;
+    Ok(db)
+}
+
+fn prepare(db: &Connection) -> rusqlite::Result<()> {
+    // Of a new file only: half the calls of the operating system for the same rows.
+    db.pragma_update(None, "page_size", 8192)?;
+    db.pragma_update(None, "journal_mode", "WAL")
 }
 
 fn ids(db: &Connection, kind: &str, names: &[Named]) -> rusqlite::Result<Vec<i64>> {

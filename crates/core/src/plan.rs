@@ -279,7 +279,7 @@ pub struct ModelPlan {
 /// The kinds of model.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Model {
-    /// EWMA or CUSUM on one feature.
+    /// EWMA, CUSUM or run rules on one feature.
     Chart(ChartPlan),
     /// T2 and SPE over many features.
     Pca(PcaPlan),
@@ -322,6 +322,24 @@ pub enum Chart {
         /// Decision interval h [standard deviations].
         decision: f64,
     },
+    /// Signal beyond 3 standard deviations, and by run rules.
+    Shewhart {
+        /// Which rules.
+        rules: Rules,
+    },
+}
+
+/// Sets of run rules, numbered as by Nelson (1984).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rules {
+    /// 1: beyond 3.
+    Shewhart,
+    /// 1; 2 of 3 beyond 2; 4 of 5 beyond 1; 8 on one side.
+    WesternElectric,
+    /// 1, 2, 5 and 6: beyond 3; 9 on one side; 2 of 3 beyond 2; 4 of 5 beyond 1.
+    Standard,
+    /// All eight: also 6 rising or falling, 14 alternating, 15 within 1, 8 beyond 1.
+    Nelson,
 }
 
 /// A principal-component monitor. `p` inputs, `k` components.

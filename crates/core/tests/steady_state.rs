@@ -15,9 +15,9 @@ use trimloop_core::mode::Mode;
 use trimloop_core::plan::{
     BindingPlan, Budget, CharacteristicId, CharacteristicPlan, Chart, ChartPlan, Clause, Condition,
     Controller, Cut, CyclePlan, EffectPlan, FeatureId, FeaturePlan, HeartbeatPlan, InterlockId,
-    InterlockPlan, LinearPlan, LinkPlan, LoopId, LoopPlan, Model, ModelId, ModelPlan, PcaLimits,
-    PcaPlan, Plan, PlcId, Rate, RowPlan, RulesPlan, RunToRunPlan, SetpointId, SetpointPlan,
-    SignatureId, SignaturePlan, Source, TagPlan, Take,
+    InterlockPlan, LinearPlan, LinkPlan, LoopId, LoopPlan, Model, ModelId, ModelPlan, MonitorPlan,
+    PcaLimits, PcaPlan, Plan, PlcId, Rate, RowPlan, RulesPlan, RunToRunPlan, SetpointId,
+    SetpointPlan, SignatureId, SignaturePlan, Source, TagPlan, Take,
 };
 use trimloop_core::scan::{Ack, AckResult, Action, Command, Label, Link, Order, Scan};
 use trimloop_core::tag::{Sample, Status, TagId, Value};
@@ -119,6 +119,17 @@ fn models() -> Vec<ModelPlan> {
         domain_out: limits(30.0, 30.0),
         domain_in: limits(20.0, 20.0),
     };
+    let dynamic = MonitorPlan {
+        inputs: inputs.clone(),
+        mean: vec![50.0; 4],
+        scale: vec![10.0; 4],
+        transition: vec![0.2; 16],
+        precision: (0..16).map(|i| if i % 5 == 0 { 1.0 } else { 0.1 }).collect(),
+        gap: vec![1.2, 1.5],
+        weight_t2: 0.2,
+        weight_spe: 0.3,
+        alarm: limits(30.0, 20.0),
+    };
     let sensor = LinearPlan {
         inputs,
         coefficients: vec![0.02; 4],
@@ -141,6 +152,7 @@ fn models() -> Vec<ModelPlan> {
         plan("monitor", Model::Pca(monitor)),
         plan("sensor", Model::Linear(sensor)),
         plan("chart", Model::Chart(chart)),
+        plan("dynamic", Model::Monitor(dynamic)),
     ]
 }
 

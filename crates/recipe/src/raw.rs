@@ -184,7 +184,7 @@ pub struct RawModel {
     pub domain: Option<At<String>>,
 }
 
-/// A control chart on one feature: exactly one of `ewma`, `cusum`.
+/// A control chart on one feature: exactly one of `ewma`, `cusum`, `rules`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawChart {
@@ -200,6 +200,8 @@ pub struct RawChart {
     pub ewma: Option<At<RawEwma>>,
     /// Cumulative sum, both sides.
     pub cusum: Option<At<RawCusum>>,
+    /// Run rules: "shewhart", "western-electric", "standard" (Nelson's 1, 2, 5, 6) or "nelson".
+    pub rules: Option<At<String>>,
 }
 
 /// Exponentially weighted moving average.

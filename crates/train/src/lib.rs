@@ -7,6 +7,7 @@
 //! - [`fit_pca`]: T2 and SPE monitor with limits that hold on fresh rows.
 //! - [`fit_monitor`]: T2 and SPE of one-step errors, for rows that remember one another.
 //! - [`fit_ridge`]: linear soft sensor with a conformal interval.
+//! - [`capability`]: Cp, Cpk, Pp, Ppk of a characteristic, with intervals.
 //! - [`fit_ar1`]: mean, spread and memory of one feature, for its chart.
 //!
 //! The same table, options and seed give the same bits. Nothing here runs on the live path:
@@ -17,6 +18,7 @@
 
 mod ar1;
 mod blocks;
+mod capability;
 mod limits;
 mod linear_algebra;
 mod monitor;
@@ -26,6 +28,7 @@ mod ridge;
 mod table;
 
 pub use ar1::{Ar1Fit, fit_ar1};
+pub use capability::{Capability, Index, Tolerance, capability};
 pub use limits::{LimitError, spe_limit, t2_limit, t2_limit_training};
 pub use monitor::{MonitorFit, MonitorOptions, MonitorReport, fit_monitor};
 pub use pca::{PcaFit, PcaOptions, PcaReport, fit_pca};

@@ -1,4 +1,4 @@
-//! EWMA and CUSUM on standardised one-step residuals.
+//! EWMA, CUSUM and run rules on standardised one-step residuals.
 //!
 //! Charts promise their run length only for independent values (`methods.md` section 2: AR(1)
 //! with 0.5 brings the CUSUM's 465 down to 50), so each value is first freed of what the previous
@@ -10,6 +10,7 @@
 use crate::feature::FeatureValue;
 use crate::plan::{Chart, ChartPlan};
 
+use super::rules::RuleState;
 use super::{Contribution, Score, known};
 
 /// A CUSUM stops growing at so many decision intervals. A long excursion then clears within
@@ -30,6 +31,7 @@ pub(super) struct ChartState {
     carry: f64,
     /// Newest standardised residual.
     residual: f64,
+    rules: RuleState,
 }
 
 impl ChartState {
@@ -38,6 +40,7 @@ impl ChartState {
             Chart::Ewma { lambda, width } => {
                 lambda > 0.0 && lambda <= 1.0 && width > 0.0 && width.is_finite()
             }
+            Chart::Shewhart { .. } => true,
             Chart::Cusum { allowance, decision } => {
                 allowance >= 0.0 && allowance.is_finite() && decision > 0.0 && decision.is_finite()
             }
@@ -47,7 +50,8 @@ impl ChartState {
             && plan.deviation > 0.0
             && plan.deviation.is_finite()
             && libm::fabs(plan.ar) < 1.0;
-        Self { usable, high: 0.0, low: 0.0, last: 0.0, carry: 0.0, residual: 0.0 }
+        let rules = RuleState::default();
+        Self { usable, high: 0.0, low: 0.0, last: 0.0, carry: 0.0, residual: 0.0, rules }
     }
 
     pub(super) fn reset(&mut self) {
@@ -56,6 +60,7 @@ impl ChartState {
         self.last = 0.0;
         self.carry = 0.0;
         self.residual = 0.0;
+        self.rules = RuleState::default();
     }
 
     pub(super) fn score(&mut self, plan: &ChartPlan, features: &[FeatureValue]) -> Score {
@@ -87,6 +92,7 @@ impl ChartState {
                 self.high += lambda * (residual - self.high);
                 libm::fabs(self.high) / (width * libm::sqrt(lambda / (2.0 - lambda)))
             }
+            Chart::Shewhart { rules } => self.rules.take(rules, residual),
             Chart::Cusum { allowance, decision } => {
                 let cap = CUSUM_CAP * decision;
                 self.high = (self.high + residual - allowance).clamp(0.0, cap);
@@ -105,6 +111,7 @@ impl ChartState {
     ) {
         let low_side = match plan.kind {
             Chart::Ewma { .. } => self.high < 0.0,
+            Chart::Shewhart { .. } => self.residual < 0.0,
             Chart::Cusum { .. } => self.low > self.high,
         };
         let share = if low_side { -score.value } else { score.value };

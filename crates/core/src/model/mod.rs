@@ -16,6 +16,7 @@ mod chart;
 mod linear;
 mod monitor;
 mod pca;
+mod rules;
 
 use alloc::vec::Vec;
 

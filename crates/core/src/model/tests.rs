@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::plan::{
-    Chart, ChartPlan, Cut, CyclePlan, LinearPlan, LinkPlan, ModelPlan, PcaLimits, PcaPlan,
+    Chart, ChartPlan, Cut, CyclePlan, LinearPlan, LinkPlan, ModelPlan, MonitorPlan, PcaLimits,
+    PcaPlan,
 };
 use crate::time::Span;
 use alloc::string::String;
@@ -132,6 +133,41 @@ fn soft_sensor_asks_its_monitor() {
         let score = models.get(ModelId(0)).unwrap();
         assert!(score.known && !score.in_domain);
     }
+}
+
+/// A dynamic monitor serves as a domain, as a source and for contributions like the other one.
+#[test]
+fn dynamic_monitor_in_a_plan() {
+    let mut plan = three();
+    plan.models[1].model = Model::Monitor(MonitorPlan {
+        inputs: vec![FeatureId(0), FeatureId(1)],
+        mean: vec![0.0, 0.0],
+        scale: vec![1.0, 1.0],
+        transition: vec![0.0; 4],
+        precision: vec![1.0, 0.0, 0.0, 1.0],
+        gap: vec![1.0],
+        weight_t2: 1.0,
+        weight_spe: 1.0,
+        alarm: PcaLimits { t2: 16.0, spe: 8.0 },
+    });
+    let mut models = Models::new(&plan);
+    let mut top = [Contribution::NONE; 2];
+    for (features, inside) in [([value(2.0), value(0.0)], true), ([value(1.0), value(-3.0)], false)]
+    {
+        models.score(&plan, &features);
+        assert_eq!(models.get(ModelId(1)).unwrap().alarm, !inside);
+        assert_eq!(models.get(ModelId(0)).unwrap().in_domain, inside, "the sensor asks it");
+        let spe = models.get(ModelId(1)).unwrap().spe;
+        assert_eq!(models.source(&features, Source::Spe(ModelId(1))), Some(spe / 8.0));
+        assert_eq!(models.source(&features, Source::T2(ModelId(1))), Some(spe / 16.0));
+        assert_eq!(models.source(&features, Source::Chart(ModelId(1))), None);
+    }
+    let features = [value(1.0), value(-3.0)];
+    assert_eq!(models.top(&plan, &features, ModelId(1), &mut top), 2);
+    assert_eq!(top[0], Contribution { feature: FeatureId(1), share: 9.0, z: -3.0 });
+    models.score(&plan, &[value(1.0), unknown()]);
+    assert_eq!(models.source(&features, Source::Spe(ModelId(1))), None);
+    assert!(!models.get(ModelId(0)).unwrap().in_domain);
 }
 
 /// Each source reads its own kind of model, as a share where it says so.

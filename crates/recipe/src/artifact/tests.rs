@@ -3,6 +3,8 @@
 #![expect(clippy::cast_precision_loss, reason = "small counts")]
 
 use super::*;
+use trimloop_core::plan::MonitorPlan;
+
 use proptest::prelude::*;
 
 fn features(p: usize) -> Vec<FeatureSpec> {
@@ -41,6 +43,23 @@ fn pca(p: usize, k: usize) -> PcaPlan {
         alarm: PcaLimits { t2: 14.13, spe: 16.556 },
         domain_out: PcaLimits { t2: 20.0, spe: 22.0 },
         domain_in: PcaLimits { t2: 14.13, spe: 16.556 },
+    }
+}
+
+/// A dynamic monitor whose variables keep half of their distance and err independently.
+fn monitor(p: usize) -> MonitorPlan {
+    let diagonal =
+        |x: f64| (0..p * p).map(|i| if i % (p + 1) == 0 { x } else { 0.0 }).collect::<Vec<_>>();
+    MonitorPlan {
+        inputs: (0..p).map(|i| FeatureId(u16::try_from(i).unwrap())).collect(),
+        mean: (0..p).map(|i| 0.1 * i as f64).collect(),
+        scale: vec![0.3; p],
+        transition: diagonal(0.5),
+        precision: diagonal(4.0 / 3.0),
+        gap: vec![1.1, 1.2],
+        weight_t2: 0.2,
+        weight_spe: 0.3,
+        alarm: PcaLimits { t2: 30.0, spe: 20.0 },
     }
 }
 
@@ -86,6 +105,8 @@ fn round_trips() {
     for (model, kind, p) in [
         (Model::Pca(pca(3, 2)), Kind::Pca, 3),
         (Model::Pca(pca(1, 1)), Kind::Pca, 1),
+        (Model::Monitor(monitor(4)), Kind::Monitor, 4),
+        (Model::Monitor(monitor(1)), Kind::Monitor, 1),
         (Model::Linear(linear(5)), Kind::Linear, 5),
     ] {
         let artifact = Artifact::new(header(kind, p), &model).unwrap();
@@ -179,6 +200,42 @@ fn not_made() {
     assert_eq!(refuse(Kind::Linear, 2, &Model::Linear(plan)), "TL0508");
     assert_eq!(refuse(Kind::Linear, 3, &Model::Pca(pca(3, 2))), "TL0505");
     assert_eq!(refuse(Kind::Pca, 0, &Model::Pca(pca(3, 2))), "TL0505");
+}
+
+/// Dynamic monitors that cannot be right are not written either, each for its own reason.
+#[test]
+fn monitors_not_made() {
+    let spoilt = |change: fn(&mut MonitorPlan)| {
+        let mut plan = monitor(3);
+        change(&mut plan);
+        let made = Artifact::new(header(Kind::Monitor, 3), &Model::Monitor(plan));
+        let error = made.unwrap_err();
+        (error.code(), error.to_string())
+    };
+    let shape: [fn(&mut MonitorPlan); 3] =
+        [|m| m.transition.truncate(6), |m| m.precision.push(1.0), |m| m.mean.clear()];
+    for change in shape {
+        assert_eq!(spoilt(change).0, "TL0506");
+    }
+    assert_eq!(spoilt(|m| m.transition[4] = f64::NAN).0, "TL0507");
+    let impossible: [(fn(&mut MonitorPlan), &str); 9] = [
+        (|m| m.scale[1] = 0.0, "scale"),
+        (|m| m.gap.clear(), "1 to 64 missing rows"),
+        (|m| m.gap.resize(65, 2.0), "1 to 64 missing rows"),
+        (|m| m.gap[0] = 0.9, "after a gap"),
+        (|m| m.weight_t2 = 0.0, "weight"),
+        (|m| m.weight_spe = 1.1, "weight"),
+        (|m| m.alarm.spe = 0.0, "limit"),
+        (|m| m.precision[1] = 0.1, "positive definite"),
+        (|m| m.precision[8] = -1.0, "positive definite"),
+    ];
+    for (change, why) in impossible {
+        let (code, text) = spoilt(change);
+        assert!(code == "TL0508" && text.contains(why), "{code} {text}: not about {why}");
+    }
+    // Symmetric, each variance positive, and still the inverse of no covariance.
+    let wild = |m: &mut MonitorPlan| (m.precision[1], m.precision[3]) = (2.0, 2.0);
+    assert_eq!(spoilt(wild).0, "TL0508");
 }
 
 /// Every missing feature is named; a unit is compared letter by letter.

@@ -2,7 +2,7 @@
 
 use trimloop_core::plan::{
     Chart, ChartPlan, Clause, FeatureId, FeaturePlan, LAG_MAX, Model, ModelId, ModelPlan,
-    N_OF_M_MAX, SignatureId, SignaturePlan, Source, Take,
+    N_OF_M_MAX, Rules, SignatureId, SignaturePlan, Source, Take,
 };
 
 use super::tags::tag_id;
@@ -182,14 +182,24 @@ impl Checker<'_> {
     }
 
     fn chart_kind(&mut self, name: &At<String>, raw: &RawChart, user: &str) -> Option<Chart> {
-        match (&raw.ewma, &raw.cusum) {
-            (Some(ewma), None) => {
+        match (&raw.ewma, &raw.cusum, &raw.rules) {
+            (Some(ewma), None, None) => {
                 let values = &mut self.values;
                 let lambda = values.share(&ewma.lambda, false, &format!("`lambda` of {user}"));
                 let width = values.positive_number(&ewma.width, &format!("`width` of {user}"));
                 Some(Chart::Ewma { lambda: lambda?.to_f64(), width: width?.to_f64() })
             }
-            (None, Some(cusum)) => {
+            (None, None, Some(rules)) => {
+                let words = [
+                    ("shewhart", Rules::Shewhart),
+                    ("western-electric", Rules::WesternElectric),
+                    ("standard", Rules::Standard),
+                    ("nelson", Rules::Nelson),
+                ];
+                let rules = self.values.word(rules, &words, &format!("`rules` of {user}"));
+                Some(Chart::Shewhart { rules: rules? })
+            }
+            (None, Some(cusum), None) => {
                 let values = &mut self.values;
                 let what = format!("`allowance` of {user}");
                 let allowance = values.positive_number(&cusum.allowance, &what);
@@ -197,21 +207,16 @@ impl Checker<'_> {
                 let decision = values.positive_number(&cusum.decision, &what);
                 Some(Chart::Cusum { allowance: allowance?.to_f64(), decision: decision?.to_f64() })
             }
-            (ewma, _) => {
-                let said = if ewma.is_some() { "two statistics" } else { "no statistic" };
-                self.report(
-                    &codes::CHART_KIND,
-                    name.span(),
-                    format!("{user} has {said}"),
-                    |found| {
-                        found.help(
-                            "give exactly one, such as `ewma = { lambda = 0.1, width = 2.814 }`",
-                        )
-                    },
-                );
-                None
-            }
+            (None, None, None) => self.no_statistic(name, user, "no statistic"),
+            _ => self.no_statistic(name, user, "more than one statistic"),
         }
+    }
+
+    fn no_statistic(&mut self, name: &At<String>, user: &str, said: &str) -> Option<Chart> {
+        let help = "give exactly one, such as `ewma = { lambda = 0.1, width = 2.814 }`";
+        let message = format!("{user} has {said}");
+        self.report(&codes::CHART_KIND, name.span(), message, |found| found.help(help));
+        None
     }
 
     /// Signatures of defects.

@@ -252,7 +252,7 @@ codes! {
     }
     CHART_KIND = "TL0232" {
         title: "a chart needs exactly one statistic",
-        means: "The chart has both `ewma` and `cusum`, or neither.",
+        means: "The chart has more than one of `ewma`, `cusum` and `rules`, or none.",
         why: "Each has its own limits and false alarm rate.",
         wrong: "[chart.cushion] without a statistic",
         right: "ewma = { lambda = 0.1, width = 2.814 }",
