@@ -104,8 +104,8 @@ fn tables_are_read_however_they_are_written() {
     let long: String = rows
         .iter()
         .flat_map(|row| {
-            let tags = ["melt", "mould", "fill", "hold", "cushion"];
-            tags.iter().zip(&row[1..]).map(|(tag, x)| format!("{},{tag},{x}\n", row[0]))
+            let tags = ["melt", "mould", "fill", "hold", "cushion"].into_iter();
+            tags.zip(&row[1..]).map(|(tag, x)| format!("{},{tag},{x}\n", row[0]))
         })
         .collect();
     folder.write("long.csv", &format!("time,tag,value\n{long}"));

@@ -50,6 +50,8 @@ pub struct ColumnReference {
     pub shares: Vec<f64>,
     /// Independent rows that the training rows were worth.
     pub rows: f64,
+    /// Lag-1 autocorrelation in training; a shift would look like memory in the new rows.
+    pub memory: f64,
 }
 
 /// One thing that was looked at.
@@ -91,7 +93,9 @@ pub fn reference(
             (1..BINS).filter_map(|i| sorted.get(i * sorted.len() / BINS)).copied().collect();
         ends.dedup();
         let shares = shares(&values, &ends);
-        columns.push(ColumnReference { name: name.clone(), ends, shares, rows: worth(&values) });
+        let memory = lag1(&values);
+        let rows = worth(values.len(), memory);
+        columns.push(ColumnReference { name: name.clone(), ends, shares, rows, memory });
     }
     let score = scores.map(|scores| {
         let values = known(scores);
@@ -121,7 +125,8 @@ pub fn drift(
             continue;
         }
         let value = index(&column.shares, &shares(&values, &column.ends));
-        let limit = PSI.max(CHI2 * (1.0 / column.rows.max(1.0) + 1.0 / worth(&values)));
+        let limit =
+            PSI.max(CHI2 * (1.0 / column.rows.max(1.0) + 1.0 / worth(values.len(), column.memory)));
         let (place, drifts) = (column.name.clone(), value > limit);
         found.push(Drift { check: "psi", place, value, limit, row: 0, drifts });
     }
@@ -169,9 +174,8 @@ fn lag1(values: &[f64]) -> f64 {
 }
 
 /// Independent rows that rows with memory are worth, at least 1.
-fn worth(values: &[f64]) -> f64 {
-    let r = lag1(values);
-    (values.len() as f64 * (1.0 - r) / (1.0 + r)).max(1.0)
+fn worth(rows: usize, r: f64) -> f64 {
+    (rows as f64 * (1.0 - r) / (1.0 + r)).max(1.0)
 }
 
 fn ewma(scores: &[f64], (mean, sd, r): (f64, f64, f64)) -> Drift {
