@@ -115,6 +115,8 @@ mod fit {
 
     /// Rows that hardly remember one another: they may be parts in no order.
     const PREDICTED_MIN: f64 = 0.1;
+    /// Rows a variable below which limits may be too narrow for runs livelier than that of training.
+    const ROWS_PER_INPUT: usize = 10;
     /// Independent scores below which limits are wide, and a calibration run helps most.
     const INDEPENDENT_FEW: f64 = 100.0;
 
@@ -235,6 +237,15 @@ mod fit {
                 "the rows hardly remember one another ({:.0} % predicted): are they in the order \
                  of time?",
                 100.0 * report.predicted
+            ));
+        }
+        if report.rows < ROWS_PER_INPUT * inputs.columns.len() {
+            warnings.push(format!(
+                "{} rows are few for {} variables: a run livelier than these may alarm more often \
+                 than asked for; {} rows or a calibration run are better",
+                report.rows,
+                inputs.columns.len(),
+                ROWS_PER_INPUT * inputs.columns.len()
             ));
         }
         if report.independent_t2.min(report.independent_spe) < INDEPENDENT_FEW {

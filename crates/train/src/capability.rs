@@ -5,8 +5,9 @@
 //! - `Pp`, `Ppk` from the spread of all parts: what it did.
 //!
 //! Intervals are those of Bissell (1990) and of the chi-squared distribution, with as many degrees
-//! of freedom as the parts are worth: neighbours that resemble one another say less
-//! (`n (1 - r) / (1 + r)`, r the lag-1 autocorrelation).
+//! of freedom as the parts are worth: neighbours that resemble one another say less, of the mean
+//! (`n (1 - r) / (1 + r)`, r the lag-1 autocorrelation) more so than of the spread
+//! (`n (1 - r^2) / (1 + r^2)`).
 
 use statrs::distribution::{ChiSquared, ContinuousCDF, Normal};
 
@@ -45,7 +46,7 @@ pub struct Index {
 pub struct Capability {
     /// Parts.
     pub parts: usize,
-    /// Independent parts that they are worth.
+    /// Independent parts that they are worth for the mean.
     pub independent: f64,
     /// Mean [unit].
     pub mean: f64,
@@ -92,20 +93,21 @@ pub fn capability(
     }
     let memory = lag1(values);
     let shrink = memory.clamp(0.0, 0.99);
-    let independent = f64::max(n * (1.0 - shrink) / (1.0 + shrink), 3.0);
+    let worth = |r: f64| f64::max(n * (1.0 - r) / (1.0 + r), 3.0);
+    let (independent, for_spread) = (worth(shrink), worth(shrink * shrink));
     let outside = values.iter().filter(|x| {
         tolerance.low.is_some_and(|low| **x < low) || tolerance.high.is_some_and(|high| **x > high)
     });
     let width = |deviation: f64| match (tolerance.low, tolerance.high) {
         (Some(low), Some(high)) => {
-            Some(spread((high - low) / (6.0 * deviation), independent, level))
+            Some(spread((high - low) / (6.0 * deviation), for_spread, level))
         }
         _ => None,
     };
     let nearer = |deviation: f64| {
         let sides = [tolerance.low.map(|low| mean - low), tolerance.high.map(|high| high - mean)];
         let nearest = sides.into_iter().flatten().fold(f64::INFINITY, f64::min);
-        centred(nearest / (3.0 * deviation), independent, level)
+        centred(nearest / (3.0 * deviation), (independent, for_spread), level)
     };
     Ok(Capability {
         parts: values.len(),
@@ -156,9 +158,10 @@ fn spread(value: f64, n: f64, level: f64) -> Index {
 }
 
 /// Interval of an index that knows a mean and a spread (Bissell 1990).
-fn centred(value: f64, n: f64, level: f64) -> Index {
+fn centred(value: f64, (mean, spread): (f64, f64), level: f64) -> Index {
     let z = Normal::new(0.0, 1.0).map_or(2.0, |normal| normal.inverse_cdf((1.0 + level) / 2.0));
-    let half = z * libm::sqrt(1.0 / (9.0 * n) + value * value / (2.0 * f64::max(n - 1.0, 1.0)));
+    let half =
+        z * libm::sqrt(1.0 / (9.0 * mean) + value * value / (2.0 * f64::max(spread - 1.0, 1.0)));
     Index { value, low: value - half, high: value + half }
 }
 

@@ -375,7 +375,7 @@ mod tests {
                 row[i] += 0.1;
             }
             let plan = MonitorPlan {
-                inputs: (0..p).map(|i| FeatureId(i as u16)).collect(),
+                inputs: (0..).map(FeatureId).take(p).collect(),
                 mean: vec![0.0; p],
                 scale: vec![1.0; p],
                 transition,
