@@ -15,7 +15,7 @@ use crate::TrainError;
 use crate::blocks::lag1;
 
 /// Mean range of two independent standard normal values.
-const D2: f64 = 1.128_379_167_095_512_6;
+const D2: f64 = core::f64::consts::FRAC_2_SQRT_PI;
 /// Fewest parts.
 const PARTS_MIN: usize = 20;
 /// Autocorrelation from which the moving range says nothing about the spread of a process.
@@ -154,12 +154,13 @@ fn spread(value: f64, n: f64, level: f64) -> Index {
         let chi = ChiSquared::new(freedom).map_or(freedom, |chi| chi.inverse_cdf(share));
         value * libm::sqrt(chi / freedom)
     };
-    Index { value, low: quantile((1.0 - level) / 2.0), high: quantile((1.0 + level) / 2.0) }
+    Index { value, low: quantile((1.0 - level) / 2.0), high: quantile(f64::midpoint(1.0, level)) }
 }
 
 /// Interval of an index that knows a mean and a spread (Bissell 1990).
 fn centred(value: f64, (mean, spread): (f64, f64), level: f64) -> Index {
-    let z = Normal::new(0.0, 1.0).map_or(2.0, |normal| normal.inverse_cdf((1.0 + level) / 2.0));
+    let z =
+        Normal::new(0.0, 1.0).map_or(2.0, |normal| normal.inverse_cdf(f64::midpoint(1.0, level)));
     let half =
         z * libm::sqrt(1.0 / (9.0 * mean) + value * value / (2.0 * f64::max(spread - 1.0, 1.0)));
     Index { value, low: value - half, high: value + half }

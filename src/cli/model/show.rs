@@ -113,12 +113,11 @@ fn judged(model: &Opened, args: &ShowArgs, card: &mut Card) -> Result<(), LearnE
     Ok(())
 }
 
-/// Scores with whether they should be high: per class, or for a monitor faulty rows.
-fn against(
-    frame: &Frame,
-    scores: &Scores,
-    label: &str,
-) -> Result<Vec<(String, Vec<(f64, bool)>)>, LearnError> {
+/// A name, and scores with whether they should be high.
+type Judged = (String, Vec<(f64, bool)>);
+
+/// Scores per class, or for a monitor of faulty rows.
+fn against(frame: &Frame, scores: &Scores, label: &str) -> Result<Vec<Judged>, LearnError> {
     let truth = frame.need(label)?;
     let text = |row: usize| truth.text(row);
     if let Some(values) = scores.numbers("score") {

@@ -218,7 +218,8 @@ fn monitors_not_made() {
         assert_eq!(spoilt(change).0, "TL0506");
     }
     assert_eq!(spoilt(|m| m.transition[4] = f64::NAN).0, "TL0507");
-    let impossible: [(fn(&mut MonitorPlan), &str); 9] = [
+    type Spoil = fn(&mut MonitorPlan);
+    let impossible: [(Spoil, &str); 9] = [
         (|m| m.scale[1] = 0.0, "scale"),
         (|m| m.gap.clear(), "1 to 64 missing rows"),
         (|m| m.gap.resize(65, 2.0), "1 to 64 missing rows"),
