@@ -7,6 +7,7 @@
 //! limits are [`Ticks`] of the setpoint's grid, rounded inward.
 
 mod check;
+mod forest;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,6 +15,10 @@ use alloc::vec::Vec;
 use crate::tag::TagId;
 use crate::time::Span;
 use crate::unit::{Grid, Ticks};
+
+pub use forest::{
+    CLASSES_MAX, COLUMNS_MAX, DEPTH_MAX, ForestPlan, Link, Node, Step, Tree,
+};
 
 /// Most tags in one plan.
 pub const TAGS_MAX: usize = 60_000;
@@ -285,6 +290,8 @@ pub enum Model {
     Pca(PcaPlan),
     /// Linear soft sensor with interval.
     Linear(LinearPlan),
+    /// Classifier made of trees.
+    Forest(ForestPlan),
 }
 
 /// A control chart on one standardised feature or on the one-step residual of a soft sensor.
@@ -386,6 +393,8 @@ pub enum Source {
     Spe(ModelId),
     /// Prediction of a soft sensor [unit of y].
     Prediction(ModelId),
+    /// Probability of one class of a classifier, by its place, 0 to 1.
+    Probability(ModelId, u8),
 }
 
 /// One comparison with hysteresis.

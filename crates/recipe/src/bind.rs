@@ -469,6 +469,11 @@ impl Binder<'_> {
                 linear.domain = artifact.domain;
                 (&artifact.as_monitor, "a soft sensor", "a monitor")
             }
+            Model::Forest(forest) => {
+                self.used_features.extend(forest.inputs.iter().copied());
+                forest.domain = artifact.domain;
+                (&artifact.as_monitor, "a classifier", "a monitor")
+            }
             Model::Chart(_) => return model,
         };
         for span in wrong {

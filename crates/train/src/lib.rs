@@ -16,6 +16,7 @@
 
 mod ar1;
 mod blocks;
+pub mod forest;
 mod limits;
 mod noise;
 mod pca;

@@ -291,7 +291,8 @@ impl Cell {
                             Source::Chart(m)
                             | Source::T2(m)
                             | Source::Spe(m)
-                            | Source::Prediction(m) => self.for_each_input(m.index(), &mut f),
+                            | Source::Prediction(m)
+                            | Source::Probability(m, _) => self.for_each_input(m.index(), &mut f),
                         }
                     }
                 }
@@ -307,6 +308,7 @@ impl Cell {
             Some(Model::Chart(chart)) => f(chart.input.index()),
             Some(Model::Pca(pca)) => pca.inputs.iter().for_each(|i| f(i.index())),
             Some(Model::Linear(linear)) => linear.inputs.iter().for_each(|i| f(i.index())),
+            Some(Model::Forest(forest)) => forest.inputs.iter().for_each(|i| f(i.index())),
             None => {}
         }
     }

@@ -129,6 +129,13 @@ impl Plan {
                     && linear.span.len() == p
                     && linear.domain.is_none_or(monitor)
             }
+            Model::Forest(forest) => {
+                let monitor = |m: super::ModelId| {
+                    let found = self.models.get(m.index()).map(|m| &m.model);
+                    matches!(found, Some(Model::Pca(_)))
+                };
+                exists(&forest.inputs) && forest.fits() && forest.domain.is_none_or(monitor)
+            }
         };
         if fits { Ok(()) } else { Err(PlanError("a model's arrays do not fit together")) }
     }
@@ -136,9 +143,11 @@ impl Plan {
     fn check_clause(&self, clause: &Clause) -> Result<(), PlanError> {
         let exists = match clause.source {
             Source::Feature(id) => id.index() < self.features.len(),
-            Source::Chart(id) | Source::T2(id) | Source::Spe(id) | Source::Prediction(id) => {
-                id.index() < self.models.len()
-            }
+            Source::Chart(id)
+            | Source::T2(id)
+            | Source::Spe(id)
+            | Source::Prediction(id)
+            | Source::Probability(id, _) => id.index() < self.models.len(),
         };
         if exists { Ok(()) } else { Err(PlanError("a clause looks at nothing")) }
     }

@@ -1,0 +1,474 @@
+//! Classifiers made of trees: probabilities, path contributions, evidence over parts.
+//!
+//! Columns are rounded to `f32` before a tree sees them, as they were in training, so that a part
+//! takes the same way in `f32` and `f64` (`methods.md` section 2, *Exactness*). Eight trees go down
+//! side by side: their loads overlap, where one tree alone would wait for each node.
+//!
+//! A *path contribution* is what the way down a tree adds to an output at each split, given to the
+//! column that the split looks at. With the mean at the roots they sum to the output.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::feature::FeatureValue;
+use crate::plan::{COLUMNS_MAX, FeatureId, ForestPlan, Link, Node, Step, Tree};
+
+use super::{Contribution, Score, known};
+
+/// Trees that go down together.
+const LANES: usize = 8;
+/// Probabilities are kept this far from 0 and 1 before their log-odds are taken.
+const VOTES_FLOOR: f64 = 1e-3;
+/// The least probability that counts as evidence: no single part decides a diagnosis.
+const EVIDENCE_FLOOR: f64 = 1e-3;
+
+/// Memory and newest result of one classifier.
+#[derive(Clone, Debug)]
+pub struct Forest {
+    usable: bool,
+    /// `[q]` columns of the newest part.
+    columns: Vec<f64>,
+    /// The same, rounded; as long as a column can be numbered, so that no split reaches out of it.
+    rounded: Box<[f32; COLUMNS_MAX]>,
+    /// `[q - p]` memory of each step: mean and variance, `None` before the first part.
+    memory: Vec<Option<(f64, f64)>>,
+    /// `[k]` outputs before link and calibration.
+    outputs: Vec<f64>,
+    /// `[c]` probabilities.
+    probabilities: Vec<f64>,
+    /// `[c]` evidence so far.
+    evidence: Vec<f64>,
+    best: usize,
+}
+
+impl Forest {
+    /// Allocates everything. A plan whose arrays do not fit together is never usable.
+    pub fn new(plan: &ForestPlan) -> Self {
+        let (c, k) = (plan.classes.len(), plan.outputs());
+        Self {
+            usable: plan.fits(),
+            columns: vec![0.0; plan.columns()],
+            rounded: Box::new([0.0; COLUMNS_MAX]),
+            memory: vec![None; plan.steps.len()],
+            outputs: vec![0.0; k],
+            probabilities: vec![0.0; c],
+            evidence: vec![0.0; c],
+            best: 0,
+        }
+    }
+
+    /// Scores one part.
+    ///
+    /// - `features`: indexed by the ids of the plan's inputs.
+    /// - `monitor`: whether the monitor whose domain this classifier shares is in it; `None`
+    ///   without such a monitor.
+    ///
+    /// The score's value is the probability of the best class. An unknown input makes it unknown
+    /// and keeps means, deviations and evidence.
+    pub fn score(
+        &mut self,
+        plan: &ForestPlan,
+        features: &[FeatureValue],
+        monitor: Option<bool>,
+    ) -> Score {
+        if !self.usable {
+            return Score::UNKNOWN;
+        }
+        let mut inside = true;
+        for ((column, input), (low, high)) in
+            self.columns.iter_mut().zip(&plan.inputs).zip(&plan.span)
+        {
+            let Some(x) = known(features, *input) else { return Score::UNKNOWN };
+            inside &= *low <= x && x <= *high;
+            *column = x;
+        }
+        if self.derive(plan).is_none() || self.run(plan).is_none() {
+            return Score::UNKNOWN;
+        }
+        self.weigh(plan);
+        let value = self.probabilities.get(self.best).copied().unwrap_or(f64::NAN);
+        let mut score = Score::of_value(value, false);
+        if score.known {
+            score.in_domain = inside && monitor.unwrap_or(true);
+        }
+        score
+    }
+
+    /// Columns of a part from its inputs, `[q]`; `None` when one is not a finite number. For
+    /// training, which must see what the scorer sees.
+    pub fn columns_of(&mut self, plan: &ForestPlan, inputs: &[f64]) -> Option<&[f64]> {
+        for (column, x) in self.columns.iter_mut().zip(inputs) {
+            *column = *x;
+        }
+        self.derive(plan)?;
+        Some(&self.columns)
+    }
+
+    /// Fills the derived columns and the rounded row. Memories change only when all is known.
+    fn derive(&mut self, plan: &ForestPlan) -> Option<()> {
+        let p = plan.inputs.len();
+        for (index, (step, memory)) in plan.steps.iter().zip(&self.memory).enumerate() {
+            let (a, b) = step.operands();
+            let a = self.columns.get(usize::from(a)).copied()?;
+            let b = self.columns.get(usize::from(b)).copied()?;
+            let x = match *step {
+                Step::Difference(..) => a - b,
+                Step::Product(..) => a * b,
+                Step::Ratio(..) => a / b,
+                Step::Mean { weight, .. } => follow(*memory, a, weight).0,
+                Step::Deviation { weight, .. } => libm::sqrt(follow(*memory, a, weight).1),
+            };
+            *self.columns.get_mut(p + index)? = x;
+        }
+        for (rounded, x) in self.rounded.iter_mut().zip(&self.columns) {
+            #[expect(clippy::cast_possible_truncation, reason = "as in training")]
+            let x = *x as f32;
+            if !x.is_finite() {
+                return None;
+            }
+            *rounded = x;
+        }
+        for (step, memory) in plan.steps.iter().zip(&mut self.memory) {
+            if let Step::Mean { of, weight } | Step::Deviation { of, weight } = *step {
+                let x = self.columns.get(usize::from(of)).copied()?;
+                *memory = Some(follow(*memory, x, weight));
+            }
+        }
+        Some(())
+    }
+
+    /// Outputs, then probabilities and best class.
+    fn run(&mut self, plan: &ForestPlan) -> Option<()> {
+        self.outputs.fill(0.0);
+        let (groups, rest) = plan.trees.as_chunks::<LANES>();
+        if let [sum] = self.outputs.as_mut_slice() {
+            for group in groups {
+                for leaf in leaves(&plan.nodes, group, &self.rounded)? {
+                    *sum += f64::from(*plan.values.get(leaf as usize)?);
+                }
+            }
+            for tree in rest {
+                let [leaf] = leaves(&plan.nodes, &[*tree], &self.rounded)?;
+                *sum += f64::from(*plan.values.get(leaf as usize)?);
+            }
+        } else {
+            for group in groups {
+                for leaf in leaves(&plan.nodes, group, &self.rounded)? {
+                    add(&mut self.outputs, &plan.values, leaf as usize)?;
+                }
+            }
+            for tree in rest {
+                let [leaf] = leaves(&plan.nodes, &[*tree], &self.rounded)?;
+                add(&mut self.outputs, &plan.values, leaf as usize)?;
+            }
+        }
+        for (output, base) in self.outputs.iter_mut().zip(&plan.base) {
+            *output = *base + plan.factor * *output;
+        }
+        self.link(plan);
+        Some(())
+    }
+
+    fn link(&mut self, plan: &ForestPlan) {
+        let calibrated = self.outputs.iter().zip(&plan.bias);
+        if let ([output], [none, some]) =
+            (self.outputs.as_slice(), self.probabilities.as_mut_slice())
+        {
+            let bias = plan.bias.first().copied().unwrap_or(0.0);
+            let p = match plan.link {
+                Link::Share => *output,
+                Link::Votes => {
+                    let p = output.clamp(VOTES_FLOOR, 1.0 - VOTES_FLOOR);
+                    sigmoid(plan.slope * libm::log(p / (1.0 - p)) + bias)
+                }
+                Link::Margin => sigmoid(plan.slope * output + bias),
+            };
+            (*none, *some) = (1.0 - p, p);
+            return;
+        }
+        for (p, (output, bias)) in self.probabilities.iter_mut().zip(calibrated) {
+            *p = match plan.link {
+                Link::Share => *output,
+                Link::Votes => plan.slope * libm::log(output.max(0.0) + VOTES_FLOOR) + bias,
+                Link::Margin => plan.slope * output + bias,
+            };
+        }
+        if plan.link != Link::Share {
+            softmax(&mut self.probabilities);
+        }
+    }
+
+    /// Chooses the best class, and adds to the evidence of a diagnosis.
+    fn weigh(&mut self, plan: &ForestPlan) {
+        let weighted = self.probabilities.iter().zip(&plan.weights).map(|(p, w)| p * w);
+        self.best = largest(weighted);
+        if let Some(remember) = plan.remember {
+            for (evidence, p) in self.evidence.iter_mut().zip(&self.probabilities) {
+                *evidence = remember * *evidence + libm::log(p.max(EVIDENCE_FLOOR));
+            }
+        }
+    }
+
+    /// `[c]` probabilities of the newest part.
+    pub fn probabilities(&self) -> &[f64] {
+        &self.probabilities
+    }
+
+    /// `[k]` outputs of the newest part before link and calibration: what contributions sum to.
+    pub fn outputs(&self) -> &[f64] {
+        &self.outputs
+    }
+
+    /// Place of the best class of the newest part.
+    pub fn best(&self) -> usize {
+        self.best
+    }
+
+    /// Place of the class that the evidence so far speaks for; the best class without memory.
+    pub fn cause(&self, plan: &ForestPlan) -> usize {
+        match plan.remember {
+            Some(_) => largest(self.evidence.iter().copied()),
+            None => self.best,
+        }
+    }
+
+    /// Path contributions of the newest part to the output of a class, and what the roots give.
+    ///
+    /// - `class`: with two classes, the first has the contributions of the second, negated.
+    /// - `shares`: `[q]`, one per column, overwritten; with the returned value they sum to the
+    ///   output (for the first of two classes, to its negative).
+    pub fn contributions(&self, plan: &ForestPlan, class: usize, shares: &mut [f64]) -> f64 {
+        shares.fill(0.0);
+        if !self.usable {
+            return 0.0;
+        }
+        let k = self.outputs.len();
+        let (output, sign) = match (k, class) {
+            (1, 0) => (0, -1.0),
+            (1, _) => (0, 1.0),
+            _ => (class, 1.0),
+        };
+        let factor = sign * plan.factor;
+        let value = |node: usize| {
+            plan.values.get(node * k + output).copied().map_or(0.0, f64::from) * factor
+        };
+        let mut sum = sign * plan.base.get(output).copied().unwrap_or(0.0);
+        for tree in &plan.trees {
+            let root = tree.root as usize;
+            let mut at = root;
+            let mut have = value(at);
+            sum += have;
+            for _ in 0..tree.depth {
+                let Some(node) = plan.nodes.get(at) else { break };
+                let next = root + usize::from(node.left) + usize::from(self.goes_right(node));
+                if next == at {
+                    break;
+                }
+                at = next;
+                let now = value(at);
+                if let Some(share) = shares.get_mut(usize::from(node.column)) {
+                    *share += now - have;
+                }
+                have = now;
+            }
+        }
+        sum
+    }
+
+    /// The newest contributions per input: those of derived columns in equal parts to the columns
+    /// that they are made of.
+    pub(super) fn offer(&self, plan: &ForestPlan, mut offer: impl FnMut(Contribution)) {
+        let mut room = [0.0; COLUMNS_MAX];
+        let Some(shares) = room.get_mut(..plan.columns()) else { return };
+        self.contributions(plan, self.best, shares);
+        let p = plan.inputs.len();
+        for (index, step) in plan.steps.iter().enumerate().rev() {
+            let share = shares.get(p + index).copied().unwrap_or(0.0);
+            let (a, b) = step.operands();
+            for operand in [a, b] {
+                if let Some(of) = shares.get_mut(usize::from(operand)) {
+                    *of += share / 2.0;
+                }
+            }
+        }
+        for (((input, share), x), (low, high)) in
+            plan.inputs.iter().zip(shares.iter()).zip(&self.columns).zip(&plan.span)
+        {
+            let half = (high - low) / 2.0;
+            let z = if half > 0.0 { (x - f64::midpoint(*low, *high)) / half } else { 0.0 };
+            offer(Contribution { feature: *input, share: *share, z });
+        }
+    }
+
+    fn goes_right(&self, node: &Node) -> bool {
+        let column = usize::from(node.column) % COLUMNS_MAX;
+        self.rounded.get(column).is_some_and(|x| *x > node.threshold)
+    }
+
+    /// Forgets means, deviations and evidence: another product, another run.
+    pub fn reset(&mut self) {
+        self.memory.fill(None);
+        self.evidence.fill(0.0);
+    }
+}
+
+/// Leaves that a part reaches in `N` trees, as places in `nodes`.
+fn leaves<const N: usize>(
+    nodes: &[Node],
+    trees: &[Tree; N],
+    row: &[f32; COLUMNS_MAX],
+) -> Option<[u32; N]> {
+    let mut at = [0; N];
+    let mut depth = 0;
+    for (at, tree) in at.iter_mut().zip(trees) {
+        *at = tree.root;
+        depth = depth.max(tree.depth);
+    }
+    for _ in 0..depth {
+        let mut moved = 0;
+        for (at, tree) in at.iter_mut().zip(trees) {
+            let node = nodes.get(*at as usize)?;
+            // The remainder costs one instruction and spares a comparison and a branch.
+            let x = row.get(usize::from(node.column) % COLUMNS_MAX)?;
+            let next = tree.root + u32::from(node.left) + u32::from(*x > node.threshold);
+            moved |= next ^ *at;
+            *at = next;
+        }
+        if moved == 0 {
+            break;
+        }
+    }
+    Some(at)
+}
+
+fn add(outputs: &mut [f64], values: &[f32], leaf: usize) -> Option<()> {
+    let k = outputs.len();
+    let row = values.get(leaf.checked_mul(k)?..)?.get(..k)?;
+    for (output, value) in outputs.iter_mut().zip(row) {
+        *output += f64::from(*value);
+    }
+    Some(())
+}
+
+/// Mean and variance after `x`.
+fn follow(memory: Option<(f64, f64)>, x: f64, weight: f64) -> (f64, f64) {
+    let Some((mean, variance)) = memory else { return (x, 0.0) };
+    let off = x - mean;
+    (mean + weight * off, (1.0 - weight) * (variance + weight * off * off))
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + libm::exp(-x))
+}
+
+fn softmax(scores: &mut [f64]) {
+    let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut sum = 0.0;
+    for score in scores.iter_mut() {
+        *score = libm::exp(*score - top);
+        sum += *score;
+    }
+    for score in scores.iter_mut() {
+        *score /= sum;
+    }
+}
+
+/// Place of the largest; the first of equals.
+fn largest(values: impl Iterator<Item = f64>) -> usize {
+    let mut best = (0, f64::NEG_INFINITY);
+    for (index, value) in values.enumerate() {
+        if value > best.1 {
+            best = (index, value);
+        }
+    }
+    best.0
+}
+
+impl ForestPlan {
+    /// Whether the arrays fit together, every way down ends in a leaf of its own tree, and every
+    /// number is one that its kind can be.
+    pub fn fits(&self) -> bool {
+        let (p, q, c, k) =
+            (self.inputs.len(), self.columns(), self.classes.len(), self.outputs());
+        let finite = |values: &[f64]| values.iter().all(|x| x.is_finite());
+        let steps = self.steps.iter().enumerate().all(|(index, step)| {
+            let (a, b) = step.operands();
+            let earlier = usize::from(a.max(b)) < p + index;
+            let weight = match step {
+                Step::Mean { weight, .. } | Step::Deviation { weight, .. } => *weight,
+                _ => 1.0,
+            };
+            earlier && weight > 0.0 && weight <= 1.0
+        });
+        p > 0
+            && q <= COLUMNS_MAX
+            && (2..=crate::plan::CLASSES_MAX).contains(&c)
+            && self.span.len() == p
+            && self.span.iter().all(|(low, high)| low <= high)
+            && steps
+            && self.base.len() == k
+            && self.bias.len() == k
+            && self.weights.len() == c
+            && finite(&self.base)
+            && finite(&self.bias)
+            && finite(&[self.factor, self.slope])
+            && self.slope > 0.0
+            && self.weights.iter().all(|w| *w > 0.0 && w.is_finite())
+            && self.remember.is_none_or(|r| (0.0..1.0).contains(&r))
+            && self.nodes.len().checked_mul(k) == Some(self.values.len())
+            && self.values.iter().all(|x| x.is_finite())
+            && self.trees_fit(q)
+    }
+
+    fn trees_fit(&self, columns: usize) -> bool {
+        let ends = self.trees.iter().skip(1).map(|tree| tree.root as usize);
+        let mut from = 0;
+        for (tree, end) in self.trees.iter().zip(ends.chain([self.nodes.len()])) {
+            let Some(nodes) = self.nodes.get(from..end) else { return false };
+            let size = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+            if tree.root as usize != from || nodes.is_empty() || size > 1 << 16 {
+                return false;
+            }
+            if tree.depth > crate::plan::DEPTH_MAX || !tree_fits(nodes, tree.depth, columns) {
+                return false;
+            }
+            from = end;
+        }
+        from == self.nodes.len() && !self.trees.is_empty()
+    }
+}
+
+/// Children come in pairs after their parent, each pair with one parent, so that every way down
+/// ends; the longest is `depth`.
+fn tree_fits(nodes: &[Node], depth: u8, columns: usize) -> bool {
+    // Breadth first: the pairs follow each other in the order of their parents.
+    let mut next = 1;
+    let mut level_end = 1;
+    let mut levels = 0;
+    for (index, node) in nodes.iter().enumerate() {
+        if index == level_end {
+            levels += 1;
+            level_end = next;
+        }
+        if !node.threshold.is_finite() || usize::from(node.column) >= columns {
+            return false;
+        }
+        let left = usize::from(node.left);
+        if left == index {
+            if node.threshold < f32::MAX {
+                return false;
+            }
+        } else if left == next {
+            next += 2;
+        } else {
+            return false;
+        }
+    }
+    next == nodes.len() && levels == usize::from(depth)
+}
+
+/// A placeholder for plans whose inputs are not bound to features yet: as many ids as columns.
+pub fn unbound(columns: usize) -> Vec<FeatureId> {
+    (0..columns).map(|i| FeatureId(u16::try_from(i).unwrap_or(u16::MAX))).collect()
+}
