@@ -96,6 +96,64 @@ codes! {
         wrong: "trimloop check recipes/gone.toml",
         right: "trimloop check recipes/housing-lid.toml",
     }
+    LEARN_FILE = "TL0520" {
+        title: "a table cannot be learnt from",
+        means: "The file cannot be read, has no titles, rows of different length, or other columns than \
+                the first file.",
+        why: "A column that was taken for another would be learnt as if it were right.",
+        wrong: "12.1,80.5              (numbers in the first line)",
+        right: "melt_temp [degC],hold_pressure [bar]",
+    }
+    LEARN_CELL = "TL0521" {
+        title: "a cell is no number",
+        means: "In a column of numbers a cell holds text that is none and that does not stand for \
+                nothing, as NaN, NA and an empty cell do.",
+        why: "Dropping it unseen could drop the rows that matter.",
+        wrong: "12.1,8O.5",
+        right: "12.1,80.5",
+    }
+    LEARN_NO_ROWS = "TL0522" {
+        title: "no usable row",
+        means: "The files hold titles only, or in every row a value is missing.",
+        why: "An empty result would look like a run without an alarm.",
+        wrong: "trimloop model score --model m --data titles-only.csv",
+        right: "trimloop model score --model m --data today.csv",
+    }
+    LEARN_COLUMNS = "TL0523" {
+        title: "a column is missing",
+        means: "The model, or an option, needs a column that the files do not have.",
+        why: "A model cannot be scored without all of its inputs.",
+        wrong: "--label qualty",
+        right: "--label quality",
+    }
+    LEARN_UNIT = "TL0524" {
+        title: "a column is in another unit than the model's",
+        means: "The title or the line of units gives a unit in which the model was not trained.",
+        why: "Its numbers mean nothing in another unit.",
+        wrong: "hold_pressure [MPa]      (trained on bar)",
+        right: "hold_pressure [bar]",
+    }
+    LEARN_LABEL = "TL0525" {
+        title: "labels that nothing can be learnt from",
+        means: "No row has a label, all have the same, or almost every row has one of its own.",
+        why: "What is always the same cannot be told apart.",
+        wrong: "quality\n        ok\n        ok",
+        right: "quality\n        ok\n        short",
+    }
+    LEARN_TRAIN = "TL0526" {
+        title: "the model cannot be fitted to these rows",
+        means: "There are too few rows, no column that changes, or columns that repeat one another.",
+        why: "Numbers would come out, but they would not hold on fresh rows.",
+        wrong: "(3 rows)",
+        right: "(a few hundred rows, the longer the better)",
+    }
+    LEARN_OPTION = "TL0527" {
+        title: "an option of model makes no sense",
+        means: "It is out of its range, is missing for this kind of model, or contradicts another.",
+        why: "A model of something else than was meant is worse than none.",
+        wrong: "trimloop model train --kind regression --data a.csv --out m",
+        right: "trimloop model train --kind regression --label weight --data a.csv --out m",
+    }
     START_PLC = "TL0601" {
         title: "the cell could not be started",
         means: "The plan was refused, or a thread, file or certificate of the PLC link was not to be had.",

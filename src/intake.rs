@@ -18,7 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use trimloop_core::plan::{CHANGES_MAX, PlcId};
-use trimloop_core::scan::{Ack, Link, Order};
+use trimloop_core::scan::{Ack, Link, ORDERS_MAX, Order};
 use trimloop_core::tag::Sample;
 use trimloop_core::time::{Mono, Span};
 
@@ -27,8 +27,6 @@ use crate::clock::{Clock, wait_of};
 /// Samples of one tag that may wait; at 10 ms publishing and 10 values a publish, 64 are more than
 /// half a period of 100 ms.
 pub const SAMPLES_PER_TAG: usize = 64;
-/// Orders that may wait.
-pub const ORDERS_MAX: usize = 64;
 /// Age at which a waiting order dies; only a scan thread that hangs lets one get so old.
 pub const ORDER_LIFE: Span = Span::from_secs(5);
 /// Scans are never closer together.

@@ -15,6 +15,7 @@ mod fault;
 mod init;
 mod load;
 mod loops;
+mod model;
 mod plc;
 mod query;
 mod replay;
@@ -66,7 +67,7 @@ pub enum Format {
     Json,
     /// One JSON object a line.
     Jsonl,
-    /// Comma-separated rows, where rows come out: `query`.
+    /// Comma-separated rows, where rows come out: `query`, `model score`.
     Csv,
 }
 
@@ -103,6 +104,8 @@ Look back:
   audit        verify | list | show | key
   query        Samples, roll-ups, parts, decisions, events on the terminal
   export       The same into a file: CSV; XLSX and Parquet with those features
+Your data:
+  model        train | score: a signature out of recorded rows
 Your PLC:
   plc          discover | browse | read | watch | import | cert | conform
 Where history goes:
@@ -219,6 +222,8 @@ enum Verb {
     Backtest(backtest::BacktestArgs),
     /// Who asked for what, and whether the records are whole
     Audit(audit::AuditArgs),
+    /// Signatures of defects out of recorded rows: train, score
+    Model(model::ModelArgs),
     /// The PLC from outside; there is no `plc write`
     Plc(plc::PlcArgs),
     /// Samples, roll-ups, parts, decisions, events on the terminal
@@ -254,8 +259,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(Exit::Usage as u8);
         }
     };
-    if cli.global.format == Format::Csv && !matches!(cli.verb, Verb::Query(_)) {
-        let text = "--format csv is for `trimloop query`, whose result is rows";
+    if cli.global.format == Format::Csv && !matches!(cli.verb, Verb::Query(_) | Verb::Model(_)) {
+        let text = "--format csv is for `query` and `model score`, whose results are rows";
         let error = Cli::command().error(clap::error::ErrorKind::ArgumentConflict, text);
         drop(error.print());
         return ExitCode::from(Exit::Usage as u8);
@@ -274,6 +279,7 @@ pub fn main() -> ExitCode {
         Verb::Replay(args) => replay::run(&ui, &cli.global, &args),
         Verb::Backtest(args) => backtest::run(&ui, &cli.global, &args),
         Verb::Audit(args) => audit::run(&ui, &cli.global, &args),
+        Verb::Model(args) => model::run(&ui, &cli.global, &args),
         Verb::Plc(args) => plc::run(&ui, &cli.global, &args),
         Verb::Query(args) => query::run(&ui, &cli.global, &args),
         Verb::Export(args) => export::run(&ui, &cli.global, &args),

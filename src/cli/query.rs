@@ -108,10 +108,10 @@ fn cell_json(cell: &Cell<'_>, kind: Kind, zone: Zone) -> Value {
 }
 
 /// One JSON object a row.
-struct Lines<W> {
-    out: W,
-    columns: Vec<Column>,
-    zone: Zone,
+pub(super) struct Lines<W> {
+    pub(super) out: W,
+    pub(super) columns: Vec<Column>,
+    pub(super) zone: Zone,
 }
 
 impl<W: Write> Sheet for Lines<W> {

@@ -77,6 +77,12 @@ impl Ui {
         self.clock
     }
 
+    /// How results are printed.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
     /// Whether the result is for a machine.
     #[must_use]
     pub fn is_json(&self) -> bool {
@@ -187,6 +193,13 @@ impl Ui {
         if !self.quiet && !self.is_json() {
             // Nobody to tell when stderr is closed.
             drop(writeln!(anstream::stderr(), "{text}"));
+        }
+    }
+
+    /// What people must know though it worked, to stderr in every format.
+    pub fn warn(&self, text: &str) {
+        if !self.quiet {
+            drop(writeln!(anstream::stderr(), "\x1b[1;33mwarning\x1b[0m: {text}"));
         }
     }
 

@@ -118,6 +118,12 @@ impl Dial for Servers {
         })
     }
 
+    fn trusts(&self, at: usize) -> Result<(), String> {
+        let Some(server) = self.0.get(at) else { return Ok(()) };
+        let chosen = lock(&server.chosen).clone();
+        chosen.map_or(Ok(()), |endpoint| server.judge(&endpoint))
+    }
+
     fn no_delay(&self, at: usize) -> bool {
         self.0.get(at).is_some_and(|server| server.target.no_delay())
     }
@@ -133,6 +139,8 @@ pub(super) struct Server {
     /// Asks for endpoints, without encryption.
     discovery: Client,
     showed: Mutex<Option<Certificate>>,
+    /// The endpoint of the newest session.
+    chosen: Mutex<Option<EndpointDescription>>,
     /// Told when the server showed a certificate.
     pub(super) seen: Notify,
     /// When the server refused our renewed certificate.
@@ -167,6 +175,7 @@ impl Server {
             clock,
             notices,
             showed: Mutex::default(),
+            chosen: Mutex::default(),
             seen: Notify::new(),
             next_refused: Mutex::default(),
         })
@@ -279,6 +288,7 @@ impl Server {
         let endpoint =
             choose(&endpoints, &self.config, self.target.url()).map_err(Ended::Blocked)?;
         self.judge(&endpoint).map_err(Ended::Blocked)?;
+        *lock(&self.chosen) = Some(endpoint.clone());
         let application_uri = endpoint.server.application_uri.to_string();
         let identity = security::token(&self.config.user).map_err(Ended::Blocked)?;
         let shown = self.pair();

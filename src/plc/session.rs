@@ -270,7 +270,10 @@ impl Driver<'_> {
             match next {
                 Next::Go => {}
                 Next::Pause if paused(&mut stop, route.pause()).await => break Ended::Stopped,
-                Next::Pause => self.connecting = Some(self.shared.clock.mono()),
+                Next::Pause => match self.dial.trusts(self.at) {
+                    Ok(()) => self.connecting = Some(self.shared.clock.mono()),
+                    Err(why) => break Ended::Blocked(why),
+                },
                 Next::End(ended) => break ended,
             }
         };

@@ -91,6 +91,13 @@ pub(super) trait Dial: Send + Sync {
     /// connects by itself.
     fn open(&self, at: usize) -> Pin<Box<dyn Future<Output = Result<Opened, Ended>> + Send + '_>>;
 
+    /// Whether the endpoint that a session was prepared for may still be talked to. The session
+    /// connects again by itself, and people may have withdrawn their trust meanwhile.
+    ///
+    /// # Errors
+    /// A sentence that says why not.
+    fn trusts(&self, at: usize) -> Result<(), String>;
+
     /// Whether the last socket to the address of this place sends without delay.
     fn no_delay(&self, at: usize) -> bool;
 }

@@ -8,6 +8,7 @@ use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use trimloop::clock::{Clock, span_of};
 use trimloop_core::time::Mono;
@@ -91,6 +92,21 @@ fn wait_status(dir: &Path, what: &str, wanted: impl Fn(&Value) -> bool) -> Value
         let late = clock.mono() - Mono::default() > span_of(LIMIT);
         let log = || fs::read_to_string(dir.join("run.log")).unwrap_or_default();
         assert!(!late, "{what}: {}\n{}", said(&output), log());
+    }
+}
+
+/// Until it is on disk from when on history is missing.
+fn wait_mark(dir: &Path) {
+    let clock = Clock::start();
+    loop {
+        let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let found = Connection::open_with_flags(dir.join("data/state.db"), read_only)
+            .and_then(|db| db.query_row("SELECT count(*) FROM whole", [], |row| row.get(0)));
+        if found.as_ref().is_ok_and(|marks: &u32| *marks > 0) {
+            return;
+        }
+        let late = clock.mono() - Mono::default() > span_of(LIMIT);
+        assert!(!late, "no mark: {found:?}");
     }
 }
 
@@ -214,6 +230,8 @@ fn a_killed_service_fills_its_gap(test: &str, kind: Kind) {
     wait_status(&dir, "the link", |status| status["plcs"][0]["up"] == true);
     plant(1);
     wait_status(&dir, "the parts", |status| status["part"].as_i64() >= Some(20));
+    // What lived for less than a second knows of no gap.
+    wait_mark(&dir);
     drop(service);
 
     let values: Vec<f64> = (0..300).map(|n| f64::from(n) / 100.0 - 20.0).collect();

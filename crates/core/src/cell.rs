@@ -27,7 +27,7 @@ use crate::mode::{Mode, Owner, Rung, TripReason};
 use crate::model::Models;
 use crate::plan::{LoopId, Plan, PlanError, SetpointId};
 use crate::record::Record;
-use crate::scan::{Ack, AckResult, Actions, Command, Order, Scan};
+use crate::scan::{Ack, AckResult, Actions, Command, ORDERS_MAX, Order, Scan};
 use crate::slip::{Slip, slips};
 use crate::tag::{Quality, Reading, TagId};
 use crate::time::{Mono, Now, Process, Span};
@@ -91,6 +91,8 @@ pub struct Cell {
     /// `[models]` domain and alarm as last reported.
     in_domain: Vec<bool>,
     alarm: Vec<bool>,
+    /// `[signatures]` as last reported.
+    signature_on: Vec<bool>,
     next_write: u64,
     next_proposal: u64,
     next_decision: u64,
@@ -118,7 +120,11 @@ impl Cell {
             loops: plan.loops.iter().map(LoopState::new).collect(),
             out: Outbox::new(
                 room,
-                (16 + explain::ROWS_MAX) * plan.loops.len() + 4 + plan.links.len(),
+                (16 + explain::ROWS_MAX) * plan.loops.len()
+                    + ORDERS_MAX
+                    + 4 * plan.links.len()
+                    + plan.interlocks.len()
+                    + plan.bindings.len(),
             ),
             now: Now::default(),
             process: Process::default(),
@@ -139,6 +145,7 @@ impl Cell {
             explained: vec![false; plan.features.len()],
             in_domain: vec![true; plan.models.len()],
             alarm: vec![false; plan.models.len()],
+            signature_on: vec![false; plan.signatures.len()],
             next_write: 1,
             next_proposal: 1,
             next_decision: 1,
@@ -208,7 +215,9 @@ impl Cell {
                 AckResult::Refused(status) => {
                     self.out.event(What::WriteRefused(row.setpoint, status));
                 }
-                AckResult::Unknown => self.out.event(What::WriteUnknown(row.setpoint)),
+                AckResult::Unknown => {
+                    self.out.event(What::WriteUnknown(row.setpoint));
+                }
                 AckResult::Good | AckResult::NotSent => {}
             }
         }
@@ -219,10 +228,10 @@ impl Cell {
         let (plan, out) = (&self.plan, &mut self.out);
         let mut rebound = false;
         self.interlocks.observe(plan, &self.image, |change| match change {
-            Change::Interlock(id, closed) => out.event(What::Interlock(id, closed)),
+            Change::Interlock(id, closed) => out.must_tell(What::Interlock(id, closed)),
             Change::Binding(id, bound) => {
                 rebound |= bound;
-                out.event(What::Binding(id, bound));
+                out.must_tell(What::Binding(id, bound));
             }
         });
         if rebound && self.interlocks.bound() {

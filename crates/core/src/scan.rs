@@ -11,6 +11,9 @@ use crate::tag::Sample;
 use crate::time::{Mono, Now};
 use crate::unit::Ticks;
 
+/// Orders of one scan at most: each is answered, whatever else there is to tell.
+pub const ORDERS_MAX: usize = 64;
+
 /// Everything one step may know. Built by the shell, journaled before it is used.
 #[derive(Clone, Copy, Debug)]
 pub struct Scan<'a> {

@@ -46,7 +46,6 @@ struct State {
     clauses: Vec<bool>,
     window: Window,
     on: bool,
-    changed: bool,
     parts_on: u32,
     strongest: Option<usize>,
     value: Option<f64>,
@@ -82,7 +81,6 @@ impl Signatures {
             clauses: alloc::vec![false; signature.clauses.len()],
             window: Window::default(),
             on: false,
-            changed: false,
             parts_on: 0,
             strongest: None,
             value: None,
@@ -104,11 +102,6 @@ impl Signatures {
         self.states.get(signature.index()).is_some_and(|state| state.on)
     }
 
-    /// Whether it went on or off in the newest part.
-    pub fn changed(&self, signature: SignatureId) -> bool {
-        self.states.get(signature.index()).is_some_and(|state| state.changed)
-    }
-
     /// Everything about one signature; `None` when the plan has no such signature.
     pub fn verdict(&self, signature: SignatureId) -> Option<Verdict> {
         let state = self.states.get(signature.index())?;
@@ -124,18 +117,15 @@ impl Signatures {
 
 impl State {
     fn observe(&mut self, plan: &SignaturePlan, features: &[FeatureValue], models: &Models) {
-        self.changed = false;
         if let Some(truth) = self.join(plan, features, models) {
             let of = u32::from(plan.of.clamp(1, N_OF_M_MAX));
             let need = u32::from(plan.need).clamp(1, of);
             self.window.push(truth, of);
-            let was = self.on;
             if self.window.trues() >= need {
                 self.on = true;
             } else if self.window.falses() >= need {
                 self.on = false;
             }
-            self.changed = was != self.on;
         }
         self.parts_on = if self.on { self.parts_on.saturating_add(1) } else { 0 };
     }
@@ -239,15 +229,13 @@ mod tests {
         let mut signatures = Signatures::new(plan);
         let models = Models::new(plan);
         let mut found = String::new();
-        let (mut was, mut run) = (false, 0);
+        let mut run = 0;
         for (a, b) in parts {
             signatures.observe(plan, &[feature(*a), feature(*b)], &models);
             let verdict = signatures.verdict(ID).unwrap();
-            assert_eq!(signatures.changed(ID), verdict.on != was);
             assert_eq!(signatures.is_on(ID), verdict.on);
             run = if verdict.on { run + 1 } else { 0 };
             assert_eq!(verdict.parts_on, run);
-            was = verdict.on;
             found.push(if verdict.on { '#' } else { '.' });
         }
         assert_eq!(found, expect);

@@ -59,6 +59,13 @@ impl Dial for SimDial {
         })
     }
 
+    fn trusts(&self, _at: usize) -> Result<(), String> {
+        if self.0.lock().active(Fault::Blocked) {
+            return Err("it is no longer trusted".to_owned());
+        }
+        Ok(())
+    }
+
     fn no_delay(&self, _at: usize) -> bool {
         true
     }

@@ -39,6 +39,7 @@ impl Cell {
             swept: _, // Where the next report of qualities begins.
             in_domain,
             alarm,
+            signature_on,
             next_write,
             next_proposal: _,
             next_decision: _,
@@ -70,7 +71,7 @@ impl Cell {
         digest.add(started);
         digest.add(&(due, labels, part_features));
         digest.add(&(read, ticks, may_hold, quality));
-        digest.add(&(in_domain, alarm));
+        digest.add(&(in_domain, alarm, signature_on));
         digest.finish()
     }
 }

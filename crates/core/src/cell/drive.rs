@@ -97,7 +97,7 @@ impl Cell {
             let force = in_force(state.asked, mode_max, enabled);
             if force != state.in_force {
                 state.in_force = force;
-                self.out.event(What::ModeInForce(id, force));
+                self.out.must_tell(What::ModeInForce(id, force));
             }
             force
         };
@@ -255,7 +255,7 @@ impl Cell {
         if best > state.rung || (best < state.rung && climb) {
             state.rung = best;
             state.better = 0;
-            self.out.event(What::Rung(id, best));
+            self.out.must_tell(What::Rung(id, best));
         }
     }
 
@@ -390,7 +390,7 @@ impl Cell {
         let Some(order) = state.approval.take() else { return };
         let intent = state.proposal_intent;
         let Some(proposal) = state.proposal.take() else {
-            self.out.event(What::OrderRefused(order, OrderRefusal::Superseded));
+            self.out.must_tell(What::OrderRefused(order, OrderRefusal::Superseded));
             return;
         };
         let Some(limits) = self.plan.setpoints.get(setpoint) else { return };
@@ -411,7 +411,7 @@ impl Cell {
             && let Some(order) = state.approval.take()
         {
             state.proposal = None;
-            self.out.event(What::OrderRefused(order, OrderRefusal::Held));
+            self.out.must_tell(What::OrderRefused(order, OrderRefusal::Held));
         }
     }
 
@@ -490,7 +490,7 @@ impl Cell {
         };
         if let Some(order) = order {
             let done = matches!(outcome, Outcome::Write(_));
-            self.out.event(if done {
+            self.out.must_tell(if done {
                 What::OrderDone(order)
             } else {
                 What::OrderRefused(order, OrderRefusal::Held)

@@ -189,9 +189,9 @@ impl Cell {
         let now = self.image.quality(&self.plan, tag);
         if let Some(before) = self.quality.get_mut(tag.index())
             && *before != now
+            && self.out.event(What::TagQuality(tag, now))
         {
             *before = now;
-            self.out.event(What::TagQuality(tag, now));
         }
     }
 
@@ -300,21 +300,25 @@ impl Cell {
             let Some(score) = self.models.get(model).copied().filter(|s| s.known) else { continue };
             if let Some(was) = self.in_domain.get_mut(model.index())
                 && *was != score.in_domain
+                && self.out.event(What::Domain(model, score.in_domain))
             {
                 *was = score.in_domain;
-                self.out.event(What::Domain(model, score.in_domain));
             }
             if let Some(was) = self.alarm.get_mut(model.index())
                 && *was != score.alarm
+                && self.out.event(What::Alarm(model, score.alarm))
             {
                 *was = score.alarm;
-                self.out.event(What::Alarm(model, score.alarm));
             }
         }
         for index in 0..u16::try_from(self.plan.signatures.len()).unwrap_or(u16::MAX) {
             let id = SignatureId(index);
-            if self.signatures.changed(id) {
-                self.out.event(What::Signature(id, self.signatures.is_on(id)));
+            let on = self.signatures.is_on(id);
+            if let Some(was) = self.signature_on.get_mut(id.index())
+                && *was != on
+                && self.out.event(What::Signature(id, on))
+            {
+                *was = on;
             }
         }
     }

@@ -139,9 +139,9 @@ impl Cell {
             self.lose_session(plc);
         }
         if live && (!was_live || lost) {
-            self.out.event(What::LinkUp(plc, link.epoch));
+            self.out.must_tell(What::LinkUp(plc, link.epoch));
         } else if !live && was_live {
-            self.out.event(What::LinkDown(plc));
+            self.out.must_tell(What::LinkDown(plc));
         }
     }
 
@@ -205,7 +205,7 @@ impl Cell {
             if alive != link.heartbeat && link.beating && plan.heartbeat.is_some() {
                 let plc = PlcId(plc);
                 let what = if alive { What::HeartbeatBack(plc) } else { What::HeartbeatLost(plc) };
-                self.out.event(what);
+                self.out.must_tell(what);
             }
             link.heartbeat = alive;
         }

@@ -29,8 +29,8 @@ impl Cell {
             Command::Label(label) => self.take_label(label),
         };
         match result {
-            Ok(()) => self.out.event(What::OrderDone(order.id)),
-            Err(refusal) => self.out.event(What::OrderRefused(order.id, refusal)),
+            Ok(()) => self.out.must_tell(What::OrderDone(order.id)),
+            Err(refusal) => self.out.must_tell(What::OrderRefused(order.id, refusal)),
         }
     }
 
@@ -69,7 +69,7 @@ impl Cell {
         let force = in_force(mode, plan.mode_max, enabled);
         if force != state.in_force {
             state.in_force = force;
-            self.out.event(What::ModeInForce(id, force));
+            self.out.must_tell(What::ModeInForce(id, force));
         }
         Ok(())
     }
@@ -145,7 +145,7 @@ impl Cell {
         {
             register.forgive();
         }
-        self.out.event(What::Reset(id));
+        self.out.must_tell(What::Reset(id));
         Ok(())
     }
 }

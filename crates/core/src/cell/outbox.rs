@@ -46,9 +46,11 @@ impl Outbox {
         self.part = part;
     }
 
-    pub(super) fn event(&mut self, what: What) {
-        let event = Event { at: self.at, process: self.process, part: self.part, what };
-        self.push(Action::Event(event));
+    /// Whether it was told. Who tells of a state as it changes keeps one that was not for the next
+    /// scan, or an alarm would stand for ever whose end nobody heard of.
+    pub(super) fn event(&mut self, what: What) -> bool {
+        let event = self.of(what);
+        self.push(Action::Event(event))
     }
 
     pub(super) fn record(&mut self, record: Record) {
@@ -60,28 +62,65 @@ impl Outbox {
         self.urgent(Action::Record(record));
     }
 
-    /// An event that nobody may miss: at most a few per loop and step.
+    /// An event that nobody may miss: at most a few per loop, PLC, interlock and binding in a step.
     pub(super) fn must_tell(&mut self, what: What) {
-        let event = Event { at: self.at, process: self.process, part: self.part, what };
+        let event = self.of(what);
         self.urgent(Action::Event(event));
     }
 
     /// Writes, proposals and beats: at most one per setpoint and step, so they always fit.
     pub(super) fn urgent(&mut self, action: Action) {
-        if self.buffer.len() < self.buffer.capacity() {
-            self.buffer.push(action);
-        }
+        self.put(action, self.buffer.capacity());
     }
 
-    fn push(&mut self, action: Action) {
-        if self.buffer.len() < self.room {
+    const fn of(&self, what: What) -> Event {
+        Event { at: self.at, process: self.process, part: self.part, what }
+    }
+
+    fn push(&mut self, action: Action) -> bool {
+        self.put(action, self.room)
+    }
+
+    fn put(&mut self, action: Action, room: usize) -> bool {
+        let fits = self.buffer.len() < room;
+        if fits {
             self.buffer.push(action);
         } else {
             self.left_out = self.left_out.saturating_add(1);
         }
+        fits
     }
 
     pub(super) fn drain(&mut self) -> Actions<'_> {
         Actions::new(&mut self.buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::PlcId;
+    use crate::tag::{Quality, TagId};
+
+    /// What does not fit is counted, told in the next step, and left to whoever asked; what must
+    /// be told has room of its own.
+    #[test]
+    fn a_full_step_keeps_what_must_be_told() {
+        let mut out = Outbox::new(2, 1);
+        out.begin(Now::default(), Process::default());
+        let told = [0, 1, 2].map(|tag| out.event(What::TagQuality(TagId(tag), Quality::Good)));
+        assert_eq!(told, [true, true, false]);
+        out.must_tell(What::HeartbeatBack(PlcId(0)));
+        let whats = |out: &mut Outbox| -> Vec<What> {
+            let what = |action| match action {
+                Action::Event(event) => Some(event.what),
+                _ => None,
+            };
+            out.drain().filter_map(what).collect()
+        };
+        let back = What::HeartbeatBack(PlcId(0));
+        assert_eq!(whats(&mut out).last(), Some(&back));
+        out.begin(Now::default(), Process::default());
+        assert_eq!(whats(&mut out), [What::Overrun(1)]);
     }
 }

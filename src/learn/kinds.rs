@@ -1,0 +1,169 @@
+//! Where kinds of model hook in: [`train`] makes an artifact of a frame, [`scorer`] scores rows
+//! with an artifact.
+
+use trimloop_recipe::artifact::{Artifact, Kind};
+
+#[cfg(feature = "train")]
+use super::Frame;
+use super::card::Card;
+use super::{LearnError, monitor, regression};
+use crate::export::{Cell, Column};
+
+/// Most contributions in a row of scores: `top1` to `top5`.
+pub const TOP: usize = 5;
+
+/// What a model is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TrainKind {
+    /// Says when rows leave normal operation
+    Monitor,
+    /// Tells classes apart
+    Classifier,
+    /// Predicts a measured number
+    Regression,
+}
+
+/// What is asked of a training run.
+pub struct TrainRequest<'a> {
+    /// What the model is for.
+    pub kind: TrainKind,
+    /// Rows to learn from, in the order of time.
+    pub frame: &'a Frame,
+    /// A second recording of normal operation, for limits.
+    pub calibration: Option<&'a Frame>,
+    /// Column of labels.
+    pub label: Option<&'a str>,
+    /// Pattern over file names whose first group is the label.
+    pub label_from_file: Option<&'a str>,
+    /// Share of normal rows that may alarm, above 0, at most 0.2.
+    pub far: f64,
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+    /// Columns that are no inputs.
+    pub ignore: &'a [String],
+    /// Derived columns, `name = a * b`, in the order they were given.
+    pub features: &'a [String],
+    /// Name of the model; `None` makes one of kind and inputs, which is the same for the same data.
+    pub id: Option<&'a str>,
+    /// Told what is being done and how far it is, as steps done and steps in all; `false` asks to
+    /// stop, which ends in [`LearnError::Interrupted`].
+    pub progress: &'a (dyn Fn(&str, u64, u64) -> bool + Sync),
+}
+
+/// A trained model with what people should know about it.
+#[derive(Debug)]
+pub struct Trained {
+    /// The model.
+    pub artifact: Artifact,
+    /// Its card.
+    pub card: Card,
+}
+
+/// Trains a model. The same request gives the same bytes.
+///
+/// # Errors
+/// [`LearnError`] when nothing can be learnt.
+#[cfg(feature = "train")]
+pub fn train(request: &TrainRequest<'_>) -> Result<Trained, LearnError> {
+    match request.kind {
+        TrainKind::Monitor => monitor::train(request),
+        TrainKind::Regression => regression::train(request),
+        TrainKind::Classifier => Err(LearnError::Option(
+            "this trimloop has no classifier yet; monitor and regression can be trained".to_owned(),
+        )),
+    }
+}
+
+/// An input of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Name of the column.
+    pub name: String,
+    /// Unit it must have; empty where none was known.
+    pub unit: String,
+    /// For a column of texts every text of the training rows; empty for numbers. A row's text is
+    /// handed on as its place in this list, one that is not there as -1.
+    pub levels: Vec<String>,
+}
+
+/// Whether a row may be judged by the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Domain {
+    /// Like the rows of training.
+    In,
+    /// Unlike them.
+    Out,
+    /// An input is missing.
+    Missing,
+}
+
+impl Domain {
+    /// Word in the column `domain`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+            Self::Missing => "missing",
+        }
+    }
+
+    /// As a cell.
+    #[must_use]
+    pub fn cell(self) -> Cell<'static> {
+        Cell::Text(self.word().into())
+    }
+}
+
+/// Scores rows one after the other.
+pub trait Scorer {
+    /// What it takes, in the order of [`Scorer::row`].
+    fn inputs(&self) -> &[Input];
+
+    /// What it gives for each row, the time left out.
+    fn columns(&self) -> Vec<Column>;
+
+    /// Scores one row. Pushes a cell for each of [`Scorer::columns`].
+    ///
+    /// - `inputs`: `[inputs]`, NaN where a value is missing.
+    fn row(&mut self, inputs: &[f64], cells: &mut Vec<Cell<'_>>) -> Domain;
+
+    /// A new file begins: another run of the process, so nothing of the one before counts.
+    fn restart(&mut self);
+}
+
+/// The scorer of a model.
+///
+/// # Errors
+/// [`LearnError`] when the artifact lacks what its kind needs.
+pub fn scorer(artifact: &Artifact) -> Result<Box<dyn Scorer>, LearnError> {
+    Ok(match artifact.header().kind {
+        Kind::Pca => Box::new(monitor::PcaScorer::new(artifact)?),
+        Kind::Linear => Box::new(regression::LinearScorer::new(artifact)?),
+    })
+}
+
+/// Inputs of an artifact whose features are all columns of numbers.
+#[must_use]
+pub fn number_inputs(artifact: &Artifact) -> Vec<Input> {
+    let features = artifact.header().features.iter();
+    let input = |(name, unit): (&String, &String)| Input {
+        name: name.clone(),
+        unit: unit.clone(),
+        levels: Vec::new(),
+    };
+    features.map(|feature| input((&feature.name, &feature.unit))).collect()
+}
+
+/// `top1, top1_contribution, …` for so many inputs.
+#[must_use]
+pub fn top_columns(inputs: usize) -> Vec<Column> {
+    (1..=inputs.min(TOP))
+        .flat_map(|place| {
+            [
+                Column::new(&format!("top{place}"), crate::export::Kind::Text),
+                Column::new(&format!("top{place}_contribution"), crate::export::Kind::Number),
+            ]
+        })
+        .collect()
+}

@@ -1,0 +1,25 @@
+//! Models from files: tables in, artifacts and scores out.
+//!
+//! - [`read`] turns CSV and Parquet files into one [`Frame`].
+//! - [`kinds`] is where the kinds of model hook in: one function to train, one [`kinds::Scorer`].
+//! - [`score`] drives a scorer over a frame, a row out for each row in.
+//!
+//! Nothing here runs on the live path, and nothing reads a clock: the same files, options and seed
+//! give the same bytes.
+
+pub mod card;
+mod error;
+mod frame;
+pub mod kinds;
+mod label;
+mod monitor;
+mod plan;
+pub mod read;
+mod regression;
+pub mod score;
+mod select;
+
+pub use error::LearnError;
+pub use frame::{Clock, Column, Frame, FrameBuilder, MISSING, Time, Values};
+pub use label::{Labels, labels};
+pub use select::{Inputs, numeric_inputs};

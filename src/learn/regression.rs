@@ -1,0 +1,133 @@
+//! Soft sensors: a measured number from other columns.
+
+use trimloop_core::feature::FeatureValue;
+use trimloop_core::model::{Contribution, Models};
+use trimloop_core::plan::{ModelId, Plan};
+use trimloop_recipe::artifact::Artifact;
+
+use super::LearnError;
+use super::kinds::{Domain, Input, Scorer, TOP, number_inputs, top_columns};
+use super::monitor::push_top;
+use super::plan::{features_of, plan_of};
+use crate::export::{Cell, Column, Kind};
+
+#[cfg(feature = "train")]
+pub(super) use fit::train;
+
+/// Scores with a linear soft sensor.
+#[derive(Debug)]
+pub struct LinearScorer {
+    plan: Plan,
+    models: Models,
+    inputs: Vec<Input>,
+    features: Vec<FeatureValue>,
+}
+
+impl LinearScorer {
+    pub(super) fn new(artifact: &Artifact) -> Result<Self, LearnError> {
+        let plan = plan_of(artifact)?;
+        let models = Models::new(&plan);
+        let inputs = number_inputs(artifact);
+        let features = vec![FeatureValue::UNKNOWN; inputs.len()];
+        Ok(Self { plan, models, inputs, features })
+    }
+}
+
+impl Scorer for LinearScorer {
+    fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let numbers = ["prediction", "low", "high"];
+        let mut columns: Vec<Column> =
+            numbers.iter().map(|name| Column::new(name, Kind::Number)).collect();
+        columns.push(Column::new("domain", Kind::Text));
+        columns.extend(top_columns(self.inputs.len()));
+        columns
+    }
+
+    fn row(&mut self, inputs: &[f64], cells: &mut Vec<Cell<'_>>) -> Domain {
+        features_of(inputs, &mut self.features);
+        self.models.score(&self.plan, &self.features);
+        let id = ModelId(0);
+        let score = self.models.get(id).filter(|score| score.known).copied();
+        let domain =
+            score.map_or(
+                Domain::Missing,
+                |score| {
+                    if score.in_domain { Domain::In } else { Domain::Out }
+                },
+            );
+        let number = |x: Option<f64>| x.map_or(Cell::Null, Cell::Float);
+        cells.push(number(score.map(|score| score.value)));
+        cells.push(number(score.map(|score| score.low)));
+        cells.push(number(score.map(|score| score.high)));
+        cells.push(domain.cell());
+        let mut top = [Contribution::NONE; TOP];
+        let count = self.models.top(&self.plan, &self.features, id, &mut top);
+        push_top(top.iter().take(count), &self.inputs, cells);
+        domain
+    }
+
+    fn restart(&mut self) {}
+}
+
+#[cfg(feature = "train")]
+mod fit {
+    use trimloop_core::plan::{FeatureId, Model};
+    use trimloop_recipe::artifact::{Artifact, Kind};
+    use trimloop_train::{RidgeOptions, Table, fit_ridge};
+
+    use crate::learn::card::Card;
+    use crate::learn::kinds::{TrainRequest, Trained};
+    use crate::learn::plan::{header_of, training_facts};
+    use crate::learn::{LearnError, numeric_inputs};
+
+    pub(in crate::learn) fn train(request: &TrainRequest<'_>) -> Result<Trained, LearnError> {
+        let Some(label) = request.label else {
+            let why = "what is to be predicted is not said: --label COLUMN";
+            return Err(LearnError::Option(why.to_owned()));
+        };
+        let inputs = numeric_inputs(request.frame, Some(label), request.ignore)?;
+        let names = inputs.columns.iter().map(|column| column.name.clone()).collect();
+        let table = Table::new(names, &inputs.matrix()?)?;
+        let target = request.frame.need(label)?;
+        let numbers = target.numbers()?;
+        let y: Vec<f64> = inputs.rows.iter().filter_map(|row| numbers.get(*row)).copied().collect();
+        let options = RidgeOptions::default();
+        let fit = fit_ridge(&table, &y, &options)?;
+        let ids: Vec<FeatureId> = (0..).map(FeatureId).take(inputs.columns.len()).collect();
+        let note = format!(
+            "Held out: RMSE {:.4} {unit}, R2 {:.3}, RMSE of the last label {:.4} {unit}; {:.0} % \
+             interval of half width {:.4} {unit}.",
+            fit.rmse_held_out,
+            fit.r2_held_out,
+            fit.rmse_persistence,
+            100.0 * options.level,
+            fit.half_width,
+            unit = target.unit,
+        );
+        let header = header_of(request, Kind::Linear, &inputs, &note);
+        let artifact = Artifact::new(header, &Model::Linear(fit.plan(&ids, None)?))
+            .map_err(|error| LearnError::Train(error.to_string()))?;
+        let mut facts = training_facts(request, &inputs);
+        facts.push(("predicts".to_owned(), label.to_owned()));
+        facts.push(("fit".to_owned(), note));
+        let mut warnings = Vec::new();
+        if fit.rmse_held_out > 0.8 * fit.rmse_persistence {
+            warnings.push(
+                "It is hardly better than the last label: RMSE above 0.8 of that of persistence."
+                    .to_owned(),
+            );
+        }
+        let card = Card {
+            headline: format!("Linear soft sensor of {label} with a conformal interval."),
+            facts,
+            left_out: inputs.left_out,
+            warnings,
+            ..Card::default()
+        };
+        Ok(Trained::new(artifact, card))
+    }
+}
