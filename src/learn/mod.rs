@@ -8,10 +8,13 @@
 //! give the same bytes.
 
 pub mod card;
+mod classifier;
 mod error;
 mod frame;
 pub mod kinds;
 mod label;
+#[cfg(feature = "train")]
+mod leak;
 mod monitor;
 mod plan;
 pub mod read;

@@ -16,7 +16,7 @@
 
 mod ar1;
 mod blocks;
-pub mod forest;
+mod forest;
 mod limits;
 mod noise;
 mod pca;
@@ -24,6 +24,7 @@ mod ridge;
 mod table;
 
 pub use ar1::{Ar1Fit, fit_ar1};
+pub use forest::{ClassScore, ForestFit, ForestOptions, Growth, HeldOut, Reliability, fit_forest};
 pub use limits::{LimitError, spe_limit, t2_limit, t2_limit_training};
 pub use pca::{PcaFit, PcaOptions, PcaReport, fit_pca};
 pub use ridge::{LinearFit, RidgeOptions, fit_ridge};

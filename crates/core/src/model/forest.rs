@@ -31,7 +31,8 @@ pub struct Forest {
     columns: Vec<f64>,
     /// The same, rounded; as long as a column can be numbered, so that no split reaches out of it.
     rounded: Box<[f32; COLUMNS_MAX]>,
-    /// `[q - p]` memory of each step: mean and variance, `None` before the first part.
+    /// `[q - p]` memory of each step: mean and variance, or last value and mean square of the
+    /// changes; `None` before the first part.
     memory: Vec<Option<(f64, f64)>>,
     /// `[k]` outputs before link and calibration.
     outputs: Vec<f64>,
@@ -116,8 +117,10 @@ impl Forest {
                 Step::Difference(..) => a - b,
                 Step::Product(..) => a * b,
                 Step::Ratio(..) => a / b,
-                Step::Mean { weight, .. } => follow(*memory, a, weight).0,
-                Step::Deviation { weight, .. } => libm::sqrt(follow(*memory, a, weight).1),
+                Step::Mean { .. } => follow(*step, *memory, a).0,
+                Step::Deviation { .. } | Step::Successive { .. } => {
+                    libm::sqrt(follow(*step, *memory, a).1)
+                }
             };
             *self.columns.get_mut(p + index)? = x;
         }
@@ -130,9 +133,9 @@ impl Forest {
             *rounded = x;
         }
         for (step, memory) in plan.steps.iter().zip(&mut self.memory) {
-            if let Step::Mean { of, weight } | Step::Deviation { of, weight } = *step {
-                let x = self.columns.get(usize::from(of)).copied()?;
-                *memory = Some(follow(*memory, x, weight));
+            if step.weight().is_some() {
+                let x = self.columns.get(usize::from(step.operands().0)).copied()?;
+                *memory = Some(follow(*step, *memory, x));
             }
         }
         Some(())
@@ -203,10 +206,13 @@ impl Forest {
     fn weigh(&mut self, plan: &ForestPlan) {
         let weighted = self.probabilities.iter().zip(&plan.weights).map(|(p, w)| p * w);
         self.best = largest(weighted);
-        if let Some(remember) = plan.remember {
-            for (evidence, p) in self.evidence.iter_mut().zip(&self.probabilities) {
-                *evidence = remember * *evidence + libm::log(p.max(EVIDENCE_FLOOR));
-            }
+        let Some(remember) = plan.remember else { return };
+        // Votes, where there are any: calibration took neighbouring parts for independent ones,
+        // which a sum over neighbours cannot do.
+        let votes = plan.link == Link::Votes && self.outputs.len() == self.evidence.len();
+        let says = if votes { &self.outputs } else { &self.probabilities };
+        for (evidence, p) in self.evidence.iter_mut().zip(says) {
+            *evidence = remember * *evidence + libm::log(p.max(0.0) + EVIDENCE_FLOOR);
         }
     }
 
@@ -351,11 +357,14 @@ fn add(outputs: &mut [f64], values: &[f32], leaf: usize) -> Option<()> {
     Some(())
 }
 
-/// Mean and variance after `x`.
-fn follow(memory: Option<(f64, f64)>, x: f64, weight: f64) -> (f64, f64) {
-    let Some((mean, variance)) = memory else { return (x, 0.0) };
-    let off = x - mean;
-    (mean + weight * off, (1.0 - weight) * (variance + weight * off * off))
+/// The memory of a step after `x`.
+fn follow(step: Step, memory: Option<(f64, f64)>, x: f64) -> (f64, f64) {
+    let (Some((before, square)), Some(weight)) = (memory, step.weight()) else { return (x, 0.0) };
+    let off = x - before;
+    match step {
+        Step::Successive { .. } => (x, square + weight * (off * off - square)),
+        _ => (before + weight * off, (1.0 - weight) * (square + weight * off * off)),
+    }
 }
 
 fn sigmoid(x: f64) -> f64 {
@@ -395,10 +404,7 @@ impl ForestPlan {
         let steps = self.steps.iter().enumerate().all(|(index, step)| {
             let (a, b) = step.operands();
             let earlier = usize::from(a.max(b)) < p + index;
-            let weight = match step {
-                Step::Mean { weight, .. } | Step::Deviation { weight, .. } => *weight,
-                _ => 1.0,
-            };
+            let weight = step.weight().unwrap_or(1.0);
             earlier && weight > 0.0 && weight <= 1.0
         });
         p > 0

@@ -85,14 +85,34 @@ pub enum Step {
         /// Weight of the newest part, 0 to 1.
         weight: f64,
     },
+    /// Exponentially weighted root mean square of the change from one part to the next; begins
+    /// at 0. Unlike the deviation it does not see a drift.
+    Successive {
+        /// The column.
+        of: u16,
+        /// Weight of the newest part, 0 to 1.
+        weight: f64,
+    },
 }
 
 impl Step {
+    /// The weight of the newest part, where the step has a memory.
+    pub const fn weight(self) -> Option<f64> {
+        match self {
+            Self::Difference(..) | Self::Product(..) | Self::Ratio(..) => None,
+            Self::Mean { weight, .. }
+            | Self::Deviation { weight, .. }
+            | Self::Successive { weight, .. } => Some(weight),
+        }
+    }
+
     /// The operands; the second is the first again where there is one only.
     pub const fn operands(self) -> (u16, u16) {
         match self {
             Self::Difference(a, b) | Self::Product(a, b) | Self::Ratio(a, b) => (a, b),
-            Self::Mean { of, .. } | Self::Deviation { of, .. } => (of, of),
+            Self::Mean { of, .. } | Self::Deviation { of, .. } | Self::Successive { of, .. } => {
+                (of, of)
+            }
         }
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn arrays(plan: &ForestPlan) -> Vec<Array> {
         f64s("weights", &[plan.classes.len()], plan.weights.clone()),
         f64s("scalars", &[3], scalars),
         u16s("step", &[s, 3], steps.collect()),
-        f64s("step_weight", &[s], plan.steps.iter().map(|step| weight(*step)).collect()),
+        f64s("step_weight", &[s], plan.steps.iter().map(|step| step.weight().unwrap_or(0.0)).collect()),
         Array { name: "root", shape: vec![t], data: Data::U32(root) },
         u16s("depth", &[t], plan.trees.iter().map(|tree| u16::from(tree.depth)).collect()),
         f32s("threshold", &[n], plan.nodes.iter().map(|node| node.threshold).collect()),
@@ -204,13 +204,7 @@ const fn kind(step: Step) -> u16 {
         Step::Ratio(..) => 2,
         Step::Mean { .. } => 3,
         Step::Deviation { .. } => 4,
-    }
-}
-
-const fn weight(step: Step) -> f64 {
-    match step {
-        Step::Mean { weight, .. } | Step::Deviation { weight, .. } => weight,
-        _ => 0.0,
+        Step::Successive { .. } => 5,
     }
 }
 
@@ -221,6 +215,7 @@ fn step([kind, a, b]: [u16; 3], weight: f64) -> Option<Step> {
         2 => Step::Ratio(a, b),
         3 => Step::Mean { of: a, weight },
         4 => Step::Deviation { of: a, weight },
+        5 => Step::Successive { of: a, weight },
         _ => return None,
     })
 }

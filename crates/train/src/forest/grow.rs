@@ -36,6 +36,8 @@ pub(crate) struct Grown {
     pub(crate) nodes: Vec<Node>,
     pub(crate) values: Vec<f32>,
     pub(crate) depth: u8,
+    /// `[q]` how much purity the splits on each column gave.
+    pub(crate) gains: Vec<f64>,
 }
 
 /// Most nodes of one tree: children are counted in 16 bits.
@@ -63,6 +65,7 @@ pub(crate) struct Grower<'a> {
     rows: Vec<u32>,
     times: Vec<u16>,
     order: Vec<usize>,
+    allowed: &'a [usize],
     sorted: Vec<u64>,
     table: Vec<f64>,
     left: Vec<f64>,
@@ -71,11 +74,13 @@ pub(crate) struct Grower<'a> {
 }
 
 impl<'a> Grower<'a> {
+    /// - `allowed`: columns that splits may look at.
     pub(crate) fn new(
         ranks: &'a Ranks,
         labels: &'a [u16],
         class_weights: &'a [f64],
         growth: &'a Growth,
+        allowed: &'a [usize],
     ) -> Self {
         let classes = class_weights.len();
         Self {
@@ -86,7 +91,8 @@ impl<'a> Grower<'a> {
             classes,
             rows: Vec::new(),
             times: vec![0; labels.len()],
-            order: (0..ranks.columns()).collect(),
+            order: allowed.to_vec(),
+            allowed,
             sorted: Vec::new(),
             table: Vec::new(),
             left: vec![0.0; classes],
@@ -100,10 +106,8 @@ impl<'a> Grower<'a> {
         // SplitMix64 takes neighbouring seeds as far apart as any.
         let mut noise = Noise::new(self.growth.seed ^ (index as u64).wrapping_mul(0x9E37_79B9));
         self.sample(train, &mut noise);
-        for (place, column) in self.order.iter_mut().enumerate() {
-            *column = place;
-        }
-        let mut tree = Grown::default();
+        self.order.copy_from_slice(self.allowed);
+        let mut tree = Grown { gains: vec![0.0; self.ranks.columns()], ..Grown::default() };
         let mut open = vec![Open { from: 0, to: self.rows.len(), depth: 0 }];
         let mut at = 0;
         while at < open.len() {
@@ -116,6 +120,7 @@ impl<'a> Grower<'a> {
             tree.nodes.push(match split {
                 None => Node { threshold: f32::MAX, column: 0, left: leaf },
                 Some(split) => {
+                    tree.gains[split.column] += split.gain - self.whole();
                     let middle = self.part(from, to, &split);
                     let left = u16::try_from(open.len()).unwrap_or(u16::MAX);
                     open.push(Open { from, to: middle, depth: depth + 1 });
@@ -160,6 +165,12 @@ impl<'a> Grower<'a> {
         }
     }
 
+    /// Purity of the node that was counted last, unsplit.
+    fn whole(&self) -> f64 {
+        let squares: f64 = self.total.iter().map(|x| x * x).sum();
+        squares / self.total.iter().sum::<f64>()
+    }
+
     /// Shares of the classes at the node; with two classes that of the second.
     fn say(&self, values: &mut Vec<f32>) {
         let sum: f64 = self.total.iter().sum();
@@ -174,7 +185,7 @@ impl<'a> Grower<'a> {
         if pure || to - from < 2 * leaf.max(1) {
             return None;
         }
-        let q = self.ranks.columns();
+        let q = self.order.len();
         let mut tries = self.growth.tries(q);
         let mut best: Option<Split> = None;
         // Columns in a random order, as many as do change here.
