@@ -251,6 +251,29 @@ pub struct FeaturePlan {
     pub lag: u8,
     /// Least share of Good time or samples, 0 to 1; below it the feature is unknown.
     pub coverage_min: f64,
+    /// Worked out of two other features instead of the tag, which is then that of the first.
+    pub combine: Option<Combine>,
+}
+
+/// A feature made of two others of the same part, neither of them combined itself. Unknown when one
+/// of them is, or when the result is not finite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Combine {
+    /// The first less the second.
+    Difference(FeatureId, FeatureId),
+    /// The first times the second.
+    Product(FeatureId, FeatureId),
+    /// The first over the second.
+    Ratio(FeatureId, FeatureId),
+}
+
+impl Combine {
+    /// The two features.
+    pub const fn of(self) -> (FeatureId, FeatureId) {
+        match self {
+            Self::Difference(a, b) | Self::Product(a, b) | Self::Ratio(a, b) => (a, b),
+        }
+    }
 }
 
 /// What a feature takes from its tag.

@@ -103,6 +103,7 @@ fn feature(index: u16) -> FeaturePlan {
         window: (index % 2 == 1).then_some(Span::from_secs(5)),
         lag: if index.is_multiple_of(5) { 2 } else { 0 },
         coverage_min: 0.5,
+        combine: None,
     }
 }
 

@@ -274,8 +274,16 @@ impl Cell {
         all
     }
 
-    /// Calls `f` with the index of every feature that rung 0 of the loop rests on.
+    /// Calls `f` with the index of every feature that rung 0 of the loop rests on; of a combined
+    /// one also with those of the two that it is made of.
     pub(super) fn for_each_feature(&self, plan: &LoopPlan, mut f: impl FnMut(usize)) {
+        let mut f = |index: usize| {
+            f(index);
+            if let Some(combine) = self.plan.features.get(index).and_then(|f| f.combine) {
+                f(combine.of().0.index());
+                f(combine.of().1.index());
+            }
+        };
         match &plan.controller {
             Controller::RunToRun(c1) => {
                 if let Some(model) = c1.feed_forward {

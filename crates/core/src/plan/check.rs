@@ -44,6 +44,11 @@ impl Plan {
         for feature in &self.features {
             need(feature.lag <= LAG_MAX, "a feature's lag is too long")?;
             need(feature.window.is_none_or(|w| w > Span::ZERO), "a window is not positive")?;
+            let plain = |id: super::FeatureId| {
+                self.features.get(id.index()).is_some_and(|f| f.combine.is_none())
+            };
+            let whole = feature.combine.is_none_or(|c| plain(c.of().0) && plain(c.of().1));
+            need(whole, "a combined feature is made of what is none")?;
         }
         let rates = self.tags.iter().all(|t| t.rate_max.is_none_or(|r| r > 0.0));
         need(rates, "a tag's rate is not positive")?;

@@ -41,7 +41,7 @@ pub(super) const NAMES: [&str; 13] = [
 
 pub(super) fn arrays(plan: &ForestPlan) -> Vec<Array> {
     let (n, k, t) = (plan.nodes.len(), plan.outputs(), plan.trees.len());
-    let (p, s) = (plan.inputs.len(), plan.steps.len());
+    let (p, s) = (plan.span.len(), plan.steps.len());
     let f64s = |name, shape: &[usize], data| Array {
         name,
         shape: shape.to_vec(),
