@@ -8,13 +8,24 @@
 //! system's temporary folder; medians of five. Bytes are those of `write` calls of this process
 //! (`wchar` of `/proc/self/io`), WAL and checkpoints included.
 //!
-//! Goals: the store at 0.7 of the bare insert or more, at most 110 bytes written per sample.
+//! *InfluxDB* and *VictoriaMetrics* take the same values as lines that were written before, 5,000 a
+//! request, one request after the other; without their packages they are left out.
+//!
+//! Goals: the store at 0.7 of the bare insert or more, at twice InfluxDB or more, at most 110 bytes
+//! written per sample.
 
-#![expect(clippy::unwrap_used, reason = "a bench that cannot go on should stop")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a bench that cannot go on should stop")]
 #![expect(clippy::print_stdout, reason = "its result")]
 
+#[path = "../tests/support/foreign.rs"]
+mod foreign;
+#[path = "../tests/support/influx.rs"]
+mod influx;
+
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use influx::{DATABASE, Influx, Victoria, ask};
 use rusqlite::{Connection, params};
 use trimloop::clock::Clock;
 use trimloop::output::{Named, Names};
@@ -26,6 +37,8 @@ const TAGS: u16 = 50;
 const SCANS: i64 = 24_000;
 const ROWS: f64 = 1_200_000.0;
 const COMMIT: usize = 2000;
+/// Scans in one request to a server.
+const REQUEST: usize = 100;
 const ROUNDS: usize = 5;
 /// 2026-11-22T10:00:00Z.
 const BEGIN: i64 = 1_795_341_600_000_000_000;
@@ -130,6 +143,31 @@ fn store(clock: Clock) -> (f64, f64, f64) {
     (ROWS / secs, raw / ROWS, rolled / ROWS)
 }
 
+/// Rows a second of a server that takes lines at a path of a port.
+fn lines(clock: Clock, port: u16, path: &str) -> f64 {
+    let line = |scan: i64, tag: u16, text: &mut String| {
+        let at = BEGIN + scan * PERIOD;
+        writeln!(text, "sample,tag=tag_{tag} value={} {at}", value(scan, tag)).unwrap();
+    };
+    let scans: Vec<i64> = (0..SCANS).collect();
+    let requests: Vec<String> = scans
+        .chunks(REQUEST)
+        .map(|scans| {
+            let mut text = String::new();
+            for scan in scans {
+                (0..TAGS).for_each(|tag| line(*scan, tag, &mut text));
+            }
+            text
+        })
+        .collect();
+    let begun = clock.mono();
+    for request in &requests {
+        let answer = ask(port, "POST", path, request);
+        assert!(answer.as_ref().is_some_and(|answer| answer.0 == 204), "{answer:?}");
+    }
+    ROWS / (clock.mono() - begun).as_secs_f64()
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
@@ -142,6 +180,9 @@ fn main() {
         bares.push(bare(clock));
         stores.push(store(clock));
     }
+    let influx = Influx::start()
+        .map(|server| lines(clock, server.port, &format!("/write?db={DATABASE}&precision=ns")));
+    let victoria = Victoria::start().map(|server| lines(clock, server.direct, "/write"));
     let bare_rate = median(bares.iter().map(|x| x.0).collect());
     let store_rate = median(stores.iter().map(|x| x.0).collect());
     println!(
@@ -157,4 +198,12 @@ fn main() {
         median(stores.iter().map(|x| x.2).collect())
     );
     println!("store / bare  {:.2}", store_rate / bare_rate);
+    for (name, rate) in [("InfluxDB", influx), ("VictoriaMetrics", victoria)] {
+        match rate {
+            Ok(rate) => {
+                println!("{name:15} {rate:9.0} rows/s; store / {name} {:.1}", store_rate / rate);
+            }
+            Err(skip) => println!("{name:15} not run: {skip}"),
+        }
+    }
 }

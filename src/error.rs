@@ -154,6 +154,21 @@ codes! {
         wrong: "trimloop model train --kind regression --data a.csv --out m",
         right: "trimloop model train --kind regression --label weight --data a.csv --out m",
     }
+    MODEL_STATE = "TL0528" {
+        title: "a model is not in the state for that",
+        means: "A model comes into force step by step: backtested, beside the champion, approved, then \
+                promoted.",
+        why: "A model that nobody has tried must not decide anything.",
+        wrong: "trimloop model promote models/press-r2      (TRAINED)",
+        right: "trimloop model backtest models/press-r2 --data later.csv",
+    }
+    MODEL_GATE = "TL0529" {
+        title: "a model did not pass its backtest",
+        means: "On rows it was not trained on it broke a gate; the lines above say which.",
+        why: "What does not hold on later rows will not hold on the machine.",
+        wrong: "(false alarms 6 % where 1 % was asked for)",
+        right: "(more normal rows, or a calibration run, and train again)",
+    }
     START_PLC = "TL0601" {
         title: "the cell could not be started",
         means: "The plan was refused, or a thread, file or certificate of the PLC link was not to be had.",

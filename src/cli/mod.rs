@@ -8,6 +8,7 @@ mod backtest;
 mod check;
 mod completions;
 mod connector;
+mod data;
 pub mod demo;
 mod explain;
 mod export;
@@ -23,6 +24,7 @@ mod run;
 mod schema;
 mod select;
 mod simulate;
+mod source;
 mod status;
 mod ui;
 mod why;
@@ -105,7 +107,8 @@ Look back:
   query        Samples, roll-ups, parts, decisions, events on the terminal
   export       The same into a file: CSV; XLSX and Parquet with those features
 Your data:
-  model        train | score: a signature out of recorded rows
+  data         audit | lags | join: recorded rows, before anything is learnt from them
+  model        train | score | show | list | compare | backtest | promote | rollback | …
 Your PLC:
   plc          discover | browse | read | watch | import | cert | conform
 Where history goes:
@@ -222,7 +225,9 @@ enum Verb {
     Backtest(backtest::BacktestArgs),
     /// Who asked for what, and whether the records are whole
     Audit(audit::AuditArgs),
-    /// Signatures of defects out of recorded rows: train, score
+    /// Recorded rows, before anything is learnt from them: audit, lags, join
+    Data(data::DataArgs),
+    /// Signatures of defects: train, score, compare, bring into force
     Model(model::ModelArgs),
     /// The PLC from outside; there is no `plc write`
     Plc(plc::PlcArgs),
@@ -279,6 +284,7 @@ pub fn main() -> ExitCode {
         Verb::Replay(args) => replay::run(&ui, &cli.global, &args),
         Verb::Backtest(args) => backtest::run(&ui, &cli.global, &args),
         Verb::Audit(args) => audit::run(&ui, &cli.global, &args),
+        Verb::Data(args) => data::run(&ui, &cli.global, &args),
         Verb::Model(args) => model::run(&ui, &cli.global, &args),
         Verb::Plc(args) => plc::run(&ui, &cli.global, &args),
         Verb::Query(args) => query::run(&ui, &cli.global, &args),

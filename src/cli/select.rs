@@ -61,6 +61,29 @@ pub(super) struct Selected {
 }
 
 impl SelectArgs {
+    /// A column for each name, means where samples are summed up.
+    pub(super) fn wide(
+        from: &Option<String>,
+        to: &Option<String>,
+        last: &Option<String>,
+        every: Every,
+    ) -> Self {
+        Self { every, wide: true, ..Self::long(from, to, last) }
+    }
+
+    /// A row for each time and name, in UTC.
+    pub(super) fn long(from: &Option<String>, to: &Option<String>, last: &Option<String>) -> Self {
+        Self {
+            from: from.clone(),
+            to: to.clone(),
+            last: last.clone(),
+            every: Every::Raw,
+            wide: false,
+            stat: vec![Statistic::Mean],
+            local: false,
+        }
+    }
+
     /// Finds it in the store; `length` is taken when no time is given.
     pub(super) fn select(
         &self,

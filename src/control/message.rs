@@ -26,6 +26,13 @@ pub enum Request {
         /// End [ns UTC].
         to: i64,
     },
+    /// An entry for the audit trail about something done beside the service: a model's state.
+    Note {
+        /// What was done.
+        what: String,
+        /// Why.
+        reason: String,
+    },
     /// An order to a loop.
     Loop {
         /// Its name.

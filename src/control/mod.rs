@@ -21,5 +21,5 @@ pub use cell::CellPort;
 pub use client::{Client, ControlError};
 pub use message::{Answer, LoopAction, Request};
 pub use server::{
-    ControlServer, OrderOutcome, Port, ServerError, ServerOptions, listens, own_user,
+    ControlServer, OrderOutcome, Port, ServerError, ServerOptions, actor, listens, own_user,
 };

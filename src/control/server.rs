@@ -321,6 +321,7 @@ fn answer(shared: &Shared, uid: Uid, request: Request) -> Answer {
             failed(&REQUEST, "it must be a request of its own".into(), 2)
         }
         Request::Backfill { plc, from, to } => backfill(shared, uid, plc.as_deref(), (from, to)),
+        Request::Note { what, reason } => note(shared, uid, &what, &reason),
         Request::Loop { loop_name, action, reason, proposal, dry_run } => {
             let order = LoopOrder { loop_name, action, reason, proposal, dry_run };
             match give(shared, uid, &order) {
@@ -356,6 +357,20 @@ fn backfill(shared: &Shared, uid: Uid, plc: Option<&str>, (from, to): (i64, i64)
         "to": to,
         "message": message,
     }))
+}
+
+/// Longest text of a note [bytes].
+const NOTE_MAX: usize = 1024;
+
+/// Keeps what somebody did beside the service; it changes nothing here.
+fn note(shared: &Shared, uid: Uid, what: &str, reason: &str) -> Answer {
+    if what.is_empty() || what.len() > NOTE_MAX || reason.len() > NOTE_MAX {
+        return failed(&REQUEST, format!("a note has 1 to {NOTE_MAX} bytes"), 2);
+    }
+    match shared.store.audit_committed(0, &actor(uid), what, reason) {
+        Ok(_) => Answer::Done { result: serde_json::Value::Null },
+        Err(error) => failed(&NO_AUDIT, chain(&error), 4),
+    }
 }
 
 struct LoopOrder {
@@ -519,7 +534,9 @@ fn command(id: LoopId, order: &LoopOrder, of_loop: &LoopStatus) -> Result<Comman
 }
 
 /// `uid:1000 (anna)`.
-fn actor(uid: Uid) -> String {
+/// A user as the audit trail names him: `uid:1000 (anna)`.
+#[must_use]
+pub fn actor(uid: Uid) -> String {
     match User::from_uid(uid) {
         Ok(Some(user)) => format!("uid:{uid} ({})", user.name),
         _ => format!("uid:{uid}"),

@@ -18,6 +18,15 @@ pub struct Card {
     pub left_out: Vec<String>,
     /// What an approver must weigh.
     pub warnings: Vec<String>,
+    /// Share of false alarms asked for, of a monitor.
+    #[serde(default)]
+    pub far: Option<f64>,
+    /// Level of its interval, of a soft sensor.
+    #[serde(default)]
+    pub level: Option<f64>,
+    /// SHA-256 of each file it was trained on, hexadecimal.
+    #[serde(default)]
+    pub data: Vec<String>,
     /// Tables.
     pub tables: Vec<CardTable>,
     /// Plots for the report.

@@ -7,7 +7,7 @@ use trimloop_recipe::codes::{self, Code};
 
 use crate::error::{
     EXPORT_FILE, LEARN_CELL, LEARN_COLUMNS, LEARN_FILE, LEARN_LABEL, LEARN_NO_ROWS, LEARN_OPTION,
-    LEARN_TRAIN, LEARN_UNIT,
+    LEARN_TRAIN, LEARN_UNIT, MODEL_GATE, MODEL_STATE,
 };
 
 /// Why nothing was learnt or scored.
@@ -76,6 +76,12 @@ pub enum LearnError {
     /// No model is there.
     #[error("there is no model {}", .0.display())]
     NoModel(PathBuf),
+    /// A model is in the wrong state for what is asked: why, and what to do first.
+    #[error("{0}")]
+    State(String, &'static str),
+    /// A gate was not passed; the lines above say which.
+    #[error("{0}")]
+    Gate(String),
     /// The scores cannot be written.
     #[error("the scores cannot be written: {0}")]
     Write(#[source] std::io::Error),
@@ -97,6 +103,8 @@ impl LearnError {
             Self::Label(_) => &LEARN_LABEL,
             Self::Train(_) | Self::Interrupted => &LEARN_TRAIN,
             Self::Write(_) => &EXPORT_FILE,
+            Self::State(..) => &MODEL_STATE,
+            Self::Gate(_) => &MODEL_GATE,
             Self::Option(_) => &LEARN_OPTION,
             Self::Artifact { source, .. } => codes::find(source.code()).unwrap_or(&codes::HEADER),
             Self::NoModel(_) => &codes::MODEL_FILE,
@@ -118,6 +126,7 @@ impl LearnError {
                 "correct the cell, leave it empty, or leave the column out with --ignore".to_owned()
             }
             Self::Unit { .. } => "convert the column, or train the model on this unit".to_owned(),
+            Self::State(_, way) => (*way).to_owned(),
             _ => format!("see `trimloop explain {}`", self.code().code),
         }
     }

@@ -83,6 +83,21 @@ impl Column {
         Self { name: name.to_owned(), unit: unit.to_owned(), values, bad: None }
     }
 
+    /// A column of texts, of numbers where most are.
+    #[must_use]
+    pub fn of_texts(name: &str, texts: &[Option<String>]) -> Self {
+        let mut growing = Growing { name: name.to_owned(), ..Growing::default() };
+        for (row, text) in texts.iter().enumerate() {
+            let number = text.as_ref().map_or(Some(f64::NAN), |text| text.parse().ok());
+            growing.numbers.push(number.unwrap_or(f64::NAN));
+            if let (None, Some(text)) = (number, text) {
+                let code = growing.level(text);
+                growing.texts.push((row, code));
+            }
+        }
+        growing.finish(texts.len())
+    }
+
     /// Whether it holds texts.
     #[must_use]
     pub fn is_text(&self) -> bool {
@@ -178,6 +193,11 @@ impl Frame {
     pub fn put(&mut self, column: Column) {
         self.columns.retain(|old| old.name != column.name);
         self.columns.push(column);
+    }
+
+    /// Takes a column out, if it is there.
+    pub fn remove(&mut self, name: &str) {
+        self.columns.retain(|column| column.name != name);
     }
 
     /// When the rows were recorded; `None` when the files do not say.

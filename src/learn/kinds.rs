@@ -136,7 +136,7 @@ pub trait Scorer {
 /// [`LearnError`] when the artifact lacks what its kind needs.
 pub fn scorer(artifact: &Artifact) -> Result<Box<dyn Scorer>, LearnError> {
     Ok(match artifact.header().kind {
-        Kind::Pca => Box::new(monitor::PcaScorer::new(artifact)?),
+        Kind::Pca | Kind::Monitor => Box::new(monitor::MonitorScorer::new(artifact)?),
         Kind::Linear => Box::new(regression::LinearScorer::new(artifact)?),
         Kind::Forest => Box::new(classifier::ForestScorer::new(artifact)?),
     })

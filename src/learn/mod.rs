@@ -7,22 +7,29 @@
 //! Nothing here runs on the live path, and nothing reads a clock: the same files, options and seed
 //! give the same bytes.
 
+pub mod audit;
 pub mod card;
 mod classifier;
 mod error;
+pub mod evaluate;
 mod frame;
+pub mod join;
 pub mod kinds;
 mod label;
+pub mod lags;
 #[cfg(feature = "train")]
 mod leak;
+pub mod lifecycle;
 mod monitor;
 mod plan;
+pub mod plots;
 pub mod read;
 mod regression;
+pub mod report;
 pub mod score;
 mod select;
 
 pub use error::LearnError;
-pub use frame::{Clock, Column, Frame, FrameBuilder, MISSING, Time, Values};
+pub use frame::{Cell as FrameCell, Clock, Column, Frame, FrameBuilder, MISSING, Time, Values};
 pub use label::{Labels, labels};
 pub use select::{Inputs, numeric_inputs};

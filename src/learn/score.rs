@@ -1,5 +1,7 @@
 //! Drives a scorer over a frame.
 
+use trimloop_recipe::unit::Unit;
+
 use super::kinds::{Domain, Scorer};
 use super::{Frame, LearnError, Values};
 use crate::export::{Cell, Column, Kind, Sheet};
@@ -44,23 +46,30 @@ pub fn columns(scorer: &dyn Scorer) -> Vec<Column> {
     columns
 }
 
-/// Scores every row, in the order of the frame; a row out for each row in.
+/// Scores every row, in the order of the frame; a row out for each row in. Nothing is written to a
+/// sheet before it is sure that rows can be scored.
 ///
 /// # Errors
-/// Columns that are missing or in another unit, cells that are no numbers, a sheet that cannot be
-/// written.
-pub fn score(
+/// Columns that are missing or in another unit, cells that are no numbers, no row with all values,
+/// a sheet that cannot be written.
+pub fn score<'s>(
     frame: &Frame,
     scorer: &mut dyn Scorer,
-    sheet: &mut dyn Sheet,
+    sheet: impl FnOnce(&[Column]) -> std::io::Result<Box<dyn Sheet + 's>>,
 ) -> Result<Summary, LearnError> {
     let inputs = scorer.inputs().to_vec();
     let bound = bind(frame, &inputs)?;
+    let whole = |row: usize| bound.iter().all(|column| !column.value(row).is_nan());
+    if !(0..frame.rows()).any(whole) {
+        let why = "every row lacks a value that the model needs".to_owned();
+        return Err(LearnError::NoRows(why));
+    }
+    let mut sheet = sheet(&columns(scorer)).map_err(LearnError::Write)?;
     let mut summary = Summary { rows: frame.rows(), ..Summary::default() };
     let mut values = vec![0.0; inputs.len()];
-    let starts: Vec<usize> = frame.files().iter().map(|(_, rows)| rows.start).collect();
+    let mut starts = frame.files().iter().map(|(_, rows)| rows.start).skip(1).peekable();
     for row in 0..frame.rows() {
-        if row > 0 && starts.contains(&row) {
+        while starts.next_if_eq(&row).is_some() {
             scorer.restart();
         }
         for (value, column) in values.iter_mut().zip(&bound) {
@@ -74,10 +83,7 @@ pub fn score(
         }
         sheet.row(&cells).map_err(LearnError::Write)?;
     }
-    if summary.missing == summary.rows {
-        let why = "every row lacks a value that the model needs".to_owned();
-        return Err(LearnError::NoRows(why));
-    }
+    sheet.finish().map_err(LearnError::Write)?;
     Ok(summary)
 }
 
@@ -96,8 +102,7 @@ fn bind<'f>(
     let mut bound = Vec::new();
     for input in inputs {
         let column = frame.need(&input.name)?;
-        // A table without units cannot contradict the model.
-        if !column.unit.is_empty() && column.unit != input.unit {
+        if !same_unit(&column.unit, &input.unit) {
             return Err(LearnError::Unit {
                 column: input.name.clone(),
                 model: input.unit.clone(),
@@ -111,6 +116,13 @@ fn bind<'f>(
         });
     }
     Ok(bound)
+}
+
+/// Whether two units may be the same: where one is not given nothing contradicts, and `°C` is
+/// `degC`.
+fn same_unit(a: &str, b: &str) -> bool {
+    let known = || Some(Unit::parse(a).ok()?.is_same(&Unit::parse(b).ok()?));
+    a.is_empty() || b.is_empty() || a == b || known().unwrap_or(false)
 }
 
 fn texts<'f>(column: &'f super::Column, levels: &[String]) -> Result<Bound<'f>, LearnError> {
@@ -129,5 +141,20 @@ fn texts<'f>(column: &'f super::Column, levels: &[String]) -> Result<Bound<'f>, 
             column.name,
             levels.first().map_or("", String::as_str)
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Units contradict only where both are given and differ.
+    #[test]
+    fn units_contradict_where_both_are_given() {
+        for (a, b, same) in
+            [("bar", "bar", true), ("", "bar", true), ("bar", "MPa", false), ("x1", "x2", false)]
+        {
+            assert_eq!(same_unit(a, b), same, "{a} {b}");
+        }
     }
 }

@@ -45,7 +45,7 @@ const LOSS_MARGIN: Span = Span::from_secs(2);
 /// How often it is noted up to when the history is whole, and how far behind.
 const MARK_EVERY: Span = Span::from_secs(10);
 const MARK_TRAIL: Span = Span::from_secs(60);
-/// The same at an end in good order, when the store writes what it has.
+/// The same at the begin, and at an end in good order, when the store writes what it has.
 const END_TRAIL: Span = Span::from_secs(2);
 /// Gaps that wait; later ones are joined to the last.
 const GAPS_MAX: usize = 64;
@@ -351,10 +351,10 @@ impl Filler {
             return;
         }
         let Some(whole) = self.shared.book.whole(now.utc) else { return };
-        // The first time nothing is known of before.
+        // The first time nothing is known of before, but what is on its way to the disk.
         let trailing = match self.marked {
             Some((before, _)) => (whole - MARK_TRAIL).max(before),
-            None => whole,
+            None => whole - END_TRAIL,
         };
         self.history.set_whole_until(&self.shared.config.name, trailing);
         self.marked = Some((trailing, now.mono));

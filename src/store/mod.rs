@@ -30,7 +30,7 @@ mod writer;
 pub use chain::{ChainBreak, Tip, Tips, verify_audit, verify_audit_with, verify_ledger_with};
 pub use queue::{Counts, ROWS_MAX, StoreSender};
 pub use state::{AuditEntry, STATE_VERSION};
-pub use writer::Store;
+pub use writer::{Store, audit_offline};
 
 pub(crate) use rollup::{day_files, month_files};
 

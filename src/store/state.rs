@@ -195,24 +195,7 @@ impl State {
                 .execute(params![plc, utc])?;
         }
         for entry in &rows.audit {
-            let prev = audit.hash;
-            let seq = audit.number + 1;
-            audit = Tip { number: seq, hash: chain::audit_hash(&prev, seq, self.boot, entry) };
-            tx.prepare_cached(
-                "INSERT INTO audit(seq, utc, boot, orders, actor, what, reason, prev, hash)
-                 VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                seq,
-                entry.utc.as_nanos(),
-                self.boot,
-                entry.order.cast_signed(),
-                entry.actor,
-                entry.what,
-                entry.reason,
-                prev.as_slice(),
-                audit.hash.as_slice(),
-            ])?;
+            audit = put_audit(&tx, self.boot, entry, audit)?;
         }
         tx.commit()?;
         (self.audit, self.ledger) = (audit, ledger);
@@ -222,6 +205,52 @@ impl State {
     pub(super) fn close(self) -> rusqlite::Result<()> {
         self.db.close().map_err(|(_, error)| error)
     }
+}
+
+/// Stores an entry behind `before`; the new end of the trail.
+fn put_audit(
+    tx: &Transaction<'_>,
+    boot: i64,
+    entry: &AuditEntry,
+    before: Tip,
+) -> rusqlite::Result<Tip> {
+    let seq = before.number + 1;
+    let hash = chain::audit_hash(&before.hash, seq, boot, entry);
+    tx.prepare_cached(
+        "INSERT INTO audit(seq, utc, boot, orders, actor, what, reason, prev, hash)
+         VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        seq,
+        entry.utc.as_nanos(),
+        boot,
+        entry.order.cast_signed(),
+        entry.actor,
+        entry.what,
+        entry.reason,
+        before.hash.as_slice(),
+        hash.as_slice(),
+    ])?;
+    Ok(Tip { number: seq, hash })
+}
+
+/// Adds one entry to a `state.db` that no service writes, under the boot of the last one.
+pub(super) fn append_audit(path: &Path, entry: &AuditEntry) -> Result<(), StoreError> {
+    let db = open_checked(path)?;
+    let sql = |source| StoreError::Open { path: path.to_owned(), source };
+    let found: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(sql)?;
+    if found != STATE_VERSION {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known: STATE_VERSION });
+    }
+    let added = || {
+        db.pragma_update(None, "synchronous", "FULL")?;
+        let tx = Transaction::new_unchecked(&db, rusqlite::TransactionBehavior::Immediate)?;
+        let boot = tx.query_row("SELECT coalesce(max(boot), 0) FROM boot", [], |r| r.get(0))?;
+        let tip = chain::tip(&tx, "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")?;
+        put_audit(&tx, boot, entry, tip)?;
+        tx.commit()
+    };
+    added().map_err(|source| StoreError::Sql { what: "add to the audit trail", source })
 }
 
 /// Rows of `state.db` that wait for their commit.

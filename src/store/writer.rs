@@ -14,7 +14,7 @@ use super::keeper::Keeper;
 use super::queue::{
     Queue, ROWS_MAX, ROWS_RESERVED, Row, SAMPLES_RESERVED, SampleRow, StoreSender, Waiting,
 };
-use super::state::{State, StateRows};
+use super::state::{self, State, StateRows};
 use super::{AuditEntry, StoreError, StoreOptions};
 use crate::clock::Clock;
 use crate::limits::HistoryLimits;
@@ -114,6 +114,21 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
         Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::InUse { path: dir.to_owned() }),
         Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
     }
+}
+
+/// Adds one entry to the audit trail of a folder whose service does not run.
+///
+/// # Errors
+/// [`StoreError`] when a service runs there, or the trail cannot be written; `Ok(false)` when the
+/// folder holds no store.
+pub fn audit_offline(dir: &Path, entry: &AuditEntry) -> Result<bool, StoreError> {
+    let path = dir.join("state.db");
+    if !path.is_file() {
+        return Ok(false);
+    }
+    let _lock = lock(dir)?;
+    state::append_audit(&path, entry)?;
+    Ok(true)
 }
 
 struct Writer {

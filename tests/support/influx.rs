@@ -189,7 +189,8 @@ impl Drop for Influx {
 pub struct Victoria {
     children: [Child; 2],
     pub port: u16,
-    direct: u16,
+    /// The server itself, without a token.
+    pub direct: u16,
     folder: PathBuf,
 }
 

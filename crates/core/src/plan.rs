@@ -311,6 +311,8 @@ pub enum Model {
     Chart(ChartPlan),
     /// T2 and SPE over many features.
     Pca(PcaPlan),
+    /// T2 and SPE of one-step errors: many features whose rows remember one another.
+    Monitor(MonitorPlan),
     /// Linear soft sensor with interval.
     Linear(LinearPlan),
     /// Classifier made of trees.
@@ -371,6 +373,31 @@ pub struct PcaPlan {
     pub domain_out: PcaLimits,
     /// Limits for coming back into the domain (99 %).
     pub domain_in: PcaLimits,
+}
+
+/// A dynamic monitor on the errors of predicting each row from the one before. `p` inputs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MonitorPlan {
+    /// `[p]` features.
+    pub inputs: Vec<FeatureId>,
+    /// `[p]` training means.
+    pub mean: Vec<f64>,
+    /// `[p]` training standard deviations, each > 0.
+    pub scale: Vec<f64>,
+    /// `[p][p]` row-major: the expected standardised row is this times the standardised row
+    /// before it.
+    pub transition: Vec<f64>,
+    /// `[p][p]` row-major, symmetric and positive definite: inverse covariance of the errors.
+    pub precision: Vec<f64>,
+    /// `[g]`, each >= 1: how much larger an error is after 1, 2, ... missing rows; the last also
+    /// for the first row of all, which is measured from the mean.
+    pub gap: Vec<f64>,
+    /// Weight of the newest error in T2, 0 < x <= 1.
+    pub weight_t2: f64,
+    /// Weight of the newest squared error in SPE, 0 < x <= 1.
+    pub weight_spe: f64,
+    /// Alarm limits. Beyond them the monitor is out of its domain too.
+    pub alarm: PcaLimits,
 }
 
 /// A pair of limits.

@@ -6,8 +6,8 @@
 //!
 //! All numbers are little-endian, arrays (`f64`, of trees also `f32`, `u32`, `u16`) begin at
 //! multiples of 64 bytes; the header lists them as `{name, dtype, shape, offset}`, the offset counted
-//! from the first byte after the header, rounded up to 64. The SHA-256 at the end covers every byte before it and is the
-//! model's hash in a plan.
+//! from the first byte after the header, rounded up to 64. The SHA-256 at the end covers every byte
+//! before it and is the model's hash in a plan.
 //!
 //! - **Invariant:** the same model gives the same bytes, and only those bytes are read back: a
 //!   file with other padding, spacing or order is refused even when its digest is right.
@@ -17,13 +17,17 @@
 //! Source: `methods.md` section 2, *Artifact*. Signatures are separate files, not read here.
 
 mod error;
+mod data;
 mod forest;
+mod monitor;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use trimloop_core::plan::{FeatureId, ForestPlan, LinearPlan, Model, PcaLimits, PcaPlan};
+
+use data::{Data, dtype, width};
 
 pub use error::ArtifactError;
 pub use forest::{Classifier, Words};
@@ -83,6 +87,8 @@ pub struct Header {
 pub enum Kind {
     /// T2 and SPE over many features.
     Pca,
+    /// T2 and SPE of one-step errors over many features.
+    Monitor,
     /// Linear soft sensor with interval.
     Linear,
     /// Classifier made of trees.
@@ -94,6 +100,7 @@ impl Kind {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Pca => "pca",
+            Self::Monitor => "monitor",
             Self::Linear => "linear",
             Self::Forest => "forest",
         }
@@ -125,76 +132,6 @@ struct Array {
     name: &'static str,
     shape: Vec<usize>,
     data: Data,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum Data {
-    F64(Vec<f64>),
-    F32(Vec<f32>),
-    U32(Vec<u32>),
-    U16(Vec<u16>),
-}
-
-impl Data {
-    fn len(&self) -> usize {
-        match self {
-            Self::F64(data) => data.len(),
-            Self::F32(data) => data.len(),
-            Self::U32(data) => data.len(),
-            Self::U16(data) => data.len(),
-        }
-    }
-
-    const fn word(&self) -> &'static str {
-        match self {
-            Self::F64(_) => "f64",
-            Self::F32(_) => "f32",
-            Self::U32(_) => "u32",
-            Self::U16(_) => "u16",
-        }
-    }
-
-    /// Place of the first value that is no finite number.
-    fn not_finite(&self) -> Option<usize> {
-        match self {
-            Self::F64(data) => data.iter().position(|x| !x.is_finite()),
-            Self::F32(data) => data.iter().position(|x| !x.is_finite()),
-            Self::U32(_) | Self::U16(_) => None,
-        }
-    }
-
-    fn extend(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::F64(data) => bytes.extend(data.iter().flat_map(|x| x.to_le_bytes())),
-            Self::F32(data) => bytes.extend(data.iter().flat_map(|x| x.to_le_bytes())),
-            Self::U32(data) => bytes.extend(data.iter().flat_map(|x| x.to_le_bytes())),
-            Self::U16(data) => bytes.extend(data.iter().flat_map(|x| x.to_le_bytes())),
-        }
-    }
-
-    /// From bytes whose number is a multiple of the width.
-    fn read(word: &str, bytes: &[u8]) -> Option<Self> {
-        fn of<const N: usize, T>(bytes: &[u8], make: fn([u8; N]) -> T) -> Vec<T> {
-            bytes.as_chunks::<N>().0.iter().map(|word| make(*word)).collect()
-        }
-        Some(match word {
-            "f64" => Self::F64(of(bytes, f64::from_le_bytes)),
-            "f32" => Self::F32(of(bytes, f32::from_le_bytes)),
-            "u32" => Self::U32(of(bytes, u32::from_le_bytes)),
-            "u16" => Self::U16(of(bytes, u16::from_le_bytes)),
-            _ => return None,
-        })
-    }
-}
-
-/// Bytes of one value.
-fn width(word: &str) -> Option<usize> {
-    match word {
-        "f64" => Some(8),
-        "f32" | "u32" => Some(4),
-        "u16" => Some(2),
-        _ => None,
-    }
 }
 
 /// The header as JSON, fields in file order.
@@ -297,6 +234,7 @@ impl Artifact {
                 ];
                 (Kind::Pca, arrays)
             }
+            Model::Monitor(m) => (Kind::Monitor, monitor::arrays(m)),
             Model::Linear(m) => {
                 let span = m.span.iter().flat_map(|(low, high)| [*low, *high]).collect();
                 let arrays = vec![
@@ -466,6 +404,7 @@ impl Artifact {
         }
         Ok(match self.header.kind {
             Kind::Pca => Model::Pca(self.pca(inputs)),
+            Kind::Monitor => Model::Monitor(monitor::plan(self, inputs)),
             Kind::Linear => Model::Linear(self.linear(inputs)),
             Kind::Forest => match forest::plan(self, inputs) {
                 Some(plan) => Model::Forest(plan),
@@ -584,25 +523,13 @@ impl Artifact {
         Ok(artifact)
     }
 
-    fn shapes(&self) -> Vec<(&'static str, Vec<usize>)> {
+    fn shapes(&self) -> Shapes {
         let p = self.header.features.len();
-        let k = self.data("eigenvalues").len();
+        let length = |name| self.data(name).len();
         match self.header.kind {
-            Kind::Pca => vec![
-                ("mean", vec![p]),
-                ("scale", vec![p]),
-                ("loadings", vec![k, p]),
-                ("eigenvalues", vec![k]),
-                ("limits", vec![3, 2]),
-            ],
-            Kind::Linear => vec![
-                ("coefficients", vec![p]),
-                ("mean", vec![p]),
-                ("scale", vec![p]),
-                ("span", vec![p, 2]),
-                ("intercept", vec![1]),
-                ("half_width", vec![1]),
-            ],
+            Kind::Pca => pca_shapes(p, length("eigenvalues")),
+            Kind::Monitor => monitor::shapes(p, length("gap")),
+            Kind::Linear => linear_shapes(p),
             Kind::Forest => forest::shapes(self),
         }
     }
@@ -628,6 +555,11 @@ impl Artifact {
                 }
                 if !orthonormal(self.data("loadings"), p) {
                     return impossible("the loadings are not orthonormal");
+                }
+            }
+            Kind::Monitor => {
+                if let Some(why) = monitor::impossible(self) {
+                    return impossible(why);
                 }
             }
             Kind::Linear => {
@@ -691,17 +623,33 @@ impl Artifact {
     }
 }
 
-/// Names of all arrays, and the type of each.
-const ARRAYS: &str = "mean scale loadings eigenvalues limits coefficients span intercept half_width";
+/// Arrays of a kind in file order with their shapes.
+type Shapes = Vec<(&'static str, Vec<usize>)>;
 
-fn dtype(name: &str) -> &'static str {
-    match name {
-        "threshold" | "values" => "f32",
-        "root" => "u32",
-        "step" | "depth" | "column" | "left" => "u16",
-        _ => "f64",
-    }
+fn pca_shapes(p: usize, k: usize) -> Shapes {
+    vec![
+        ("mean", vec![p]),
+        ("scale", vec![p]),
+        ("loadings", vec![k, p]),
+        ("eigenvalues", vec![k]),
+        ("limits", vec![3, 2]),
+    ]
 }
+
+fn linear_shapes(p: usize) -> Shapes {
+    vec![
+        ("coefficients", vec![p]),
+        ("mean", vec![p]),
+        ("scale", vec![p]),
+        ("span", vec![p, 2]),
+        ("intercept", vec![1]),
+        ("half_width", vec![1]),
+    ]
+}
+
+/// Names of all arrays; those of a forest stand beside it.
+const ARRAYS: &str = "mean scale loadings eigenvalues limits coefficients span intercept \
+                      half_width transition precision gap weights";
 
 fn read_array(body: &[u8], data: usize, raw: &RawArray) -> Result<Array, ArtifactError> {
     let wrong = |why: String| ArtifactError::Shape(why);

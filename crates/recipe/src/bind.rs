@@ -465,6 +465,10 @@ impl Binder<'_> {
                 self.used_features.extend(pca.inputs.iter().copied());
                 (&artifact.as_sensor, "a monitor", "a soft sensor")
             }
+            Model::Monitor(monitor) => {
+                self.used_features.extend(monitor.inputs.iter().copied());
+                (&artifact.as_sensor, "a monitor", "a soft sensor")
+            }
             Model::Linear(linear) => {
                 self.used_features.extend(linear.inputs.iter().copied());
                 linear.domain = artifact.domain;

@@ -5,6 +5,7 @@
 //! whole blocks of time, never random rows.
 //!
 //! - [`fit_pca`]: T2 and SPE monitor with limits that hold on fresh rows.
+//! - [`fit_monitor`]: T2 and SPE of one-step errors, for rows that remember one another.
 //! - [`fit_ridge`]: linear soft sensor with a conformal interval.
 //! - [`fit_ar1`]: mean, spread and memory of one feature, for its chart.
 //!
@@ -18,6 +19,8 @@ mod ar1;
 mod blocks;
 mod forest;
 mod limits;
+mod linear_algebra;
+mod monitor;
 mod noise;
 mod pca;
 mod ridge;
@@ -26,6 +29,7 @@ mod table;
 pub use ar1::{Ar1Fit, fit_ar1};
 pub use forest::{ClassScore, ForestFit, ForestOptions, Growth, HeldOut, Reliability, fit_forest};
 pub use limits::{LimitError, spe_limit, t2_limit, t2_limit_training};
+pub use monitor::{MonitorFit, MonitorOptions, MonitorReport, fit_monitor};
 pub use pca::{PcaFit, PcaOptions, PcaReport, fit_pca};
 pub use ridge::{LinearFit, RidgeOptions, fit_ridge};
 pub use table::{Table, TrainError};

@@ -1,17 +1,18 @@
 //! `trimloop model score`.
 
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
 
-use super::{failure, nobody_reads, open};
+use super::{failure, file_of, locate, nobody_reads, read};
 use crate::cli::query::Lines;
-use crate::cli::{Exit, Failure, Format, Ui};
-use crate::export::{CsvSheet, Sheet};
-use crate::learn::score::{Summary, columns, score};
-use crate::learn::{LearnError, kinds, read};
+use crate::cli::source::SourceArgs;
+use crate::cli::{Exit, Failure, Format, Global, Ui};
+use crate::export::{Column, CsvSheet, Sheet};
+use crate::learn::score::{Summary, score};
+use crate::learn::{Frame, LearnError, kinds};
 use crate::output::Zone;
 
 const EXAMPLES: &str = "\
@@ -29,12 +30,11 @@ Exit: 0 done, 1 nothing could be scored, 2 wrong use.";
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct ScoreArgs {
-    /// Folder of the model, or its model.tlm
+    /// Folder or name of the model
     #[arg(long, env = "TRIMLOOP_MODEL", hide_env = true, value_name = "DIR")]
     model: PathBuf,
-    /// Tables (CSV, Parquet), one after the other
-    #[arg(long, env = "TRIMLOOP_DATA", hide_env = true, value_name = "FILE", num_args = 1.., required = true)]
-    data: Vec<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
     /// File instead of stdout
     #[arg(short, long, env = "TRIMLOOP_OUTPUT", hide_env = true, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -43,8 +43,10 @@ pub(super) struct ScoreArgs {
     force: bool,
 }
 
-pub(super) fn run(ui: &Ui, args: &ScoreArgs) -> Result<Exit, Failure> {
-    let summary = match scored(ui, args) {
+pub(super) fn run(ui: &Ui, global: &Global, args: &ScoreArgs) -> Result<Exit, Failure> {
+    let path = locate(global, &args.model)?;
+    let frame = args.source.frame(ui, global, None)?;
+    let summary = match scored(ui, &path, &frame, args) {
         Err(error) if nobody_reads(&error) => return Ok(Exit::Ok),
         done => done.map_err(|error| failure(&error))?,
     };
@@ -57,15 +59,11 @@ pub(super) fn run(ui: &Ui, args: &ScoreArgs) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn scored(ui: &Ui, args: &ScoreArgs) -> Result<Summary, LearnError> {
-    let artifact = open(&args.model)?;
+fn scored(ui: &Ui, model: &Path, frame: &Frame, args: &ScoreArgs) -> Result<Summary, LearnError> {
+    let artifact = read(&file_of(model))?;
     let mut scorer = kinds::scorer(&artifact)?;
-    let frame = read::frame(&args.data)?;
     let Some(path) = &args.output else {
-        let mut sheet = sheet(ui, &*scorer, io::stdout().lock())?;
-        let summary = score(&frame, &mut *scorer, &mut *sheet)?;
-        sheet.finish().map_err(LearnError::Write)?;
-        return Ok(summary);
+        return score(frame, &mut *scorer, |columns| sheet(ui, columns, io::stdout().lock()));
     };
     if path.exists() && !args.force {
         let why = format!("{} is there already; write over it with --force", path.display());
@@ -73,24 +71,25 @@ fn scored(ui: &Ui, args: &ScoreArgs) -> Result<Summary, LearnError> {
     }
     let part = path.with_extension("part");
     let file = std::fs::File::create(&part).map_err(LearnError::Write)?;
-    let mut sheet = sheet(ui, &*scorer, file)?;
-    let summary = score(&frame, &mut *scorer, &mut *sheet)?;
-    sheet.finish().map_err(LearnError::Write)?;
-    std::fs::rename(&part, path).map_err(LearnError::Write)?;
-    Ok(summary)
+    let summary = score(frame, &mut *scorer, |columns| sheet(ui, columns, file));
+    match summary {
+        Ok(summary) => {
+            std::fs::rename(&part, path).map_err(LearnError::Write)?;
+            Ok(summary)
+        }
+        Err(error) => {
+            drop(std::fs::remove_file(&part));
+            Err(error)
+        }
+    }
 }
 
-fn sheet<'w>(
-    ui: &Ui,
-    scorer: &dyn kinds::Scorer,
-    out: impl Write + 'w,
-) -> Result<Box<dyn Sheet + 'w>, LearnError> {
-    let columns = columns(scorer);
+fn sheet<'w>(ui: &Ui, columns: &[Column], out: impl Write + 'w) -> io::Result<Box<dyn Sheet + 'w>> {
     let out = BufWriter::with_capacity(1 << 16, out);
     Ok(match ui.format() {
-        Format::Json | Format::Jsonl => Box::new(Lines { out, columns, zone: Zone::Utc }),
-        Format::Csv | Format::Human => {
-            Box::new(CsvSheet::new(out, &columns, Zone::Utc).map_err(LearnError::Write)?)
+        Format::Json | Format::Jsonl => {
+            Box::new(Lines { out, columns: columns.to_vec(), zone: Zone::Utc })
         }
+        Format::Csv | Format::Human => Box::new(CsvSheet::new(out, columns, Zone::Utc)?),
     })
 }

@@ -7,11 +7,15 @@ use clap::{ArgAction, Args};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::life::audit;
 use super::{failure, write};
-use crate::cli::{Exit, Failure, Ui};
+use crate::cli::source::SourceArgs;
+use crate::cli::{Exit, Failure, Global, Ui};
 use crate::error::EXPORT_FILE;
+use crate::learn::evaluate::Scores;
 use crate::learn::kinds::{TrainKind, TrainRequest, Trained, train};
-use crate::learn::{LearnError, read};
+use crate::learn::lifecycle::{self, Lifecycle};
+use crate::learn::{Frame, LearnError, kinds, plots, read};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,9 +37,8 @@ pub(super) struct TrainArgs {
     /// What the model is for
     #[arg(long, env = "TRIMLOOP_KIND", hide_env = true, value_enum)]
     kind: TrainKind,
-    /// Tables (CSV, Parquet), one after the other
-    #[arg(long, env = "TRIMLOOP_DATA", hide_env = true, value_name = "FILE", num_args = 1.., required = true)]
-    data: Vec<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
     /// Column to predict or to tell apart
     #[arg(long, env = "TRIMLOOP_LABEL", hide_env = true, value_name = "COLUMN")]
     label: Option<String>,
@@ -80,14 +83,19 @@ pub(super) struct TrainArgs {
     force: bool,
 }
 
-pub(super) fn run(ui: &Ui, args: &TrainArgs) -> Result<Exit, Failure> {
+pub(super) fn run(ui: &Ui, global: &Global, args: &TrainArgs) -> Result<Exit, Failure> {
     let model = args.out.join("model.tlm");
     if model.exists() && !args.force {
         let message = format!("{} is there already", model.display());
         return Err(Failure::new(&EXPORT_FILE, message, Exit::Usage)
             .help("choose another folder, or write over it with --force"));
     }
-    let trained = fit(ui, args).map_err(|error| failure(&error))?;
+    if !(args.far > 0.0 && args.far <= 0.2) {
+        let why = format!("--far {} must be above 0 and at most 0.2", args.far);
+        return Err(failure(&LearnError::Option(why)));
+    }
+    let frame = args.source.frame(ui, global, args.label.as_deref())?;
+    let trained = fit(ui, args, &frame).map_err(|error| failure(&error))?;
     std::fs::create_dir_all(&args.out).map_err(|error| {
         let message = format!("cannot make {}: {error}", args.out.display());
         Failure::new(&EXPORT_FILE, message, Exit::Failed)
@@ -97,8 +105,12 @@ pub(super) fn run(ui: &Ui, args: &TrainArgs) -> Result<Exit, Failure> {
     let facts = serde_json::to_string_pretty(card).unwrap_or_default() + "\n";
     write(&args.out.join("card.json"), facts.as_bytes())?;
     write(&args.out.join("card.md"), page.as_bytes())?;
+    // A model that is written over begins its life anew.
+    let life = Lifecycle::new(card.model.clone());
+    write(&args.out.join(lifecycle::FILE), life.text().as_bytes())?;
     // Last, so that a folder with a model has its card.
     write(&model, &trained.artifact.write())?;
+    audit(ui, global, &format!("model {} trained into {}", card.id, args.out.display()), "")?;
     for warning in &card.warnings {
         ui.warn(warning);
     }
@@ -109,12 +121,7 @@ pub(super) fn run(ui: &Ui, args: &TrainArgs) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn fit(ui: &Ui, args: &TrainArgs) -> Result<Trained, LearnError> {
-    if !(args.far > 0.0 && args.far <= 0.2) {
-        let why = format!("--far {} must be above 0 and at most 0.2", args.far);
-        return Err(LearnError::Option(why));
-    }
-    let frame = read::frame(&args.data)?;
+fn fit(ui: &Ui, args: &TrainArgs, frame: &Frame) -> Result<Trained, LearnError> {
     let calibration = match args.calibration.as_slice() {
         [] => None,
         paths => Some(read::frame(paths)?),
@@ -128,7 +135,7 @@ fn fit(ui: &Ui, args: &TrainArgs) -> Result<Trained, LearnError> {
     };
     let trained = train(&TrainRequest {
         kind: args.kind,
-        frame: &frame,
+        frame,
         calibration: calibration.as_ref(),
         label: args.label.as_deref(),
         label_from_file: args.label_from_file.as_deref(),
@@ -140,7 +147,33 @@ fn fit(ui: &Ui, args: &TrainArgs) -> Result<Trained, LearnError> {
         progress: &progress,
     });
     bar.finish_and_clear();
-    trained
+    let mut trained = trained?;
+    trained.card.data = args.source.digests()?;
+    if args.kind == TrainKind::Monitor {
+        trained.card.far = Some(args.far);
+    }
+    picture(frame, &mut trained)?;
+    Ok(trained)
+}
+
+/// What the training rows look like to the model, where its kind brings no picture of its own.
+fn picture(frame: &Frame, trained: &mut Trained) -> Result<(), LearnError> {
+    if !trained.card.plots.is_empty() {
+        return Ok(());
+    }
+    let mut scorer = kinds::scorer(&trained.artifact)?;
+    let scores = Scores::of(frame, &mut *scorer)?;
+    if let Some(values) = scores.numbers("score") {
+        let limit = scores.numbers("threshold").and_then(|x| x.first().copied());
+        let title = "Score of the training rows and its limit";
+        trained.card.plots.push(plots::limit_chart(title, "score", values, limit));
+    }
+    let shares = scores.mean_contributions();
+    if !shares.is_empty() {
+        let title = "Contributions in the training rows, mean of their size";
+        trained.card.plots.push(plots::bars(title, "share of the score", shares));
+    }
+    Ok(())
 }
 
 fn bar(ui: &Ui) -> ProgressBar {

@@ -315,6 +315,7 @@ impl Cell {
         match self.plan.models.get(model).map(|m| &m.model) {
             Some(Model::Chart(chart)) => f(chart.input.index()),
             Some(Model::Pca(pca)) => pca.inputs.iter().for_each(|i| f(i.index())),
+            Some(Model::Monitor(monitor)) => monitor.inputs.iter().for_each(|i| f(i.index())),
             Some(Model::Linear(linear)) => linear.inputs.iter().for_each(|i| f(i.index())),
             Some(Model::Forest(forest)) => forest.inputs.iter().for_each(|i| f(i.index())),
             None => {}

@@ -382,6 +382,7 @@ impl Cell {
             Model::Pca(pca) => {
                 Some((score.t2 / pca.domain_out.t2).max(score.spe / pca.domain_out.spe))
             }
+            Model::Monitor(_) => Some(score.value),
             Model::Linear(linear) => self.span_share(&linear.inputs, &linear.span),
             Model::Forest(forest) => self.span_share(&forest.inputs, &forest.span),
             Model::Chart(_) => None,

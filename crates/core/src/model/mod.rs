@@ -1,5 +1,5 @@
-//! Scores over features: control charts, principal-component monitors, linear soft sensors,
-//! classifiers.
+//! Scores over features: control charts, principal-component and dynamic monitors, linear soft
+//! sensors, classifiers.
 //!
 //! Terms: T2 is the distance of a part inside the plane of the components, SPE the squared
 //! distance off it, a *contribution* one variable's share of a score. A model is *in domain* while
@@ -15,6 +15,7 @@
 mod chart;
 pub mod forest;
 mod linear;
+mod monitor;
 mod pca;
 
 use alloc::vec::Vec;
@@ -25,6 +26,7 @@ use crate::plan::{FeatureId, Model, ModelId, Plan, Source};
 use chart::ChartState;
 use forest::Forest;
 use linear::LinearState;
+use monitor::MonitorState;
 use pca::PcaState;
 
 pub use pca::{ShapeError, t2_shares};
@@ -111,6 +113,7 @@ pub struct Models {
 enum State {
     Chart(ChartState),
     Pca(PcaState),
+    Monitor(MonitorState),
     Linear(LinearState),
     Forest(Forest),
 }
@@ -124,6 +127,7 @@ impl Models {
         let states = plan.models.iter().map(|model| match &model.model {
             Model::Chart(chart) => State::Chart(ChartState::new(chart)),
             Model::Pca(pca) => State::Pca(PcaState::new(pca)),
+            Model::Monitor(monitor) => State::Monitor(MonitorState::new(monitor)),
             Model::Linear(linear) => State::Linear(LinearState::new(linear)),
             Model::Forest(forest) => State::Forest(Forest::new(forest)),
         });
@@ -142,6 +146,9 @@ impl Models {
             match (&model.model, state) {
                 (Model::Chart(chart), State::Chart(state)) => *score = state.score(chart, features),
                 (Model::Pca(pca), State::Pca(state)) => *score = state.score(pca, features),
+                (Model::Monitor(monitor), State::Monitor(state)) => {
+                    *score = state.score(monitor, features);
+                }
                 // The second pass writes these.
                 _ => *score = Score::UNKNOWN,
             }
@@ -150,10 +157,10 @@ impl Models {
             let domain = match &model.model {
                 Model::Linear(linear) => linear.domain,
                 Model::Forest(forest) => forest.domain,
-                Model::Chart(_) | Model::Pca(_) => continue,
+                Model::Chart(_) | Model::Pca(_) | Model::Monitor(_) => continue,
             };
             let monitor = domain.map(|id| {
-                matches!(self.states.get(id.index()), Some(State::Pca(_)))
+                matches!(self.states.get(id.index()), Some(State::Pca(_) | State::Monitor(_)))
                     && self.get(id).is_some_and(|score| score.in_domain)
             });
             let score = match (&model.model, self.states.get_mut(index)) {
@@ -201,10 +208,12 @@ impl Models {
             },
             Source::T2(id) => match self.states.get(id.index())? {
                 State::Pca(pca) => self.known_score(id)?.t2 / pca.alarm().t2,
+                State::Monitor(monitor) => self.known_score(id)?.t2 / monitor.alarm().t2,
                 _ => return None,
             },
             Source::Spe(id) => match self.states.get(id.index())? {
                 State::Pca(pca) => self.known_score(id)?.spe / pca.alarm().spe,
+                State::Monitor(monitor) => self.known_score(id)?.spe / monitor.alarm().spe,
                 _ => return None,
             },
         };
@@ -236,6 +245,9 @@ impl Models {
                 state.contributions(chart, score, offer);
             }
             (Model::Pca(pca), Some(State::Pca(state))) => state.contributions(pca, score, offer),
+            (Model::Monitor(monitor), Some(State::Monitor(state))) => {
+                state.contributions(monitor, score, offer);
+            }
             (Model::Linear(linear), Some(State::Linear(_))) => {
                 linear::contributions(linear, features, offer);
             }

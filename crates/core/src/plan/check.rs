@@ -121,11 +121,20 @@ impl Plan {
                     && pca.scale.len() == p
                     && pca.loadings.len() == p * k
             }
+            Model::Monitor(monitor) => {
+                let p = monitor.inputs.len();
+                exists(&monitor.inputs)
+                    && monitor.mean.len() == p
+                    && monitor.scale.len() == p
+                    && monitor.transition.len() == p * p
+                    && monitor.precision.len() == p * p
+                    && !monitor.gap.is_empty()
+            }
             Model::Linear(linear) => {
                 let p = linear.inputs.len();
                 let monitor = |m: super::ModelId| {
                     let found = self.models.get(m.index()).map(|m| &m.model);
-                    matches!(found, Some(Model::Pca(_)))
+                    matches!(found, Some(Model::Pca(_) | Model::Monitor(_)))
                 };
                 exists(&linear.inputs)
                     && linear.coefficients.len() == p

@@ -1,0 +1,162 @@
+//! `trimloop data join`.
+
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args};
+use serde_json::json;
+
+use crate::cli::model::{failure, write_new};
+use crate::cli::{Exit, Failure, Ui};
+use crate::export::{Cell, Column, CsvSheet, Kind, Sheet};
+use crate::learn::join::{By, Joined, LabelColumns, join};
+use crate::learn::{Frame, LearnError, Values, read};
+use crate::output::{Zone, parse_length};
+
+const EXAMPLES: &str = "\
+Examples:
+  trimloop data join --data parts.csv --labels lab.csv --by part_id --out joined.csv
+  trimloop data join --data parts.csv --labels lab.csv --by part_id \\
+      --characteristic what --source station --value result --out joined.csv
+  trimloop data join --data line.csv --labels gauge.csv --delay 90s --out joined.csv
+  trimloop data join --data line.csv --labels gauge.csv --volume 12.5 --flow throughput --out j.csv
+
+A label is known by part, characteristic and source: given again it changes nothing, given again with
+another value the last one counts. With --delay a label goes to the last row at or before its time
+less the delay; with --volume to the row since which that much has flowed (integral of --flow, per
+second). Labels without a row are counted.";
+
+/// Which rows, which labels, how they meet.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub(super) struct JoinArgs {
+    /// Tables of rows (CSV, Parquet), one after the other
+    #[arg(long, env = "TRIMLOOP_DATA", hide_env = true, value_name = "FILE", num_args = 1.., required = true)]
+    data: Vec<PathBuf>,
+    /// Tables of labels
+    #[arg(long, env = "TRIMLOOP_LABELS", hide_env = true, value_name = "FILE", num_args = 1.., required = true)]
+    labels: Vec<PathBuf>,
+    /// Column of part ids in both
+    #[arg(long, env = "TRIMLOOP_BY", hide_env = true, value_name = "COLUMN", conflicts_with_all = ["delay", "volume"])]
+    by: Option<String>,
+    /// The product is inspected so long after its row: 90s, 5min
+    #[arg(
+        long,
+        env = "TRIMLOOP_DELAY",
+        hide_env = true,
+        value_name = "LENGTH",
+        conflicts_with = "volume"
+    )]
+    delay: Option<String>,
+    /// It is inspected when so much has flowed since its row
+    #[arg(long, env = "TRIMLOOP_VOLUME", hide_env = true, requires = "flow")]
+    volume: Option<f64>,
+    /// Column of the flow, per second
+    #[arg(long, env = "TRIMLOOP_FLOW", hide_env = true, value_name = "COLUMN")]
+    flow: Option<String>,
+    /// Column of the labels that says what is measured [default: each column is one]
+    #[arg(long, env = "TRIMLOOP_CHARACTERISTIC", hide_env = true, value_name = "COLUMN")]
+    characteristic: Option<String>,
+    /// Column that says who measured
+    #[arg(long, env = "TRIMLOOP_SOURCE", hide_env = true, value_name = "COLUMN")]
+    source: Option<String>,
+    /// Column of the value, with --characteristic [default: value]
+    #[arg(long, env = "TRIMLOOP_VALUE", hide_env = true, value_name = "COLUMN")]
+    value: Option<String>,
+    /// File to write (CSV)
+    #[arg(short, long, env = "TRIMLOOP_OUT", hide_env = true, value_name = "FILE")]
+    out: PathBuf,
+    /// Write over a file that is there
+    #[arg(long, env = "TRIMLOOP_FORCE", hide_env = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
+    force: bool,
+}
+
+pub(super) fn run(ui: &Ui, args: &JoinArgs) -> Result<Exit, Failure> {
+    let (frame, joined) = joined(args).map_err(|error| failure(&error))?;
+    let bytes = csv(&frame).map_err(|error| failure(&LearnError::Write(error)))?;
+    write_new(&args.out, &bytes, args.force)?;
+    if joined.replaced > 0 {
+        let count = joined.replaced;
+        ui.warn(&format!("{count} labels were given again with another value; the last counts"));
+    }
+    let human = format!(
+        "{} of {} rows have a label now, columns {}\n{} labels, {} of them given again, {} \
+         replaced, {} without a row\nwritten to {}\n",
+        joined.rows,
+        frame.rows(),
+        joined.columns.join(", "),
+        joined.labels,
+        joined.again,
+        joined.replaced,
+        joined.without_row,
+        args.out.display()
+    );
+    let mut object = ui.head("trimloop.data.join/1", true);
+    object["columns"] = json!(joined.columns);
+    object["rows_labelled"] = json!(joined.rows);
+    object["labels"] = json!(joined.labels);
+    object["again"] = json!(joined.again);
+    object["replaced"] = json!(joined.replaced);
+    object["without_row"] = json!(joined.without_row);
+    ui.result(&human, &object);
+    Ok(Exit::Ok)
+}
+
+fn joined(args: &JoinArgs) -> Result<(Frame, Joined), LearnError> {
+    let by = match (&args.by, &args.delay, args.volume, &args.flow) {
+        (Some(part), ..) => By::Part(part.clone()),
+        (None, Some(text), ..) => {
+            let length = parse_length(text).ok_or_else(|| {
+                LearnError::Option(format!("\"{text}\" is no length of time: write 90s or 5min"))
+            })?;
+            By::Delay(length.as_nanos() as f64 / 1e9)
+        }
+        (None, None, Some(volume), Some(flow)) if volume >= 0.0 => By::Flow(volume, flow.clone()),
+        _ => {
+            let why = "how labels find their rows is not said: --by COLUMN, --delay LENGTH, or \
+                       --volume V --flow COLUMN";
+            return Err(LearnError::Option(why.to_owned()));
+        }
+    };
+    let mut frame = read::frame(&args.data)?;
+    let labels = read::frame(&args.labels)?;
+    let columns = LabelColumns {
+        characteristic: args.characteristic.clone(),
+        source: args.source.clone(),
+        value: args.value.clone(),
+    };
+    let joined = join(&mut frame, &labels, &by, &columns)?;
+    Ok((frame, joined))
+}
+
+/// The rows as CSV, the time first.
+fn csv(frame: &Frame) -> std::io::Result<Vec<u8>> {
+    let time = frame.time().map(|time| Column::new(&time.name, Kind::Text));
+    let mut columns: Vec<Column> = time.into_iter().collect();
+    columns.extend(frame.columns().iter().map(|column| {
+        let kind = if column.is_text() { Kind::Text } else { Kind::Number };
+        Column::of_unit(&column.name, &column.unit, kind)
+    }));
+    let mut bytes = Vec::new();
+    let mut sheet = Box::new(CsvSheet::new(&mut bytes, &columns, Zone::Utc)?);
+    for row in 0..frame.rows() {
+        let mut cells = Vec::new();
+        if frame.time().is_some() {
+            cells.push(Cell::Text(frame.shown_time(row).into()));
+        }
+        for column in frame.columns() {
+            cells.push(match &column.values {
+                Values::Number(numbers) => match numbers.get(row) {
+                    Some(x) if x.is_finite() => Cell::Float(*x),
+                    _ => Cell::Null,
+                },
+                Values::Text { .. } => {
+                    column.text(row).map_or(Cell::Null, |text| Cell::Text(text.into()))
+                }
+            });
+        }
+        sheet.row(&cells)?;
+    }
+    sheet.finish()?;
+    Ok(bytes)
+}

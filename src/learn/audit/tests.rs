@@ -1,0 +1,125 @@
+//! One spoilt table for each check, and a clean one that is left in peace.
+
+use std::path::Path;
+
+use super::*;
+use crate::learn::FrameBuilder;
+use crate::learn::evaluate::Random;
+use crate::learn::frame::Cell;
+
+/// Rows of noise: `a`, `b` independent, `label` 0 or 1 by noise.
+fn table(n: usize) -> Vec<[f64; 3]> {
+    let mut random = Random(5);
+    let mut uniform = || random.below(1 << 30) as f64 / f64::from(1 << 30);
+    (0..n)
+        .map(|_| {
+            let bell = |u: f64| u * 2.0 - 1.0;
+            [10.0 + bell(uniform()), 5.0 + bell(uniform()), f64::from(u8::from(uniform() > 0.6))]
+        })
+        .collect()
+}
+
+fn frame(rows: &[[f64; 3]], time: impl Fn(usize) -> i64) -> Frame {
+    let mut builder = FrameBuilder::default();
+    let columns = ["a", "b", "label"].map(|name| (name.to_owned(), "bar".to_owned()));
+    let places = builder.begin(Path::new("t.csv"), &columns, Some("time")).unwrap();
+    for (row, values) in rows.iter().enumerate() {
+        for (place, x) in places.iter().zip(values) {
+            let cell = if x.is_nan() { Cell::Missing } else { Cell::Number(*x) };
+            builder.cell(*place, cell);
+        }
+        let utc = time(row) * 1_000_000_000;
+        builder.at(&utc.to_string(), utc, f64::NAN);
+        builder.end_row();
+    }
+    builder.finish().unwrap()
+}
+
+fn steady(row: usize) -> i64 {
+    1_700_000_000 + 10 * i64::try_from(row).unwrap()
+}
+
+fn checks(frame: &Frame) -> Vec<(Severity, &'static str, String)> {
+    let found = audit(frame, Some("label")).unwrap().findings;
+    found.into_iter().map(|f| (f.severity, f.check, f.place)).collect()
+}
+
+/// Clean rows give no problem and no warning.
+#[test]
+fn clean_rows_are_left_in_peace() {
+    let found = checks(&frame(&table(600), steady));
+    assert!(found.iter().all(|(severity, ..)| *severity == Severity::Note), "{found:?}");
+}
+
+/// Each way of spoiling the table is found, at its place, and as bad as it is.
+#[test]
+fn spoilt_rows_are_found() {
+    type Spoil = fn(&mut Vec<[f64; 3]>);
+    let cases: [(Spoil, Severity, &str, &str); 9] = [
+        (|t| t.iter_mut().take(400).for_each(|r| r[0] = f64::NAN), Severity::Problem, "gaps", "a"),
+        (
+            |t| t.iter_mut().skip(100).take(60).for_each(|r| r[0] = 10.1),
+            Severity::Warning,
+            "frozen",
+            "a",
+        ),
+        (|t| t[77][1] = 500.0, Severity::Warning, "outliers", "b"),
+        (|t| t.iter_mut().for_each(|r| r[0] = r[0].round()), Severity::Note, "quantised", "a"),
+        (|t| t.iter_mut().skip(300).for_each(|r| r[0] *= 10.0), Severity::Problem, "units", "a"),
+        (|t| t.iter_mut().for_each(|r| r[1] = 3.0), Severity::Note, "constant", "b"),
+        (
+            |t| {
+                let first: Vec<_> = t[..50].to_vec();
+                t.extend(first);
+            },
+            Severity::Warning,
+            "duplicates",
+            "rows",
+        ),
+        (|t| t.iter_mut().for_each(|r| r[1] += 9.0 * r[2]), Severity::Problem, "leakage", "b"),
+        (
+            |t| t.iter_mut().enumerate().for_each(|(i, r)| r[2] = f64::from(u8::from(i < 12))),
+            Severity::Problem,
+            "balance",
+            "label",
+        ),
+    ];
+    for (spoil, severity, check, place) in cases {
+        let mut rows = table(600);
+        spoil(&mut rows);
+        let found = checks(&frame(&rows, steady));
+        let expect = (severity, check, place.to_owned());
+        assert!(found.contains(&expect), "{expect:?} is not in {found:?}");
+    }
+}
+
+/// Time: backwards, doubles, a gap, an hour.
+#[test]
+fn clocks_are_looked_at() {
+    let rows = table(300);
+    let back = frame(&rows, |row| steady(row) - if row == 100 { 50 } else { 0 });
+    assert!(checks(&back).contains(&(Severity::Problem, "clock", "time".to_owned())));
+    let gap = frame(&rows, |row| steady(row) + if row >= 100 { 500 } else { 0 });
+    assert!(checks(&gap).contains(&(Severity::Warning, "gaps", "time".to_owned())));
+    let hour = frame(&rows, |row| steady(row) + if row >= 100 { 3600 } else { 0 });
+    let found = audit(&hour, None).unwrap().findings;
+    assert!(found.iter().any(|f| f.what.contains("jumps by an hour")), "{found:?}");
+}
+
+/// Labels that come in stretches, and rows that were not chosen at random.
+#[test]
+fn bias_is_found() {
+    let mut rows = table(600);
+    rows.iter_mut().enumerate().for_each(|(i, r)| r[2] = f64::from(u8::from(i < 300)));
+    assert!(checks(&frame(&rows, steady)).contains(&(
+        Severity::Warning,
+        "bias",
+        "label".to_owned()
+    )));
+    let mut rows = table(600);
+    for row in rows.iter_mut().filter(|row| row[0] < 10.0) {
+        row[2] = f64::NAN;
+    }
+    let found = audit(&frame(&rows, steady), Some("label")).unwrap().findings;
+    assert!(found.iter().any(|f| f.check == "bias" && f.what.contains("no label")), "{found:?}");
+}
