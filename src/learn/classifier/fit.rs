@@ -9,7 +9,7 @@ use crate::learn::kinds::{TrainRequest, Trained};
 use crate::learn::plan::{header_of, training_facts};
 use crate::learn::{Column, Frame, Inputs, LearnError, Values, labels, leak};
 
-/// Trees of a forest.
+/// Trees of a forest; for causes, of which each tree tells many, half of them.
 const TREES: usize = 200;
 /// Most different words of a column; more are names of parts, not kinds.
 const WORDS_MAX: usize = 20;
@@ -39,7 +39,7 @@ pub(in crate::learn) fn train(request: &TrainRequest<'_>) -> Result<Trained, Lea
         &rows,
         &found.classes,
         &ForestOptions {
-            trees: TREES,
+            trees: if runs.is_some() { TREES / 2 } else { TREES },
             seed: request.seed,
             steps,
             propose: runs.is_none(),

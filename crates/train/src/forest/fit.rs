@@ -13,8 +13,8 @@ use crate::table::{Table, TrainError};
 
 /// Fewest rows that a classifier is trained on.
 const ROWS_MIN: usize = 20;
-/// Trees of a screening and of a trial; the final forest has more.
-const TRIAL_TREES: usize = 60;
+/// Trees of a screening.
+const SCREEN_TREES: usize = 30;
 const FOLDS: usize = 5;
 /// A trial with more columns must lower the log loss by this share to be taken.
 const WORTH: f64 = 0.01;
@@ -160,6 +160,13 @@ struct Fit<'a> {
     done: std::cell::Cell<u64>,
 }
 
+/// What trains while one fold is held out.
+struct Cut {
+    train: Vec<u32>,
+    /// Proposed columns by what they tell on those rows, the best first.
+    screened: Vec<usize>,
+}
+
 /// Columns to grow on, and which of them were proposed.
 struct Grounds {
     data: Labelled,
@@ -174,16 +181,21 @@ impl Fit<'_> {
     fn run(&self) -> Result<ForestFit, TrainError> {
         let grounds = self.grounds()?;
         let fold = self.folds();
+        let train: Vec<Vec<u32>> = (0..FOLDS).map(|held| self.train_rows(&fold, held)).collect();
+        let cuts: Vec<Cut> = train
+            .into_iter()
+            .map(|train| Cut { screened: self.screen(&grounds, &train), train })
+            .collect();
         if self.options.runs.is_some() {
             let way = Way { proposed: 0, random: true, share: 0.1 };
-            return self.finish(&grounds, way, &fold, Vec::new());
+            return self.finish(&grounds, way, (&fold, &cuts), Vec::new());
         }
         let ways: Vec<Way> = if grounds.steps.len() + self.table.columns() > grounds.given {
             WAYS.to_vec()
         } else {
             WAYS.iter().copied().filter(|way| way.proposed == 0).collect()
         };
-        let losses = self.losses(&grounds, &fold, &ways)?;
+        let losses = self.losses(&grounds, (&fold, &cuts), &ways)?;
         let mut best = 0;
         for at in 1..ways.len() {
             if losses[at] < losses[best] * (1.0 - WORTH) {
@@ -194,7 +206,7 @@ impl Fit<'_> {
             ways.iter().zip(&losses).map(|(way, loss)| (way.words(), *loss)).collect();
         let chosen = tried.remove(best);
         tried.insert(0, chosen);
-        self.finish(&grounds, ways[best], &fold, tried)
+        self.finish(&grounds, ways[best], (&fold, &cuts), tried)
     }
 
     fn step(&self, what: &str) -> Result<(), TrainError> {
@@ -234,7 +246,7 @@ impl Fit<'_> {
         let ranks = Ranks::new(&columns);
         let labels = self.labels.to_vec();
         let data = Labelled { columns, labels, classes: self.classes.len() };
-        let growth = Growth { trees: TRIAL_TREES, seed: self.options.seed, ..Growth::default() };
+        let growth = Growth { trees: SCREEN_TREES, seed: self.options.seed, ..Growth::default() };
         let trees = grow(&ranks, &data, &growth, &inputs, &self.rows(|_| true));
         derive::ranked(&trees, &data.columns, &inputs)
     }
@@ -294,8 +306,8 @@ impl Fit<'_> {
             return proposed;
         }
         let growth = Growth {
-            trees: TRIAL_TREES,
-            columns: 0.3,
+            trees: SCREEN_TREES,
+            columns: 0.15,
             seed: self.options.seed ^ 0x5C4E,
             ..Growth::default()
         };
@@ -335,17 +347,17 @@ impl Fit<'_> {
     fn losses(
         &self,
         grounds: &Grounds,
-        fold: &[usize],
+        (fold, cuts): (&[usize], &[Cut]),
         ways: &[Way],
     ) -> Result<Vec<f64>, TrainError> {
         let blank = vec![vec![0.0; self.outputs()]; fold.len()];
         let mut votes = vec![blank; ways.len()];
-        for held in 0..FOLDS {
+        // Many rows say with fewer trees which way is better.
+        let count = (120_000 / fold.len().max(1)).clamp(30, 60);
+        for (held, cut) in cuts.iter().enumerate() {
             self.step("trying")?;
-            let train = self.train_rows(fold, held);
-            let screened = self.screen(grounds, &train);
             for (way, votes) in ways.iter().zip(&mut votes) {
-                let (_, trees) = self.trees(grounds, *way, TRIAL_TREES, &train, &screened);
+                let (_, trees) = self.trees(grounds, *way, count, &cut.train, &cut.screened);
                 self.vote(grounds, &trees, fold, held, votes);
             }
         }
@@ -374,16 +386,15 @@ impl Fit<'_> {
         &self,
         grounds: &Grounds,
         way: Way,
-        fold: &[usize],
+        (fold, cuts): (&[usize], &[Cut]),
         tried: Vec<(String, f64)>,
     ) -> Result<ForestFit, TrainError> {
         let mut votes = vec![vec![0.0; self.outputs()]; fold.len()];
-        for held in 0..FOLDS {
+        // Half the trees say nearly as well what to expect.
+        let count = (self.options.trees / 2).max(10);
+        for (held, cut) in cuts.iter().enumerate() {
             self.step("holding out")?;
-            let train = self.train_rows(fold, held);
-            let screened =
-                if way.proposed > 0 { self.screen(grounds, &train) } else { Vec::new() };
-            let (_, trees) = self.trees(grounds, way, self.options.trees, &train, &screened);
+            let (_, trees) = self.trees(grounds, way, count, &cut.train, &cut.screened);
             self.vote(grounds, &trees, fold, held, &mut votes);
         }
         let (slope, bias) = calibrate::fit(&votes, self.labels, self.outputs());
