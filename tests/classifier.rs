@@ -141,7 +141,8 @@ fn what_cannot_be_learnt() {
     let bench = Bench::new("mistakes");
     bench.put("train.csv", &machine(3, 60));
     let of = |data: &str, label: &str, more: &[&str]| {
-        let args = ["train", "--kind", "classifier", "--label", label, "--data", data, "--out", "m"];
+        let args =
+            ["train", "--kind", "classifier", "--label", label, "--data", data, "--out", "m"];
         let args: Vec<String> = args.iter().chain(more).map(|x| (*x).to_owned()).collect();
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         bench.refused(&args)

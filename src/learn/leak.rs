@@ -40,11 +40,7 @@ pub(super) struct Leak {
 /// - A column with hardly more values than there are classes, whose value gives the class of almost
 ///   every row. One that is measured and parts the classes at thresholds may be just good: it stays,
 ///   with a warning.
-pub(super) fn find(
-    columns: &[&Column],
-    of_row: &[Option<usize>],
-    classes: usize,
-) -> Vec<Leak> {
+pub(super) fn find(columns: &[&Column], of_row: &[Option<usize>], classes: usize) -> Vec<Leak> {
     let mut rows = vec![0_usize; classes];
     for class in of_row.iter().flatten() {
         if let Some(rows) = rows.get_mut(*class) {

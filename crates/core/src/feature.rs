@@ -91,9 +91,11 @@ impl Features {
         let mut members = Vec::with_capacity(plan.features.len());
         starts.push(0);
         for tag in 0..plan.tags.len() {
-            let of_tag = plan.features.iter().enumerate().filter(|(_, f)| {
-                f.tag.index() == tag && f.combine.is_none()
-            });
+            let of_tag = plan
+                .features
+                .iter()
+                .enumerate()
+                .filter(|(_, f)| f.tag.index() == tag && f.combine.is_none());
             members.extend(of_tag.map(|(i, _)| i));
             starts.push(members.len());
         }
@@ -146,7 +148,8 @@ impl Features {
             let Some(combine) = feature.combine else { continue };
             let (a, b) = combine.of();
             let of = |id: FeatureId| self.values.get(id.index()).copied();
-            let (a, b) = (of(a).unwrap_or(FeatureValue::UNKNOWN), of(b).unwrap_or(FeatureValue::UNKNOWN));
+            let (a, b) =
+                (of(a).unwrap_or(FeatureValue::UNKNOWN), of(b).unwrap_or(FeatureValue::UNKNOWN));
             let value = a.value.zip(b.value).map(|(x, y)| match combine {
                 Combine::Difference(..) => x - y,
                 Combine::Product(..) => x * y,

@@ -16,9 +16,7 @@ use crate::tag::TagId;
 use crate::time::Span;
 use crate::unit::{Grid, Ticks};
 
-pub use forest::{
-    CLASSES_MAX, COLUMNS_MAX, DEPTH_MAX, ForestPlan, Link, Node, Step, Tree,
-};
+pub use forest::{CLASSES_MAX, COLUMNS_MAX, DEPTH_MAX, ForestPlan, Link, Node, Step, Tree};
 
 /// Most tags in one plan.
 pub const TAGS_MAX: usize = 60_000;

@@ -12,7 +12,6 @@ use std::alloc::System;
 
 use trimloop_core::cell::Cell;
 use trimloop_core::mode::Mode;
-use trimloop_core::plan::{ForestPlan, Link as TreeLink, Node, Step, Tree};
 use trimloop_core::plan::{
     BindingPlan, Budget, CharacteristicId, CharacteristicPlan, Chart, ChartPlan, Clause, Condition,
     Controller, Cut, CyclePlan, EffectPlan, FeatureId, FeaturePlan, HeartbeatPlan, InterlockId,
@@ -20,6 +19,7 @@ use trimloop_core::plan::{
     PcaPlan, Plan, PlcId, Rate, RowPlan, RulesPlan, RunToRunPlan, SetpointId, SetpointPlan,
     SignatureId, SignaturePlan, Source, TagPlan, Take,
 };
+use trimloop_core::plan::{ForestPlan, Link as TreeLink, Node, Step, Tree};
 use trimloop_core::scan::{Ack, AckResult, Action, Command, Label, Link, Order, Scan};
 use trimloop_core::tag::{Sample, Status, TagId, Value};
 use trimloop_core::time::{Mono, Now, Span, Utc};

@@ -16,8 +16,8 @@
 //!
 //! Source: `methods.md` section 2, *Artifact*. Signatures are separate files, not read here.
 
-mod error;
 mod data;
+mod error;
 mod forest;
 mod monitor;
 
@@ -218,8 +218,11 @@ impl Artifact {
     /// A chart (it lives in the recipe), a header of another kind, or arrays that no model has.
     pub fn new(header: Header, model: &Model) -> Result<Self, ArtifactError> {
         let p = header.features.len();
-        let array =
-            |name, shape: &[usize], data| Array { name, shape: shape.to_vec(), data: Data::F64(data) };
+        let array = |name, shape: &[usize], data| Array {
+            name,
+            shape: shape.to_vec(),
+            data: Data::F64(data),
+        };
         let (kind, arrays) = match model {
             Model::Pca(m) => {
                 let k = m.eigenvalues.len();

@@ -500,11 +500,8 @@ impl Binder<'_> {
         for class in &artifact.classes {
             let place = known.iter().position(|known| known == class.get());
             if place.is_none() {
-                let message = format!(
-                    "model \"{}\" has no class \"{}\"",
-                    artifact.name.get(),
-                    class.get()
-                );
+                let message =
+                    format!("model \"{}\" has no class \"{}\"", artifact.name.get(), class.get());
                 let help = if known.is_empty() {
                     "it is no classifier".to_owned()
                 } else {

@@ -13,9 +13,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use trimloop_core::plan::{
-    ForestPlan, LinearPlan, Link, Model, Node, PcaLimits, PcaPlan, Tree,
-};
+use trimloop_core::plan::{ForestPlan, LinearPlan, Link, Model, Node, PcaLimits, PcaPlan, Tree};
 use trimloop_recipe::artifact::{Artifact, FeatureSpec, Header, Kind};
 use trimloop_recipe::{
     Color, Diagnostic, Models, PlcConfig, Project, check, check_plc_config, codes, render,

@@ -26,8 +26,12 @@ pub(in crate::learn) fn train(request: &TrainRequest<'_>) -> Result<Trained, Lea
         .collect::<Result<Vec<_>, _>>()?;
     let table = Table::new(names, &inputs.matrix()?)?;
     let label = |row: &usize| found.of_row.get(*row).copied().flatten();
-    let rows: Vec<u16> =
-        inputs.rows.iter().filter_map(label).filter_map(|class| u16::try_from(class).ok()).collect();
+    let rows: Vec<u16> = inputs
+        .rows
+        .iter()
+        .filter_map(label)
+        .filter_map(|class| u16::try_from(class).ok())
+        .collect();
     let runs = request.label_from_file.map(|_| runs(request.frame, &inputs.rows));
     if runs.is_some() && !steps.is_empty() {
         let why = "--feature does not go with --label-from-file, which derives its own columns";
@@ -175,8 +179,12 @@ impl Prepared {
             }
         }
         let mean = |(sum, rows): &(f64, f64)| sum / rows.max(1.0);
-        let mut order: Vec<(f64, &String, usize)> =
-            sums.iter().zip(levels).enumerate().map(|(at, (s, text))| (mean(s), text, at)).collect();
+        let mut order: Vec<(f64, &String, usize)> = sums
+            .iter()
+            .zip(levels)
+            .enumerate()
+            .map(|(at, (s, text))| (mean(s), text, at))
+            .collect();
         order.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(b.1)));
         let place = |code: &u32| {
             let at = order.iter().position(|(_, _, at)| usize::try_from(*code) == Ok(*at));
@@ -233,10 +241,8 @@ fn note(fit: &ForestFit) -> String {
 fn facts_of(fit: &ForestFit) -> Vec<(String, String)> {
     let fact = |name: &str, value: String| (name.to_owned(), value);
     let p = fit.plan.inputs.len();
-    let mut facts = vec![fact(
-        "trees",
-        format!("{}, {} nodes", fit.plan.trees.len(), fit.plan.nodes.len()),
-    )];
+    let mut facts =
+        vec![fact("trees", format!("{}, {} nodes", fit.plan.trees.len(), fit.plan.nodes.len()))];
     if let Some((chosen, _)) = fit.tried.first() {
         facts.push(fact("chosen by cross-validation", chosen.clone()));
     }
@@ -344,10 +350,8 @@ fn tables(fit: &ForestFit) -> Vec<CardTable> {
     let mut order: Vec<(&String, f64)> =
         fit.columns.iter().zip(fit.importance.iter().copied()).collect();
     order.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let importance = order
-        .iter()
-        .take(15)
-        .map(|(name, share)| vec![(*name).clone(), percent(*share)]);
+    let importance =
+        order.iter().take(15).map(|(name, share)| vec![(*name).clone(), percent(*share)]);
     tables.push(CardTable {
         title: "What the splits look at".to_owned(),
         head: texts(&["column", "share of the purity gained"]),

@@ -398,8 +398,7 @@ impl ForestPlan {
     /// Whether the arrays fit together, every way down ends in a leaf of its own tree, and every
     /// number is one that its kind can be.
     pub fn fits(&self) -> bool {
-        let (p, q, c, k) =
-            (self.inputs.len(), self.columns(), self.classes.len(), self.outputs());
+        let (p, q, c, k) = (self.inputs.len(), self.columns(), self.classes.len(), self.outputs());
         let finite = |values: &[f64]| values.iter().all(|x| x.is_finite());
         let steps = self.steps.iter().enumerate().all(|(index, step)| {
             let (a, b) = step.operands();

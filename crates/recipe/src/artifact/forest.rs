@@ -35,28 +35,30 @@ const WORDS_MAX: usize = 256;
 
 /// Arrays of a forest, in file order.
 pub(super) const NAMES: [&str; 13] = [
-    "span", "base", "bias", "weights", "scalars", "step", "step_weight", "root", "depth",
-    "threshold", "column", "left", "values",
+    "span",
+    "base",
+    "bias",
+    "weights",
+    "scalars",
+    "step",
+    "step_weight",
+    "root",
+    "depth",
+    "threshold",
+    "column",
+    "left",
+    "values",
 ];
 
 pub(super) fn arrays(plan: &ForestPlan) -> Vec<Array> {
     let (n, k, t) = (plan.nodes.len(), plan.outputs(), plan.trees.len());
     let (p, s) = (plan.span.len(), plan.steps.len());
-    let f64s = |name, shape: &[usize], data| Array {
-        name,
-        shape: shape.to_vec(),
-        data: Data::F64(data),
-    };
-    let u16s = |name, shape: &[usize], data| Array {
-        name,
-        shape: shape.to_vec(),
-        data: Data::U16(data),
-    };
-    let f32s = |name, shape: &[usize], data| Array {
-        name,
-        shape: shape.to_vec(),
-        data: Data::F32(data),
-    };
+    let f64s =
+        |name, shape: &[usize], data| Array { name, shape: shape.to_vec(), data: Data::F64(data) };
+    let u16s =
+        |name, shape: &[usize], data| Array { name, shape: shape.to_vec(), data: Data::U16(data) };
+    let f32s =
+        |name, shape: &[usize], data| Array { name, shape: shape.to_vec(), data: Data::F32(data) };
     let span = plan.span.iter().flat_map(|(low, high)| [*low, *high]).collect();
     let scalars = vec![plan.factor, plan.slope, plan.remember.unwrap_or(-1.0)];
     let steps = plan.steps.iter().flat_map(|step| {
@@ -71,7 +73,11 @@ pub(super) fn arrays(plan: &ForestPlan) -> Vec<Array> {
         f64s("weights", &[plan.classes.len()], plan.weights.clone()),
         f64s("scalars", &[3], scalars),
         u16s("step", &[s, 3], steps.collect()),
-        f64s("step_weight", &[s], plan.steps.iter().map(|step| step.weight().unwrap_or(0.0)).collect()),
+        f64s(
+            "step_weight",
+            &[s],
+            plan.steps.iter().map(|step| step.weight().unwrap_or(0.0)).collect(),
+        ),
         Array { name: "root", shape: vec![t], data: Data::U32(root) },
         u16s("depth", &[t], plan.trees.iter().map(|tree| u16::from(tree.depth)).collect()),
         f32s("threshold", &[n], plan.nodes.iter().map(|node| node.threshold).collect()),
@@ -182,9 +188,9 @@ pub(super) fn check(artifact: &Artifact) -> Result<(), ArtifactError> {
     let inputs = trimloop_core::model::forest::unbound(artifact.header.features.len());
     match plan(artifact, inputs) {
         Some(plan) if plan.fits() => Ok(()),
-        Some(_) => impossible(
-            "a tree does not end in leaves of its own, or a number is outside its range",
-        ),
+        Some(_) => {
+            impossible("a tree does not end in leaves of its own, or a number is outside its range")
+        }
         None => impossible("it has a link, a step or a tree that this trimloop does not know"),
     }
 }

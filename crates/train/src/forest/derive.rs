@@ -80,7 +80,8 @@ pub(super) fn columns(
 
 fn not_finite(table: &Table, steps: &[Named], row: usize, values: &[f64]) -> TrainError {
     let of = |place: u16| values.get(usize::from(place)).copied().unwrap_or(1.0);
-    let zero = steps.iter().find(|(_, step)| matches!(step, Step::Ratio(_, b) if of(*b).abs() <= 0.0));
+    let zero =
+        steps.iter().find(|(_, step)| matches!(step, Step::Ratio(_, b) if of(*b).abs() <= 0.0));
     let column = zero.map_or_else(|| table.names().join(", "), |(name, _)| name.clone());
     TrainError::NotFinite { row: row + 1, column }
 }

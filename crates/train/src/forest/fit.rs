@@ -6,7 +6,7 @@ use trimloop_core::plan::{ForestPlan, Step};
 
 use super::derive::{self, Named, small};
 use super::held_out::{HeldOut, judge, weights};
-use super::{Growth, Grown, Labelled, Ranks, calibrate, grow, plan, vote};
+use super::{Grown, Growth, Labelled, Ranks, calibrate, grow, plan, vote};
 use crate::blocks::blocks;
 use crate::noise::Noise;
 use crate::table::{Table, TrainError};
@@ -401,8 +401,7 @@ impl Fit<'_> {
         let said: Vec<Vec<f64>> =
             votes.iter().map(|v| calibrate::probabilities(v, slope, &bias)).collect();
         let weights = weights(&said, self.labels, self.classes.len());
-        let held_out =
-            judge(&votes, self.labels, fold, self.classes, (slope, &bias, &weights));
+        let held_out = judge(&votes, self.labels, fold, self.classes, (slope, &bias, &weights));
         self.step("growing")?;
         let all = self.rows(|_| true);
         let screened = if way.proposed > 0 { self.screen(grounds, &all) } else { Vec::new() };
@@ -454,7 +453,8 @@ impl Fit<'_> {
 /// Level, deviation and roughness of every input, as they have lately been.
 fn dynamic(names: &[String]) -> Vec<Named> {
     let of = |kind: &str, make: fn(u16) -> Step| -> Vec<Named> {
-        let named = |(place, name): (usize, &String)| (format!("{kind} of {name}"), make(small(place)));
+        let named =
+            |(place, name): (usize, &String)| (format!("{kind} of {name}"), make(small(place)));
         names.iter().enumerate().map(named).collect()
     };
     let mut steps = of("mean", |of| Step::Mean { of, weight: NEWEST });

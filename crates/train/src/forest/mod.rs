@@ -17,9 +17,9 @@ use trimloop_core::plan::{ForestPlan, Link, Node, Step, Tree};
 
 pub use calibrate::Reliability;
 pub use fit::{ForestFit, ForestOptions, fit_forest};
-pub use held_out::{ClassScore, HeldOut};
 pub use grow::Growth;
 use grow::{Grower, Grown};
+pub use held_out::{ClassScore, HeldOut};
 use ranks::Ranks;
 
 /// Columns of numbers with a class for each row.

@@ -48,7 +48,10 @@ impl Ranks {
 
     /// The middle between two ranks that follow each other in a node, rounded down.
     pub(crate) fn middle(&self, column: usize, last: usize, next: usize) -> f32 {
-        down(f64::midpoint(f64::from(self.values[column][last].1), f64::from(self.values[column][next].0)))
+        down(f64::midpoint(
+            f64::from(self.values[column][last].1),
+            f64::from(self.values[column][next].0),
+        ))
     }
 
     /// A threshold between two ranks, at `share` (above 0 to 1) of the way down from the higher.
