@@ -38,8 +38,8 @@ pub(super) struct Leak {
 ///   two or more such flags the flags that stand beside them in the table go too, because a block
 ///   of flags is one thing: modes of the failure that is the label.
 /// - A column with hardly more values than there are classes, whose value gives the class of almost
-///   every row. One that is measured and parts the classes at thresholds may be just good: it stays,
-///   with a warning.
+///   every row. One that is measured and parts the classes at thresholds may be just good: it
+///   stays, with a warning.
 pub(super) fn find(columns: &[&Column], of_row: &[Option<usize>], classes: usize) -> Vec<Leak> {
     let mut rows = vec![0_usize; classes];
     for class in of_row.iter().flatten() {

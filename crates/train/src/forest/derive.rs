@@ -9,6 +9,8 @@ use crate::table::{Table, TrainError};
 /// A derived column with its name, such as `torque * speed`.
 pub(super) type Named = (String, Step);
 
+/// Most columns that a screening keeps.
+const KEPT_MAX: usize = 80;
 /// Every pair of up to so many inputs is tried; of more, those that split best.
 const PAIRED_MAX: usize = 18;
 
@@ -103,6 +105,9 @@ pub(super) fn ranked(trees: &[Grown], columns: &[Vec<f32>], candidates: &[usize]
     order.sort_by(|a, b| b.1.total_cmp(&a.1));
     let mut kept: Vec<usize> = Vec::new();
     for (column, gain) in order {
+        if kept.len() >= KEPT_MAX {
+            break;
+        }
         let twin = kept.iter().any(|other| alike(&columns[*other], &columns[column]));
         if gain > 0.0 && !twin {
             kept.push(column);

@@ -105,7 +105,8 @@ const WAYS: [Way; 8] = [
 /// - `labels`: `[n]` place of each row's class in `classes`.
 ///
 /// # Errors
-/// Fewer than 20 rows or 2 of a class, a derived column that is not finite, [`TrainError::Stopped`].
+/// Fewer than 20 rows or 2 of a class, a derived column that is not finite,
+/// [`TrainError::Stopped`].
 pub fn fit_forest(
     table: &Table,
     labels: &[u16],
