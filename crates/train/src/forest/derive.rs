@@ -27,7 +27,7 @@ pub(super) fn proposals(table: &Table, options: &ForestOptions<'_>, order: &[usi
         for b in inputs.iter().skip(place + 1).copied() {
             let (x, y) = (&table.names()[a], &table.names()[b]);
             let (i, j) = (small(a), small(b));
-            if unit(a) == unit(b) {
+            if unit(a) == unit(b) && comparable(x, y, unit(a)) {
                 found.push((format!("{x} - {y}"), Step::Difference(i, j)));
             }
             found.push((format!("{x} * {y}"), Step::Product(i, j)));
@@ -40,6 +40,16 @@ pub(super) fn proposals(table: &Table, options: &ForestOptions<'_>, order: &[usi
     }
     found.truncate(room);
     found
+}
+
+/// Whether a difference can mean anything: with a unit yes, without one unless the ends of the names
+/// are units that differ, as in `force_n` and `stroke_mm`.
+fn comparable(x: &str, y: &str, unit: &str) -> bool {
+    let end = |name: &str| name.rsplit_once('_').map(|(_, end)| end.to_owned());
+    match (end(x), end(y)) {
+        (Some(x), Some(y)) if unit.is_empty() => x == y,
+        _ => true,
+    }
 }
 
 /// One sign throughout, and no value that is small beside the others: a ratio would be all noise.
