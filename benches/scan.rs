@@ -171,6 +171,7 @@ fn plan() -> Plan {
         window: index.is_multiple_of(6).then_some(Span::from_secs(60)),
         lag: 0,
         coverage_min: 0.0,
+        combine: None,
     };
     Plan {
         name: "bench".to_owned(),

@@ -135,6 +135,11 @@ impl LearnError {
 #[cfg(feature = "train")]
 impl From<trimloop_train::TrainError> for LearnError {
     fn from(error: trimloop_train::TrainError) -> Self {
-        Self::Train(error.to_string())
+        use trimloop_train::TrainError;
+        match error {
+            TrainError::Stopped => Self::Interrupted,
+            TrainError::Class { .. } => Self::Label(error.to_string()),
+            _ => Self::Train(error.to_string()),
+        }
     }
 }

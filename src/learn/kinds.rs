@@ -6,7 +6,7 @@ use trimloop_recipe::artifact::{Artifact, Kind};
 #[cfg(feature = "train")]
 use super::Frame;
 use super::card::Card;
-use super::{LearnError, monitor, regression};
+use super::{LearnError, classifier, monitor, regression};
 use crate::export::{Cell, Column};
 
 /// Most contributions in a row of scores: `top1` to `top5`.
@@ -68,9 +68,7 @@ pub fn train(request: &TrainRequest<'_>) -> Result<Trained, LearnError> {
     match request.kind {
         TrainKind::Monitor => monitor::train(request),
         TrainKind::Regression => regression::train(request),
-        TrainKind::Classifier => Err(LearnError::Option(
-            "this trimloop has no classifier yet; monitor and regression can be trained".to_owned(),
-        )),
+        TrainKind::Classifier => classifier::train(request),
     }
 }
 
@@ -140,6 +138,7 @@ pub fn scorer(artifact: &Artifact) -> Result<Box<dyn Scorer>, LearnError> {
     Ok(match artifact.header().kind {
         Kind::Pca | Kind::Monitor => Box::new(monitor::MonitorScorer::new(artifact)?),
         Kind::Linear => Box::new(regression::LinearScorer::new(artifact)?),
+        Kind::Forest => Box::new(classifier::ForestScorer::new(artifact)?),
     })
 }
 

@@ -8,6 +8,9 @@ use crate::export::number_text;
 /// Most classes of one model.
 const CLASSES_MAX: usize = 256;
 
+/// Class of files whose names say no other: those of normal operation.
+pub(super) const NO_CAUSE: &str = "none";
+
 /// Classes with the class of each row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels {
@@ -56,18 +59,21 @@ fn of_files(frame: &Frame, pattern: &str) -> Result<Vec<Option<String>>, LearnEr
         return Err(LearnError::Option(why));
     }
     let mut texts = vec![None; frame.rows()];
+    let mut fits = 0;
     for (path, rows) in frame.files() {
         let name = path.display().to_string();
         let found = regex.captures(&name).and_then(|captures| captures.get(1));
-        let Some(found) = found else {
-            let what = format!("the pattern \"{pattern}\" does not fit its name");
-            return Err(LearnError::File { path: path.clone(), what });
-        };
-        let label = found.as_str().parse::<f64>().ok().filter(|x| x.is_finite());
-        let label = label.map_or_else(|| found.as_str().to_owned(), number_text);
+        fits += usize::from(found.is_some());
+        let label = found.map_or(NO_CAUSE, |found| found.as_str());
+        let number = label.parse::<f64>().ok().filter(|x| x.is_finite());
+        let label = number.map_or_else(|| label.to_owned(), number_text);
         for slot in texts.get_mut(rows.clone()).unwrap_or_default() {
             *slot = Some(label.clone());
         }
+    }
+    if fits == 0 {
+        let why = format!("the pattern \"{pattern}\" fits the name of none of the files");
+        return Err(LearnError::Label(why));
     }
     Ok(texts)
 }

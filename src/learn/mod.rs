@@ -10,6 +10,7 @@
 pub mod audit;
 pub mod card;
 pub mod drift;
+mod classifier;
 mod error;
 pub mod evaluate;
 mod frame;
@@ -17,6 +18,8 @@ pub mod join;
 pub mod kinds;
 mod label;
 pub mod lags;
+#[cfg(feature = "train")]
+mod leak;
 pub mod lifecycle;
 mod monitor;
 mod plan;

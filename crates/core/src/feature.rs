@@ -10,6 +10,8 @@
 //! - *coverage*: share of the part's process time in which the tag was Good; with a window the
 //!   exponentially weighted share of all time before. Below `coverage_min` the feature is unknown.
 //! - *lag*: the value of so many parts ago.
+//! - *combined*: difference, product or ratio of two other features of the part; its coverage is the
+//!   smaller of theirs.
 //!
 //! Invariant: a value is unknown (`None`) or finite; unknown is never 0.
 
@@ -17,7 +19,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::image::{Accepted, Image};
-use crate::plan::{FeaturePlan, Plan, PlcId, Take};
+use crate::plan::{Combine, FeatureId, FeaturePlan, Plan, PlcId, Take};
 use crate::tag::TagId;
 use crate::time::{Process, Span};
 
@@ -89,7 +91,11 @@ impl Features {
         let mut members = Vec::with_capacity(plan.features.len());
         starts.push(0);
         for tag in 0..plan.tags.len() {
-            let of_tag = plan.features.iter().enumerate().filter(|(_, f)| f.tag.index() == tag);
+            let of_tag = plan
+                .features
+                .iter()
+                .enumerate()
+                .filter(|(_, f)| f.tag.index() == tag && f.combine.is_none());
             members.extend(of_tag.map(|(i, _)| i));
             starts.push(members.len());
         }
@@ -131,9 +137,29 @@ impl Features {
             let held = image.good(plan, state.tag);
             *out = state.close(held, at, duration);
         }
+        self.combine(plan);
         self.began = at;
         self.newest = at;
         &self.values
+    }
+
+    fn combine(&mut self, plan: &Plan) {
+        for (index, feature) in plan.features.iter().enumerate() {
+            let Some(combine) = feature.combine else { continue };
+            let (a, b) = combine.of();
+            let of = |id: FeatureId| self.values.get(id.index()).copied();
+            let (a, b) =
+                (of(a).unwrap_or(FeatureValue::UNKNOWN), of(b).unwrap_or(FeatureValue::UNKNOWN));
+            let value = a.value.zip(b.value).map(|(x, y)| match combine {
+                Combine::Difference(..) => x - y,
+                Combine::Product(..) => x * y,
+                Combine::Ratio(..) => x / y,
+            });
+            let value = value.filter(|x| x.is_finite());
+            if let Some(out) = self.values.get_mut(index) {
+                *out = FeatureValue { value, coverage: a.coverage.min(b.coverage) };
+            }
+        }
     }
 
     /// Values of the last closed part, in the plan's order.
@@ -159,6 +185,8 @@ impl Features {
                 state.restart(self.newest);
             }
         }
+        // What rests on a lost value is lost, whatever PLC its first tag is of.
+        self.combine(plan);
     }
 }
 

@@ -7,6 +7,7 @@
 //! limits are [`Ticks`] of the setpoint's grid, rounded inward.
 
 mod check;
+mod forest;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,6 +15,8 @@ use alloc::vec::Vec;
 use crate::tag::TagId;
 use crate::time::Span;
 use crate::unit::{Grid, Ticks};
+
+pub use forest::{CLASSES_MAX, COLUMNS_MAX, DEPTH_MAX, ForestPlan, Link, Node, Step, Tree};
 
 /// Most tags in one plan.
 pub const TAGS_MAX: usize = 60_000;
@@ -246,6 +249,29 @@ pub struct FeaturePlan {
     pub lag: u8,
     /// Least share of Good time or samples, 0 to 1; below it the feature is unknown.
     pub coverage_min: f64,
+    /// Worked out of two other features instead of the tag, which is then that of the first.
+    pub combine: Option<Combine>,
+}
+
+/// A feature made of two others of the same part, neither of them combined itself. Unknown when one
+/// of them is, or when the result is not finite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Combine {
+    /// The first less the second.
+    Difference(FeatureId, FeatureId),
+    /// The first times the second.
+    Product(FeatureId, FeatureId),
+    /// The first over the second.
+    Ratio(FeatureId, FeatureId),
+}
+
+impl Combine {
+    /// The two features.
+    pub const fn of(self) -> (FeatureId, FeatureId) {
+        match self {
+            Self::Difference(a, b) | Self::Product(a, b) | Self::Ratio(a, b) => (a, b),
+        }
+    }
 }
 
 /// What a feature takes from its tag.
@@ -287,6 +313,8 @@ pub enum Model {
     Monitor(MonitorPlan),
     /// Linear soft sensor with interval.
     Linear(LinearPlan),
+    /// Classifier made of trees.
+    Forest(ForestPlan),
 }
 
 /// A control chart on one standardised feature or on the one-step residual of a soft sensor.
@@ -431,6 +459,8 @@ pub enum Source {
     Spe(ModelId),
     /// Prediction of a soft sensor [unit of y].
     Prediction(ModelId),
+    /// Probability of one class of a classifier, by its place, 0 to 1.
+    Probability(ModelId, u8),
 }
 
 /// One comparison with hysteresis.

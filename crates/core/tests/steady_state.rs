@@ -19,6 +19,7 @@ use trimloop_core::plan::{
     PcaLimits, PcaPlan, Plan, PlcId, Rate, RowPlan, RulesPlan, RunToRunPlan, SetpointId,
     SetpointPlan, SignatureId, SignaturePlan, Source, TagPlan, Take,
 };
+use trimloop_core::plan::{ForestPlan, Link as TreeLink, Node, Step, Tree};
 use trimloop_core::scan::{Ack, AckResult, Action, Command, Label, Link, Order, Scan};
 use trimloop_core::tag::{Sample, Status, TagId, Value};
 use trimloop_core::time::{Mono, Now, Span, Utc};
@@ -103,6 +104,7 @@ fn feature(index: u16) -> FeaturePlan {
         window: (index % 2 == 1).then_some(Span::from_secs(5)),
         lag: if index.is_multiple_of(5) { 2 } else { 0 },
         coverage_min: 0.5,
+        combine: None,
     }
 }
 
@@ -147,12 +149,31 @@ fn models() -> Vec<ModelPlan> {
         ar: 0.3,
         kind: Chart::Ewma { lambda: 0.1, width: 2.814 },
     };
+    let node = |threshold, left| Node { threshold, column: 4, left };
+    let forest = ForestPlan {
+        inputs: (0..4).map(|i| FeatureId(i * 6)).collect(),
+        steps: vec![Step::Mean { of: 0, weight: 0.1 }],
+        span: vec![(0.0, 100.0); 4],
+        domain: Some(ModelId(0)),
+        trees: (0..9).map(|i| Tree { root: i * 3, depth: 1 }).collect(),
+        nodes: [node(50.0, 1), node(f32::MAX, 1), node(f32::MAX, 2)].repeat(9),
+        values: [0.5, 0.1, 0.9].repeat(9),
+        base: vec![0.0],
+        factor: 1.0 / 9.0,
+        link: TreeLink::Votes,
+        slope: 1.0,
+        bias: vec![0.0],
+        classes: vec![String::from("ok"), String::from("nok")],
+        weights: vec![1.0; 2],
+        remember: Some(0.9),
+    };
     let plan = |of: &str, model| ModelPlan { name: String::from(of), hash: [0; 32], model };
     vec![
         plan("monitor", Model::Pca(monitor)),
         plan("sensor", Model::Linear(sensor)),
         plan("chart", Model::Chart(chart)),
         plan("dynamic", Model::Monitor(dynamic)),
+        plan("forest", Model::Forest(forest)),
     ]
 }
 

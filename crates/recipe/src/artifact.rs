@@ -4,10 +4,10 @@
 //! TLMD | u16 format | u16 0 | u32 header length | JSON header | 0.. | array | 0.. | array | sha256
 //! ```
 //!
-//! All numbers are little-endian, arrays are `f64` and begin at multiples of 64 bytes; the header
-//! lists them as `{name, dtype, shape, offset}`, the offset counted from the first byte after the
-//! header, rounded up to 64. The SHA-256 at the end covers every byte before it and is the
-//! model's hash in a plan.
+//! All numbers are little-endian, arrays (`f64`, of trees also `f32`, `u32`, `u16`) begin at
+//! multiples of 64 bytes; the header lists them as `{name, dtype, shape, offset}`, the offset counted
+//! from the first byte after the header, rounded up to 64. The SHA-256 at the end covers every byte
+//! before it and is the model's hash in a plan.
 //!
 //! - **Invariant:** the same model gives the same bytes, and only those bytes are read back: a
 //!   file with other padding, spacing or order is refused even when its digest is right.
@@ -16,22 +16,28 @@
 //!
 //! Source: `methods.md` section 2, *Artifact*. Signatures are separate files, not read here.
 
+mod data;
 mod error;
+mod forest;
 mod monitor;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use trimloop_core::plan::{FeatureId, LinearPlan, Model, PcaLimits, PcaPlan};
+use trimloop_core::plan::{FeatureId, ForestPlan, LinearPlan, Model, PcaLimits, PcaPlan};
+
+use data::{Data, dtype, width};
 
 pub use error::ArtifactError;
+pub use forest::{Classifier, Words};
 
 const MAGIC: [u8; 4] = *b"TLMD";
 /// Format written and read.
 pub const FORMAT: u16 = 1;
-/// Largest file read [bytes]: 1024 inputs with as many components take 8 MiB.
-pub const BYTES_MAX: usize = 16 << 20;
+/// Largest file read [bytes]: 1024 inputs with as many components take 8 MiB, a forest of 500 deep
+/// trees for 20 classes some 100.
+pub const BYTES_MAX: usize = 256 << 20;
 /// Most inputs of one model.
 pub const INPUTS_MAX: usize = trimloop_core::plan::FEATURES_MAX;
 
@@ -49,6 +55,7 @@ const ORTHONORMAL: f64 = 1e-6;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Artifact {
     header: Header,
+    classifier: Option<Classifier>,
     arrays: Vec<Array>,
 }
 
@@ -84,6 +91,8 @@ pub enum Kind {
     Monitor,
     /// Linear soft sensor with interval.
     Linear,
+    /// Classifier made of trees.
+    Forest,
 }
 
 impl Kind {
@@ -93,6 +102,7 @@ impl Kind {
             Self::Pca => "pca",
             Self::Monitor => "monitor",
             Self::Linear => "linear",
+            Self::Forest => "forest",
         }
     }
 }
@@ -121,7 +131,7 @@ pub struct TrainingWindow {
 struct Array {
     name: &'static str,
     shape: Vec<usize>,
-    data: Vec<f64>,
+    data: Data,
 }
 
 /// The header as JSON, fields in file order.
@@ -137,6 +147,8 @@ struct RawHeader {
     window: Option<TrainingWindow>,
     seed: u64,
     note: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    classifier: Option<Classifier>,
     arrays: Vec<RawArray>,
 }
 
@@ -206,7 +218,11 @@ impl Artifact {
     /// A chart (it lives in the recipe), a header of another kind, or arrays that no model has.
     pub fn new(header: Header, model: &Model) -> Result<Self, ArtifactError> {
         let p = header.features.len();
-        let array = |name, shape: &[usize], data| Array { name, shape: shape.to_vec(), data };
+        let array = |name, shape: &[usize], data| Array {
+            name,
+            shape: shape.to_vec(),
+            data: Data::F64(data),
+        };
         let (kind, arrays) = match model {
             Model::Pca(m) => {
                 let k = m.eigenvalues.len();
@@ -234,6 +250,9 @@ impl Artifact {
                 ];
                 (Kind::Linear, arrays)
             }
+            Model::Forest(_) => {
+                return Err(ArtifactError::Header("a classifier must say its label".to_owned()));
+            }
             Model::Chart(_) => {
                 return Err(ArtifactError::Header("a chart is written in the recipe".to_owned()));
             }
@@ -245,7 +264,39 @@ impl Artifact {
                 kind.word()
             )));
         }
-        Self::checked(header, arrays)
+        Self::checked(header, None, arrays)
+    }
+
+    /// Describes a trained classifier. What the plan says of its classes and its link goes into
+    /// the header; the ids of its inputs are not kept.
+    ///
+    /// - `label`: what it was trained on.
+    /// - `words`: the codes of inputs that hold words.
+    ///
+    /// # Errors
+    /// A header of another kind, or a plan that is none of a classifier.
+    pub fn classifier(
+        header: Header,
+        label: &str,
+        words: Vec<Words>,
+        plan: &ForestPlan,
+    ) -> Result<Self, ArtifactError> {
+        if header.kind != Kind::Forest {
+            let why = format!("it says {}, the model is forest", header.kind.word());
+            return Err(ArtifactError::Header(why));
+        }
+        let about = Classifier {
+            label: label.to_owned(),
+            classes: plan.classes.clone(),
+            link: forest::link_word(plan.link).to_owned(),
+            words,
+        };
+        Self::checked(header, Some(about), forest::arrays(plan))
+    }
+
+    /// What a classifier says besides numbers; `None` for other kinds.
+    pub fn about_classifier(&self) -> Option<&Classifier> {
+        self.classifier.as_ref()
     }
 
     /// What the model is and where it came from.
@@ -305,6 +356,7 @@ impl Artifact {
                 seed: raw.seed,
                 note: raw.note,
             },
+            raw.classifier,
             arrays,
         )?;
         if artifact.header.schema_hash() != raw.schema_hash {
@@ -357,6 +409,11 @@ impl Artifact {
             Kind::Pca => Model::Pca(self.pca(inputs)),
             Kind::Monitor => Model::Monitor(monitor::plan(self, inputs)),
             Kind::Linear => Model::Linear(self.linear(inputs)),
+            Kind::Forest => match forest::plan(self, inputs) {
+                Some(plan) => Model::Forest(plan),
+                // Every artifact was checked when it was made; this keeps the function total.
+                None => return Err(ArtifactError::Header("it is no classifier".to_owned())),
+            },
         })
     }
 
@@ -393,46 +450,91 @@ impl Artifact {
         }
     }
 
+    fn array(&self, name: &str) -> Option<&Array> {
+        self.arrays.iter().find(|array| array.name == name)
+    }
+
     fn data(&self, name: &str) -> &[f64] {
-        self.arrays.iter().find(|array| array.name == name).map_or(&[], |array| &array.data)
+        match self.array(name).map(|array| &array.data) {
+            Some(Data::F64(data)) => data,
+            _ => &[],
+        }
+    }
+
+    fn f32s(&self, name: &str) -> &[f32] {
+        match self.array(name).map(|array| &array.data) {
+            Some(Data::F32(data)) => data,
+            _ => &[],
+        }
+    }
+
+    fn u32s(&self, name: &str) -> &[u32] {
+        match self.array(name).map(|array| &array.data) {
+            Some(Data::U32(data)) => data,
+            _ => &[],
+        }
+    }
+
+    fn u16s(&self, name: &str) -> &[u16] {
+        match self.array(name).map(|array| &array.data) {
+            Some(Data::U16(data)) => data,
+            _ => &[],
+        }
     }
 
     /// The only maker of artifacts: header, names, shapes, values.
-    fn checked(header: Header, arrays: Vec<Array>) -> Result<Self, ArtifactError> {
+    fn checked(
+        header: Header,
+        classifier: Option<Classifier>,
+        arrays: Vec<Array>,
+    ) -> Result<Self, ArtifactError> {
         header.check()?;
-        let p = header.features.len();
-        let length =
-            |name: &str| arrays.iter().find(|a| a.name == name).map_or(0, |a| a.data.len());
-        let shapes = match header.kind {
-            Kind::Pca => pca_shapes(p, length("eigenvalues")),
-            Kind::Monitor => monitor::shapes(p, length("gap")),
-            Kind::Linear => linear_shapes(p),
-        };
-        let names: Vec<_> = arrays.iter().map(|array| array.name).collect();
+        if classifier.is_some() != (header.kind == Kind::Forest) {
+            let why = "classes belong to a classifier, and to nothing else";
+            return Err(ArtifactError::Header(why.to_owned()));
+        }
+        let artifact = Self { header, classifier, arrays };
+        let shapes = artifact.shapes();
+        let kind = artifact.header.kind.word();
+        let names: Vec<_> = artifact.arrays.iter().map(|array| array.name).collect();
         let expect: Vec<_> = shapes.iter().map(|(name, _)| *name).collect();
         if names != expect {
             return Err(ArtifactError::Shape(format!(
-                "a {} model has the arrays {}, here are {}",
-                header.kind.word(),
+                "a {kind} model has the arrays {}, here are {}",
                 expect.join(", "),
                 names.join(", ")
             )));
         }
-        for (array, (name, shape)) in arrays.iter().zip(&shapes) {
-            if array.shape != *shape || array.data.len() != shape.iter().product::<usize>() {
+        for (array, (name, shape)) in artifact.arrays.iter().zip(&shapes) {
+            let word = dtype(name);
+            if array.shape != *shape
+                || array.data.len() != shape.iter().product::<usize>()
+                || array.data.word() != word
+            {
                 return Err(ArtifactError::Shape(format!(
-                    "{name} must have the shape {shape:?}, it has {:?} and {} values",
+                    "{name} must be {word} of the shape {shape:?}, it is {} of {:?} with {} values",
+                    array.data.word(),
                     array.shape,
                     array.data.len()
                 )));
             }
-            if let Some(index) = array.data.iter().position(|x| !x.is_finite()) {
+            if let Some(index) = array.data.not_finite() {
                 return Err(ArtifactError::NotFinite { array: (*name).to_owned(), index });
             }
         }
-        let artifact = Self { header, arrays };
         artifact.check_values()?;
         Ok(artifact)
+    }
+
+    fn shapes(&self) -> Shapes {
+        let p = self.header.features.len();
+        let length = |name| self.data(name).len();
+        match self.header.kind {
+            Kind::Pca => pca_shapes(p, length("eigenvalues")),
+            Kind::Monitor => monitor::shapes(p, length("gap")),
+            Kind::Linear => linear_shapes(p),
+            Kind::Forest => forest::shapes(self),
+        }
     }
 
     fn check_values(&self) -> Result<(), ArtifactError> {
@@ -472,6 +574,7 @@ impl Artifact {
                     return impossible("the half width of the interval is negative");
                 }
             }
+            Kind::Forest => forest::check(self)?,
         }
         Ok(())
     }
@@ -481,10 +584,10 @@ impl Artifact {
         let mut offset = 0;
         let arrays = self.arrays.iter().map(|array| {
             let at = offset;
-            offset = align(at + 8 * array.data.len());
+            offset = align(at + width(array.data.word()).unwrap_or(8) * array.data.len());
             RawArray {
                 name: array.name.to_owned(),
-                dtype: "f64".to_owned(),
+                dtype: array.data.word().to_owned(),
                 shape: array.shape.clone(),
                 offset: at,
             }
@@ -492,8 +595,20 @@ impl Artifact {
         let arrays = arrays.collect();
         let Header { id, kind, features, recipe, rows, window, seed, note } = self.header.clone();
         let schema_hash = self.header.schema_hash();
-        let raw =
-            RawHeader { id, kind, features, schema_hash, recipe, rows, window, seed, note, arrays };
+        let classifier = self.classifier.clone();
+        let raw = RawHeader {
+            id,
+            kind,
+            features,
+            schema_hash,
+            recipe,
+            rows,
+            window,
+            seed,
+            note,
+            classifier,
+            arrays,
+        };
         // Strings, whole numbers and lists cannot fail to become JSON.
         let json = serde_json::to_vec(&raw).unwrap_or_default();
         let length = u32::try_from(json.len()).unwrap_or(u32::MAX);
@@ -505,9 +620,7 @@ impl Artifact {
         bytes.extend_from_slice(&json);
         for array in &self.arrays {
             bytes.resize(align(bytes.len()), 0);
-            for x in &array.data {
-                bytes.extend_from_slice(&x.to_le_bytes());
-            }
+            array.data.extend(&mut bytes);
         }
         bytes
     }
@@ -537,26 +650,29 @@ fn linear_shapes(p: usize) -> Shapes {
     ]
 }
 
+/// Names of all arrays; those of a forest stand beside it.
+const ARRAYS: &str = "mean scale loadings eigenvalues limits coefficients span intercept \
+                      half_width transition precision gap weights";
+
 fn read_array(body: &[u8], data: usize, raw: &RawArray) -> Result<Array, ArtifactError> {
-    const NAMES: &str = "mean scale loadings eigenvalues limits coefficients span intercept \
-                         half_width transition precision gap weights";
     let wrong = |why: String| ArtifactError::Shape(why);
-    let Some(name) = NAMES.split(' ').find(|name| *name == raw.name) else {
+    let mut names = ARRAYS.split(' ').chain(forest::NAMES);
+    let Some(name) = names.find(|name| *name == raw.name) else {
         return Err(wrong(format!("no model has an array \"{}\"", raw.name)));
     };
-    if raw.dtype != "f64" || !raw.offset.is_multiple_of(ALIGN) {
-        return Err(wrong(format!("{name} must be f64 at a multiple of 64 bytes")));
+    let word = dtype(name);
+    if raw.dtype != word || !raw.offset.is_multiple_of(ALIGN) {
+        return Err(wrong(format!("{name} must be {word} at a multiple of 64 bytes")));
     }
     let count = raw.shape.iter().try_fold(1_usize, |n, side| n.checked_mul(*side));
-    let range = count.and_then(|n| n.checked_mul(8)).and_then(|length| {
+    let range = count.and_then(|n| n.checked_mul(width(word)?)).and_then(|length| {
         let start = data.checked_add(raw.offset)?;
         Some(start..start.checked_add(length)?)
     });
-    let Some(bytes) = range.and_then(|range| body.get(range)) else {
+    let data = range.and_then(|range| body.get(range)).and_then(|bytes| Data::read(word, bytes));
+    let Some(data) = data else {
         return Err(wrong(format!("{name} reaches beyond the end of the file")));
     };
-    let (words, _) = bytes.as_chunks::<8>();
-    let data = words.iter().map(|word| f64::from_le_bytes(*word)).collect();
     Ok(Array { name, shape: raw.shape.clone(), data })
 }
 
@@ -569,7 +685,8 @@ fn damage(bytes: &[u8]) -> ArtifactError {
     }
     let Ok(raw) = raw_header(bytes) else { return ArtifactError::Digest };
     let ends = raw.arrays.iter().map(|array| {
-        let count = array.shape.iter().fold(8_usize, |n, side| n.saturating_mul(*side));
+        let wide = width(&array.dtype).unwrap_or(8);
+        let count = array.shape.iter().fold(wide, |n, side| n.saturating_mul(*side));
         align(header_end).saturating_add(array.offset).saturating_add(count)
     });
     let need = ends.max().unwrap_or(header_end).saturating_add(DIGEST);

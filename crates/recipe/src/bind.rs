@@ -10,7 +10,8 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use trimloop_core::plan::{
-    FeatureId, HeartbeatPlan, LinkPlan, Model, ModelPlan, Plan, PlcId, TAGS_MAX, TagPlan,
+    FeatureId, HeartbeatPlan, LinkPlan, Model, ModelId, ModelPlan, Plan, PlcId, Source, TAGS_MAX,
+    TagPlan,
 };
 use trimloop_core::tag::TagId;
 
@@ -473,8 +474,14 @@ impl Binder<'_> {
                 linear.domain = artifact.domain;
                 (&artifact.as_monitor, "a soft sensor", "a monitor")
             }
+            Model::Forest(forest) => {
+                self.used_features.extend(forest.inputs.iter().copied());
+                forest.domain = artifact.domain;
+                (&artifact.as_monitor, "a classifier", "a monitor")
+            }
             Model::Chart(_) => return model,
         };
+        self.classes(artifact, &model);
         for span in wrong {
             let message =
                 format!("model \"{}\" is {is}, and is taken for {wanted}", artifact.name.get());
@@ -482,6 +489,37 @@ impl Binder<'_> {
             self.found.push(found);
         }
         model
+    }
+
+    /// Gives clauses over probabilities the places of their classes.
+    fn classes(&mut self, artifact: &ArtifactUse, model: &Model) {
+        let none = Vec::new();
+        let known = if let Model::Forest(forest) = model { &forest.classes } else { &none };
+        let id = ModelId(u16::try_from(self.plan.models.len()).unwrap_or(u16::MAX));
+        let mut places = Vec::new();
+        for class in &artifact.classes {
+            let place = known.iter().position(|known| known == class.get());
+            if place.is_none() {
+                let message =
+                    format!("model \"{}\" has no class \"{}\"", artifact.name.get(), class.get());
+                let help = if known.is_empty() {
+                    "it is no classifier".to_owned()
+                } else {
+                    format!("its classes are: {}", known.join(", "))
+                };
+                let found = self.error(&codes::NO_CLASS, class.span(), message).help(help);
+                self.found.push(found);
+            }
+            places.push(place.and_then(|place| u8::try_from(place).ok()).unwrap_or(0));
+        }
+        let clauses = self.plan.signatures.iter_mut().flat_map(|s| &mut s.clauses);
+        for clause in clauses {
+            if let Source::Probability(of, number) = &mut clause.source
+                && *of == id
+            {
+                *number = places.get(usize::from(*number)).copied().unwrap_or(0);
+            }
+        }
     }
 
     /// Features that nothing uses, now that the models' inputs are known.
@@ -500,6 +538,9 @@ impl Binder<'_> {
             if let trimloop_core::plan::Source::Feature(id) = clause.source {
                 used.insert(id);
             }
+        }
+        for combine in self.plan.features.iter().filter_map(|feature| feature.combine) {
+            used.extend(<[FeatureId; 2]>::from(combine.of()));
         }
         for (place, (name, feature)) in recipe.raw.feature.iter().enumerate() {
             let watched = feature.watch.as_ref().is_some_and(|watch| *watch.get());

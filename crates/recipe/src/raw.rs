@@ -151,14 +151,20 @@ pub struct RawCondition {
     pub below: Option<At<Literal>>,
 }
 
-/// One number per part, taken from a tag.
+/// One number per part: `tag` and `take`, or one of `difference`, `product`, `ratio`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawFeature {
     /// The tag.
-    pub tag: At<String>,
+    pub tag: Option<At<String>>,
     /// "last", "mean", "deviation", "min", "max" or "slope".
-    pub take: At<String>,
+    pub take: Option<At<String>>,
+    /// The first feature less the second; both take a tag, in the same unit.
+    pub difference: Option<At<Vec<At<String>>>>,
+    /// The first feature times the second; both take a tag.
+    pub product: Option<At<Vec<At<String>>>>,
+    /// The first feature over the second; both take a tag. Unknown where the second is 0.
+    pub ratio: Option<At<Vec<At<String>>>>,
     /// Exponential window in process time; default: the part's own samples only.
     pub window: Option<At<Literal>>,
     /// Parts by which the tag runs ahead of the part it made, 0 (default) to 64.
@@ -254,6 +260,10 @@ pub struct RawWhen {
     pub spe: Option<At<String>>,
     /// Prediction of a soft sensor, in the unit of its label.
     pub prediction: Option<At<String>>,
+    /// Probability that a classifier gives to `class`, 0 to 1.
+    pub probability: Option<At<String>>,
+    /// The class of `probability`.
+    pub class: Option<At<String>>,
     /// On when above this.
     pub above: Option<At<Literal>>,
     /// On when below this.
@@ -262,8 +272,8 @@ pub struct RawWhen {
     pub clear: Option<At<Literal>>,
 }
 
-/// One comparison: one of `feature`, `chart`, `t2`, `spe`, `prediction`, one of `above`, `below`,
-/// and `clear`.
+/// One comparison: one of `feature`, `chart`, `t2`, `spe`, `prediction`, `probability` (with
+/// `class`), one of `above`, `below`, and `clear`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawClause {
@@ -277,6 +287,10 @@ pub struct RawClause {
     pub spe: Option<At<String>>,
     /// Prediction of a soft sensor, in the unit of its label.
     pub prediction: Option<At<String>>,
+    /// Probability that a classifier gives to `class`, 0 to 1.
+    pub probability: Option<At<String>>,
+    /// The class of `probability`.
+    pub class: Option<At<String>>,
     /// On when above this.
     pub above: Option<At<Literal>>,
     /// On when below this.

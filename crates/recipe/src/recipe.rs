@@ -73,4 +73,7 @@ pub(crate) struct ArtifactUse {
     pub(crate) as_monitor: Vec<Range<usize>>,
     /// Where it is taken for a soft sensor.
     pub(crate) as_sensor: Vec<Range<usize>>,
+    /// Classes whose probability is watched, in the order in which clauses number them until the
+    /// model is bound.
+    pub(crate) classes: Vec<At<String>>,
 }

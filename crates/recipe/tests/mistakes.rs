@@ -13,7 +13,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use trimloop_core::plan::{LinearPlan, Model, PcaLimits, PcaPlan};
+use trimloop_core::plan::{ForestPlan, LinearPlan, Link, Model, Node, PcaLimits, PcaPlan, Tree};
 use trimloop_recipe::artifact::{Artifact, FeatureSpec, Header, Kind};
 use trimloop_recipe::{
     Color, Diagnostic, Models, PlcConfig, Project, check, check_plc_config, codes, render,
@@ -67,6 +67,40 @@ fn artifact(kind: Kind, inputs: &[(&str, &str)]) -> Vec<u8> {
     Artifact::new(header, &model).unwrap().write()
 }
 
+/// One tree with one split: class 1 above 600 bar, class 2 below.
+fn classifier() -> Vec<u8> {
+    let feature = FeatureSpec { name: "fill_pressure".to_owned(), unit: "bar".to_owned() };
+    let header = Header {
+        id: "mistakes-r1".to_owned(),
+        kind: Kind::Forest,
+        features: vec![feature],
+        recipe: "base r1".to_owned(),
+        rows: 1000,
+        window: None,
+        seed: 1,
+        note: String::new(),
+    };
+    let node = |threshold, left| Node { threshold, column: 0, left };
+    let plan = ForestPlan {
+        inputs: Vec::new(),
+        steps: Vec::new(),
+        span: vec![(500.0, 700.0)],
+        domain: None,
+        trees: vec![Tree { root: 0, depth: 1 }],
+        nodes: vec![node(600.0, 1), node(f32::MAX, 1), node(f32::MAX, 2)],
+        values: vec![0.5, 0.9, 0.1],
+        base: vec![0.0],
+        factor: 1.0,
+        link: Link::Votes,
+        slope: 1.0,
+        bias: vec![0.0],
+        classes: vec!["1".to_owned(), "2".to_owned()],
+        weights: vec![1.0; 2],
+        remember: None,
+    };
+    Artifact::classifier(header, "quality", Vec::new(), &plan).unwrap().write()
+}
+
 fn models() -> Models {
     let inputs = [("fill_pressure", "bar"), ("melt_temp", "degC")];
     let good = artifact(Kind::Pca, &inputs);
@@ -77,6 +111,7 @@ fn models() -> Models {
     models.insert("damaged", damaged);
     models.insert("cut-short", good[..good.len() - 100].to_vec());
     models.insert("monitor", good);
+    models.insert("quality", classifier());
     models.insert("sensor", artifact(Kind::Linear, &inputs));
     models.insert("other-feature", artifact(Kind::Pca, &[("cushion", "mm"), inputs[1]]));
     models.insert("other-unit", artifact(Kind::Pca, &[("fill_pressure", "MPa"), inputs[1]]));

@@ -19,6 +19,7 @@
 mod ar1;
 mod blocks;
 mod capability;
+mod forest;
 mod limits;
 mod linear_algebra;
 mod monitor;
@@ -29,6 +30,7 @@ mod table;
 
 pub use ar1::{Ar1Fit, fit_ar1};
 pub use capability::{Capability, Index, Tolerance, capability};
+pub use forest::{ClassScore, ForestFit, ForestOptions, Growth, HeldOut, Reliability, fit_forest};
 pub use limits::{LimitError, spe_limit, t2_limit, t2_limit_training};
 pub use monitor::{MonitorFit, MonitorOptions, MonitorReport, fit_monitor};
 pub use pca::{PcaFit, PcaOptions, PcaReport, fit_pca};

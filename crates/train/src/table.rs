@@ -85,6 +85,19 @@ pub enum TrainError {
         /// Columns of the fit.
         need: usize,
     },
+    /// A class has too few rows to be told apart.
+    #[error("class {class} has {rows} row, {need} at least must be there")]
+    Class {
+        /// Name of the class.
+        class: String,
+        /// Its rows.
+        rows: usize,
+        /// Rows needed.
+        need: usize,
+    },
+    /// Somebody asked to stop.
+    #[error("interrupted")]
+    Stopped,
     /// A distribution had no such quantile.
     #[error("no limit could be worked out: {0}")]
     Limit(#[from] crate::LimitError),

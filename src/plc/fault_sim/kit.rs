@@ -173,6 +173,7 @@ fn plan(rng: &mut Rng, tags: usize, setpoints: Vec<SetpointPlan>) -> Plan {
             window: None,
             lag: 0,
             coverage_min: 0.0,
+            combine: None,
         }],
         models: Vec::new(),
         signatures: vec![

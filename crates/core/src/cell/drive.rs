@@ -274,8 +274,16 @@ impl Cell {
         all
     }
 
-    /// Calls `f` with the index of every feature that rung 0 of the loop rests on.
+    /// Calls `f` with the index of every feature that rung 0 of the loop rests on; of a combined
+    /// one also with those of the two that it is made of.
     pub(super) fn for_each_feature(&self, plan: &LoopPlan, mut f: impl FnMut(usize)) {
+        let mut f = |index: usize| {
+            f(index);
+            if let Some(combine) = self.plan.features.get(index).and_then(|f| f.combine) {
+                f(combine.of().0.index());
+                f(combine.of().1.index());
+            }
+        };
         match &plan.controller {
             Controller::RunToRun(c1) => {
                 if let Some(model) = c1.feed_forward {
@@ -291,7 +299,8 @@ impl Cell {
                             Source::Chart(m)
                             | Source::T2(m)
                             | Source::Spe(m)
-                            | Source::Prediction(m) => self.for_each_input(m.index(), &mut f),
+                            | Source::Prediction(m)
+                            | Source::Probability(m, _) => self.for_each_input(m.index(), &mut f),
                         }
                     }
                 }
@@ -308,6 +317,7 @@ impl Cell {
             Some(Model::Pca(pca)) => pca.inputs.iter().for_each(|i| f(i.index())),
             Some(Model::Monitor(monitor)) => monitor.inputs.iter().for_each(|i| f(i.index())),
             Some(Model::Linear(linear)) => linear.inputs.iter().for_each(|i| f(i.index())),
+            Some(Model::Forest(forest)) => forest.inputs.iter().for_each(|i| f(i.index())),
             None => {}
         }
     }

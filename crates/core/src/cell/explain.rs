@@ -13,7 +13,7 @@ use crate::guard::{Decision, Evidence, Intent, Permit, Reason, row_room};
 use crate::ledger::Register;
 use crate::mode::{Mode, Rung};
 use crate::plan::{
-    Condition, Controller, LinkPlan, LoopPlan, Model, ModelId, SetpointId, SetpointPlan,
+    Condition, Controller, FeatureId, LinkPlan, LoopPlan, Model, ModelId, SetpointId, SetpointPlan,
 };
 use crate::record::{Answer, CheckRow, InputRow, Measure, Record, WishRow};
 use crate::tag::TagId;
@@ -363,6 +363,7 @@ impl Cell {
         };
         let shared = fed.and_then(|id| match self.plan.models.get(id.index()).map(|m| &m.model) {
             Some(Model::Linear(linear)) => linear.domain,
+            Some(Model::Forest(forest)) => forest.domain,
             _ => None,
         });
         let mut worst = Found::STATE;
@@ -382,19 +383,24 @@ impl Cell {
                 Some((score.t2 / pca.domain_out.t2).max(score.spe / pca.domain_out.spe))
             }
             Model::Monitor(_) => Some(score.value),
-            Model::Linear(linear) => {
-                let mut share = 0.0_f64;
-                for (input, (low, high)) in linear.inputs.iter().zip(&linear.span) {
-                    let x = self.part_features.get(input.index())?.value?;
-                    let (middle, half) = (f64::midpoint(*low, *high), (high - low) / 2.0);
-                    if half > 0.0 {
-                        share = share.max(libm::fabs(x - middle) / half);
-                    }
-                }
-                Some(share)
-            }
+            Model::Linear(linear) => self.span_share(&linear.inputs, &linear.span),
+            Model::Forest(forest) => self.span_share(&forest.inputs, &forest.span),
             Model::Chart(_) => None,
         }
+    }
+
+    /// How far the input that is farthest out lies from the middle of its training span, 1 is the
+    /// end of the span.
+    fn span_share(&self, inputs: &[FeatureId], span: &[(f64, f64)]) -> Option<f64> {
+        let mut share = 0.0_f64;
+        for (input, (low, high)) in inputs.iter().zip(span) {
+            let x = self.part_features.get(input.index())?.value?;
+            let (middle, half) = (f64::midpoint(*low, *high), (high - low) / 2.0);
+            if half > 0.0 {
+                share = share.max(libm::fabs(x - middle) / half);
+            }
+        }
+        Some(share)
     }
 
     /// Parts still to settle, or the time since the last write.

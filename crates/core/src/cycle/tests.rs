@@ -25,6 +25,7 @@ fn plan(cut: Cut, warm_up: u32) -> Plan {
         window: None,
         lag: 0,
         coverage_min: 0.8,
+        combine: None,
     });
     plan.setpoints.push(SetpointPlan {
         name: String::new(),

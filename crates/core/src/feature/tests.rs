@@ -19,6 +19,7 @@ fn feature(take: Take, window_s: Option<i64>) -> FeaturePlan {
         window: window_s.map(Span::from_secs),
         lag: 0,
         coverage_min: 0.8,
+        combine: None,
     }
 }
 

@@ -1,5 +1,5 @@
 //! Scores over features: control charts, principal-component and dynamic monitors, linear soft
-//! sensors.
+//! sensors, classifiers.
 //!
 //! Terms: T2 is the distance of a part inside the plane of the components, SPE the squared
 //! distance off it, a *contribution* one variable's share of a score. A model is *in domain* while
@@ -13,6 +13,7 @@
 //! - Nothing is allocated after [`Models::new`].
 
 mod chart;
+pub mod forest;
 mod linear;
 mod monitor;
 mod pca;
@@ -24,6 +25,7 @@ use crate::feature::FeatureValue;
 use crate::plan::{FeatureId, Model, ModelId, Plan, Source};
 
 use chart::ChartState;
+use forest::Forest;
 use linear::LinearState;
 use monitor::MonitorState;
 use pca::PcaState;
@@ -50,6 +52,7 @@ pub struct Score {
     pub spe: f64,
     /// Chart: its statistic as a share of the limit, >= 0, 1 is the limit. Monitor: the larger of
     /// T2 and SPE as shares of their alarm limits. Soft sensor: the prediction [unit of y].
+    /// Classifier: the probability of its best class, 0 to 1.
     pub value: f64,
     /// Lower end of the prediction interval of a soft sensor [unit of y].
     pub low: f64,
@@ -113,6 +116,7 @@ enum State {
     Pca(PcaState),
     Monitor(MonitorState),
     Linear(LinearState),
+    Forest(Forest),
 }
 
 impl Models {
@@ -126,6 +130,7 @@ impl Models {
             Model::Pca(pca) => State::Pca(PcaState::new(pca)),
             Model::Monitor(monitor) => State::Monitor(MonitorState::new(monitor)),
             Model::Linear(linear) => State::Linear(LinearState::new(linear)),
+            Model::Forest(forest) => State::Forest(Forest::new(forest)),
         });
         Self { states: states.collect(), scores: alloc::vec![Score::UNKNOWN; plan.models.len()] }
     }
@@ -150,13 +155,24 @@ impl Models {
             }
         }
         for (index, model) in plan.models.iter().enumerate() {
-            let Model::Linear(linear) = &model.model else { continue };
-            let Some(State::Linear(state)) = self.states.get(index) else { continue };
-            let monitor = linear.domain.map(|id| {
+            let domain = match &model.model {
+                Model::Linear(linear) => linear.domain,
+                Model::Forest(forest) => forest.domain,
+                Model::Chart(_) | Model::Pca(_) | Model::Monitor(_) => continue,
+            };
+            let monitor = domain.map(|id| {
                 matches!(self.states.get(id.index()), Some(State::Pca(_) | State::Monitor(_)))
                     && self.get(id).is_some_and(|score| score.in_domain)
             });
-            let score = state.score(linear, features, monitor);
+            let score = match (&model.model, self.states.get_mut(index)) {
+                (Model::Linear(linear), Some(State::Linear(state))) => {
+                    state.score(linear, features, monitor)
+                }
+                (Model::Forest(forest), Some(State::Forest(state))) => {
+                    state.score(forest, features, monitor)
+                }
+                _ => continue,
+            };
             if let Some(slot) = self.scores.get_mut(index) {
                 *slot = score;
             }
@@ -182,6 +198,13 @@ impl Models {
             },
             Source::Prediction(id) => match self.states.get(id.index())? {
                 State::Linear(_) => self.known_score(id)?.value,
+                _ => return None,
+            },
+            Source::Probability(id, class) => match self.states.get(id.index())? {
+                State::Forest(forest) => {
+                    self.known_score(id)?;
+                    *forest.probabilities().get(usize::from(class))?
+                }
                 _ => return None,
             },
             Source::T2(id) => match self.states.get(id.index())? {
@@ -218,6 +241,7 @@ impl Models {
         let mut count = 0;
         let offer = |contribution: Contribution| offer(top, &mut count, contribution);
         match (&model_plan.model, self.states.get(model.index())) {
+            (Model::Forest(forest), Some(State::Forest(state))) => state.offer(forest, offer),
             (Model::Chart(chart), Some(State::Chart(state))) => {
                 state.contributions(chart, score, offer);
             }
@@ -241,6 +265,16 @@ impl Models {
                 chart.reset();
                 *score = Score::UNKNOWN;
             }
+        }
+    }
+
+    /// The classifier of the newest part, for its probabilities and best class; `None` when the
+    /// score is unknown or the model is of another kind.
+    pub fn forest(&self, model: ModelId) -> Option<&Forest> {
+        self.known_score(model)?;
+        match self.states.get(model.index())? {
+            State::Forest(forest) => Some(forest),
+            _ => None,
         }
     }
 

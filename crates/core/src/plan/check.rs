@@ -44,6 +44,11 @@ impl Plan {
         for feature in &self.features {
             need(feature.lag <= LAG_MAX, "a feature's lag is too long")?;
             need(feature.window.is_none_or(|w| w > Span::ZERO), "a window is not positive")?;
+            let plain = |id: super::FeatureId| {
+                self.features.get(id.index()).is_some_and(|f| f.combine.is_none())
+            };
+            let whole = feature.combine.is_none_or(|c| plain(c.of().0) && plain(c.of().1));
+            need(whole, "a combined feature is made of what is none")?;
         }
         let rates = self.tags.iter().all(|t| t.rate_max.is_none_or(|r| r > 0.0));
         need(rates, "a tag's rate is not positive")?;
@@ -138,6 +143,13 @@ impl Plan {
                     && linear.span.len() == p
                     && linear.domain.is_none_or(monitor)
             }
+            Model::Forest(forest) => {
+                let monitor = |m: super::ModelId| {
+                    let found = self.models.get(m.index()).map(|m| &m.model);
+                    matches!(found, Some(Model::Pca(_)))
+                };
+                exists(&forest.inputs) && forest.fits() && forest.domain.is_none_or(monitor)
+            }
         };
         if fits { Ok(()) } else { Err(PlanError("a model's arrays do not fit together")) }
     }
@@ -145,9 +157,11 @@ impl Plan {
     fn check_clause(&self, clause: &Clause) -> Result<(), PlanError> {
         let exists = match clause.source {
             Source::Feature(id) => id.index() < self.features.len(),
-            Source::Chart(id) | Source::T2(id) | Source::Spe(id) | Source::Prediction(id) => {
-                id.index() < self.models.len()
-            }
+            Source::Chart(id)
+            | Source::T2(id)
+            | Source::Spe(id)
+            | Source::Prediction(id)
+            | Source::Probability(id, _) => id.index() < self.models.len(),
         };
         if exists { Ok(()) } else { Err(PlanError("a clause looks at nothing")) }
     }

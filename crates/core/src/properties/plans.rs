@@ -333,6 +333,7 @@ pub(super) fn draw_one(rng: &mut Rng) -> Plan {
             window: None,
             lag: 0,
             coverage_min: rng.pick(&[0.0, 0.5]),
+            combine: None,
         }],
         models: models(rng),
         signatures: signatures(rng),

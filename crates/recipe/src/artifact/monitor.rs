@@ -2,7 +2,7 @@
 
 use trimloop_core::plan::{FeatureId, MonitorPlan, PcaLimits};
 
-use super::{Array, Artifact, Shapes};
+use super::{Array, Artifact, Data, Shapes};
 
 /// Missing rows a monitor can look across; more would only repeat the spread of normal rows.
 const GAP_MAX: usize = 64;
@@ -34,7 +34,7 @@ pub(super) fn arrays(plan: &MonitorPlan) -> Vec<Array> {
     ];
     let shapes = shapes(plan.inputs.len(), plan.gap.len());
     let all = shapes.into_iter().zip(data);
-    all.map(|((name, shape), data)| Array { name, shape, data }).collect()
+    all.map(|((name, shape), data)| Array { name, shape, data: Data::F64(data) }).collect()
 }
 
 pub(super) fn plan(artifact: &Artifact, inputs: Vec<FeatureId>) -> MonitorPlan {

@@ -6,6 +6,7 @@ use super::*;
 use trimloop_core::plan::MonitorPlan;
 
 use proptest::prelude::*;
+use trimloop_core::plan::{Link, Node, Step, Tree};
 
 fn features(p: usize) -> Vec<FeatureSpec> {
     let spec = |i| FeatureSpec { name: format!("f{i}"), unit: "bar".to_owned() };
@@ -126,6 +127,77 @@ fn round_trips() {
             assert_eq!(at % 64, 0);
         }
     }
+}
+
+/// One tree of one split for two classes, with a derived column.
+fn forest() -> ForestPlan {
+    let node = |threshold, left| Node { threshold, column: 2, left };
+    ForestPlan {
+        inputs: vec![FeatureId(0), FeatureId(1)],
+        steps: vec![Step::Product(0, 1), Step::Mean { of: 0, weight: 0.1 }],
+        span: vec![(0.0, 1.0), (2.0, 3.0)],
+        domain: None,
+        trees: vec![Tree { root: 0, depth: 1 }],
+        nodes: vec![node(1.5, 1), node(f32::MAX, 1), node(f32::MAX, 2)],
+        values: vec![0.5, 0.25, 1.0],
+        base: vec![0.0],
+        factor: 1.0,
+        link: Link::Votes,
+        slope: 1.5,
+        bias: vec![-0.25],
+        classes: vec!["1".to_owned(), "waste".to_owned()],
+        weights: vec![1.0, 2.0],
+        remember: Some(0.9),
+    }
+}
+
+fn words() -> Vec<Words> {
+    vec![Words { feature: "f1".to_owned(), codes: vec!["L".to_owned(), "M".to_owned()] }]
+}
+
+/// A classifier comes back as it was, with its label and the codes of its words.
+#[test]
+fn classifiers_round_trip() {
+    let header = header(Kind::Forest, 2);
+    let artifact = Artifact::classifier(header.clone(), "quality", words(), &forest()).unwrap();
+    let bytes = artifact.write();
+    let back = Artifact::read(&bytes).unwrap();
+    assert_eq!(back, artifact);
+    let about = back.about_classifier().unwrap();
+    assert_eq!((about.label.as_str(), &about.words), ("quality", &words()));
+    let by_name = |name: &str| Some((FeatureId(name[1..].parse().ok()?), "bar"));
+    assert_eq!(back.bind(by_name).unwrap(), Model::Forest(forest()));
+    for cut in 0..bytes.len() {
+        assert!(Artifact::read(&bytes[..cut]).is_err());
+    }
+    let by_hand = Artifact::new(header, &Model::Forest(forest())).unwrap_err();
+    assert_eq!(by_hand.code(), "TL0505");
+}
+
+/// Trees that do not end, classes that are none and words of nothing are refused.
+#[test]
+fn classifiers_are_checked() {
+    let refuse = |spoil: fn(&mut ForestPlan), words: Vec<Words>| {
+        let mut plan = forest();
+        spoil(&mut plan);
+        let made = Artifact::classifier(header(Kind::Forest, 2), "quality", words, &plan);
+        made.map_or_else(|error| error.code(), |_| "made")
+    };
+    assert_eq!(refuse(|_| (), words()), "made");
+    let rows: [(fn(&mut ForestPlan), &str); 7] = [
+        (|p| p.nodes[0].left = 0, "TL0508"),
+        (|p| p.nodes[0].column = 9, "TL0508"),
+        (|p| p.trees[0].depth = 3, "TL0508"),
+        (|p| p.slope = -1.0, "TL0508"),
+        (|p| p.values[1] = f32::NAN, "TL0507"),
+        (|p| p.values.truncate(2), "TL0506"),
+        (|p| p.classes[1] = "1".to_owned(), "TL0505"),
+    ];
+    for (spoil, code) in rows {
+        assert_eq!(refuse(spoil, Vec::new()), code);
+    }
+    let strange = vec![Words { feature: "f9".to_owned(), codes: vec!["L".to_owned()] }];
+    assert_eq!(refuse(|_| (), strange), "TL0505");
 }
 
 /// The bytes of one small file are fixed: a change of the format needs a new format number.

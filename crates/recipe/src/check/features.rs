@@ -1,9 +1,11 @@
 //! Features, charts, trained models and signatures.
 
 use trimloop_core::plan::{
-    Chart, ChartPlan, Clause, FeatureId, FeaturePlan, LAG_MAX, Model, ModelId, ModelPlan,
+    Chart, ChartPlan, Clause, Combine, FeatureId, FeaturePlan, LAG_MAX, Model, ModelId, ModelPlan,
     N_OF_M_MAX, Rules, SignatureId, SignaturePlan, Source, Take,
 };
+
+use trimloop_core::tag::TagId;
 
 use super::tags::tag_id;
 use super::values::default_ratio;
@@ -39,6 +41,32 @@ impl Checker<'_> {
 
     fn one_feature(&mut self, name: &At<String>, raw: &RawFeature) -> Option<FeaturePlan> {
         let user = format!("feature \"{}\"", name.get());
+        let made = [&raw.difference, &raw.product, &raw.ratio];
+        let made = made.into_iter().flatten().count();
+        match (&raw.tag, &raw.take) {
+            (Some(tag), Some(take)) if made == 0 => self.taken_feature(name, raw, (tag, take)),
+            (None, None) if made == 1 => self.combined_feature(name, raw),
+            _ => {
+                self.feature_units.push(TagUnit::Broken);
+                let message = format!("{user} does not say clearly what it is");
+                self.report(&codes::FEATURE_SHAPE, name.span(), message, |found| {
+                    found.help(
+                        "give `tag` and `take`, or one of `difference`, `product`, `ratio`, such as \
+                         `ratio = [\"torque\", \"speed\"]`",
+                    )
+                });
+                None
+            }
+        }
+    }
+
+    fn taken_feature(
+        &mut self,
+        name: &At<String>,
+        raw: &RawFeature,
+        (tag, take): (&At<String>, &At<String>),
+    ) -> Option<FeaturePlan> {
+        let user = format!("feature \"{}\"", name.get());
         let words = [
             ("last", Take::Last),
             ("mean", Take::Mean),
@@ -47,11 +75,11 @@ impl Checker<'_> {
             ("max", Take::Max),
             ("slope", Take::Slope),
         ];
-        let take = self.values.word(&raw.take, &words, &format!("`take` of {user}"));
-        let place = self.tag(&raw.tag, &user);
-        let unit = feature_unit(&self.tag_unit(place), take);
+        let taken = self.values.word(take, &words, &format!("`take` of {user}"));
+        let place = self.tag(tag, &user);
+        let unit = feature_unit(&self.tag_unit(place), taken);
         self.feature_units.push(unit.clone());
-        self.refuse_id(&raw.tag, &user);
+        self.refuse_id(tag, &user);
         let values = &mut self.values;
         let window = match &raw.window {
             None => Some(None),
@@ -65,12 +93,12 @@ impl Checker<'_> {
             None => Some(default_ratio("0.8")),
             Some(text) => values.share(text, true, &format!("`coverage` of {user}")),
         };
-        if let (Some(Take::Last), Some(window)) = (take, &raw.window) {
+        if let (Some(Take::Last), Some(window)) = (taken, &raw.window) {
             self.report(
                 &codes::WINDOW_MEANING,
                 window.span(),
                 format!("{user} takes the last value, which has no window"),
-                |found| found.also(raw.take.span(), "takes one value").help("leave `window` out"),
+                |found| found.also(take.span(), "takes one value").help("leave `window` out"),
             );
             return None;
         }
@@ -78,11 +106,91 @@ impl Checker<'_> {
             name: name.get().clone(),
             unit: unit.text(),
             tag: tag_id(place?),
-            take: take?,
+            take: taken?,
             window: window?,
             lag: u8::try_from(lag?).unwrap_or(LAG_MAX),
             coverage_min: coverage?.to_f64(),
+            combine: None,
         })
+    }
+
+    /// Difference, product or ratio of two features that take a tag.
+    fn combined_feature(&mut self, name: &At<String>, raw: &RawFeature) -> Option<FeaturePlan> {
+        let user = format!("feature \"{}\"", name.get());
+        let place = self.feature_units.len();
+        // Keeps the place, so that later features find their units.
+        self.feature_units.push(TagUnit::Broken);
+        let surplus = [&raw.window, &raw.coverage].into_iter().flatten().map(At::span).next();
+        if let Some(span) = surplus.or_else(|| raw.lag.as_ref().map(At::span)) {
+            let message = format!("{user} is made of features, which have windows of their own");
+            self.report(&codes::FEATURE_SHAPE, span, message, |found| {
+                found.help("give `window`, `lag` and `coverage` to the features that it is made of")
+            });
+            return None;
+        }
+        let pair = [&raw.difference, &raw.product, &raw.ratio].into_iter().flatten().next()?;
+        let [first, second] = pair.as_slice() else {
+            let message = format!("{user} must be made of two features, not of {}", pair.len());
+            self.report(&codes::FEATURE_SHAPE, pair.span(), message, |found| found);
+            return None;
+        };
+        let (a, b) = (self.operand(first, &user), self.operand(second, &user));
+        let ((a, tag, one), (b, _, other)) = (a?, b?);
+        let ids = (FeatureId(small(a)), FeatureId(small(b)));
+        let (combine, unit) = if raw.difference.is_some() {
+            if !one.is_same(&other) {
+                let message = format!("{user} takes features in different units from each other");
+                let (x, y) = (shown(&one), shown(&other));
+                self.report(&codes::UNIT_MISMATCH, second.span(), message, |found| {
+                    found.label(y).also(first.span(), x).help("give both tags the same unit")
+                });
+                return None;
+            }
+            (Combine::Difference(ids.0, ids.1), Some(one.as_difference()))
+        } else if raw.product.is_some() {
+            (Combine::Product(ids.0, ids.1), joined(&one, &other, false))
+        } else {
+            (Combine::Ratio(ids.0, ids.1), joined(&one, &other, true))
+        };
+        let unit = TagUnit::Known(unit?);
+        let text = unit.text();
+        if let Some(slot) = self.feature_units.get_mut(place) {
+            *slot = unit;
+        }
+        self.used_features.extend([a, b]);
+        Some(FeaturePlan {
+            name: name.get().clone(),
+            unit: text,
+            tag,
+            take: Take::Last,
+            window: None,
+            lag: 0,
+            coverage_min: 0.0,
+            combine: Some(combine),
+        })
+    }
+
+    /// A feature that another is made of: its place, tag and unit.
+    fn operand(&mut self, name: &At<String>, user: &str) -> Option<(usize, TagId, Unit)> {
+        let table = self.raw;
+        let place = self.lookup(&table.feature, "feature", name, user)?;
+        let (declared, raw) = table.feature.at(place)?;
+        let (Some(tag), Some(take)) = (&raw.tag, &raw.take) else {
+            let message = format!("{user} is made of \"{}\", which is made of others", name.get());
+            self.report(&codes::FEATURE_SHAPE, name.span(), message, |found| {
+                found.also(declared.span(), "declared here").help("name features that take a tag")
+            });
+            return None;
+        };
+        // Mistakes in it are told where it stands.
+        let tag = table.tag.position(tag)?;
+        let take = match take.as_str() {
+            "deviation" => Take::Deviation,
+            "slope" => Take::Slope,
+            _ => Take::Last,
+        };
+        let unit = feature_unit(&self.tag_unit(Some(tag)), Some(take));
+        Some((place, tag_id(tag), unit.known()?.clone()))
     }
 
     /// An id is no measurement: nothing is averaged or compared on it.
@@ -129,6 +237,7 @@ impl Checker<'_> {
                 domain: None,
                 as_monitor: Vec::new(),
                 as_sensor: Vec::new(),
+                classes: Vec::new(),
             });
         }
         for (place, (name, model)) in raw.model.iter().enumerate() {
@@ -341,6 +450,9 @@ impl Checker<'_> {
         let plain = TagUnit::Known(Unit::none());
         let tables = self.raw;
         let charts = tables.chart.len();
+        if raw.probability.is_some() || raw.class.is_some() {
+            return self.probability(raw, user);
+        }
         match (&raw.feature, &raw.chart, &raw.t2, &raw.spe, &raw.prediction) {
             (Some(name), None, None, None, None) => {
                 let place = self.lookup(&tables.feature, "feature", name, user)?;
@@ -369,11 +481,35 @@ impl Checker<'_> {
             _ => {
                 let message = format!("a clause of {user} must watch exactly one thing");
                 self.report(&codes::CLAUSE_SHAPE, raw.span(), message, |found| {
-                    found.help("give one of `feature`, `chart`, `t2`, `spe`, `prediction`")
+                    found.help(
+                        "give one of `feature`, `chart`, `t2`, `spe`, `prediction`, `probability`",
+                    )
                 });
                 None
             }
         }
+    }
+
+    /// The probability of a class; which place the class has is known when the model is bound.
+    fn probability(&mut self, raw: &At<RawClause>, user: &str) -> Option<Watched> {
+        let others = [&raw.feature, &raw.chart, &raw.t2, &raw.spe, &raw.prediction];
+        let alone = others.into_iter().all(Option::is_none);
+        let (Some(name), Some(class), true) = (&raw.probability, &raw.class, alone) else {
+            let message = format!("a clause of {user} must watch exactly one thing");
+            self.report(&codes::CLAUSE_SHAPE, raw.span(), message, |found| {
+                found.help("a probability is `probability = \"MODEL\", class = \"CLASS\"`")
+            });
+            return None;
+        };
+        let table = self.raw;
+        let place = self.lookup(&table.model, "model", name, user)?;
+        let asked = self.artifacts.get_mut(place)?;
+        asked.classes.push(class.clone());
+        // More than 255 clauses on one model would share a number; 8 clauses a signature and the
+        // many signatures that takes are far beyond any recipe.
+        let number = u8::try_from(asked.classes.len() - 1).ok()?;
+        let source = Source::Probability(ModelId(small(table.chart.len() + place)), number);
+        Some(Watched { source, unit: TagUnit::Known(Unit::none()) })
     }
 
     /// A trained model that is taken for a monitor with T2 and SPE.
@@ -430,7 +566,15 @@ impl Checker<'_> {
 
 /// The clause written directly into `when`, if there is any part of one.
 fn single(when: &RawWhen) -> Option<RawClause> {
-    let names = [&when.feature, &when.chart, &when.t2, &when.spe, &when.prediction];
+    let names = [
+        &when.feature,
+        &when.chart,
+        &when.t2,
+        &when.spe,
+        &when.prediction,
+        &when.probability,
+        &when.class,
+    ];
     let limits = [&when.above, &when.below, &when.clear];
     let any = names.iter().any(|x| x.is_some()) || limits.iter().any(|x| x.is_some());
     any.then(|| RawClause {
@@ -439,10 +583,46 @@ fn single(when: &RawWhen) -> Option<RawClause> {
         t2: when.t2.clone(),
         spe: when.spe.clone(),
         prediction: when.prediction.clone(),
+        probability: when.probability.clone(),
+        class: when.class.clone(),
         above: when.above.clone(),
         below: when.below.clone(),
         clear: when.clear.clone(),
     })
+}
+
+/// Unit of a product, or of a ratio.
+fn joined(one: &Unit, other: &Unit, over: bool) -> Option<Unit> {
+    if over && one.is_same(other) {
+        return Some(Unit::none());
+    }
+    let (above, below) = parts(one);
+    let (mut with, mut under) = parts(other);
+    if over {
+        std::mem::swap(&mut with, &mut under);
+    }
+    let above = [above, with].concat();
+    let above = if above.is_empty() { "1".to_owned() } else { above.join(" ") };
+    let below = [below, under].concat();
+    if below.is_empty() && above == "1" {
+        return Some(Unit::none());
+    }
+    let below: String = below.iter().map(|word| format!("/{word}")).collect();
+    Unit::parse(&format!("{above}{below}")).ok()
+}
+
+/// Words above and below the line.
+fn parts(unit: &Unit) -> (Vec<String>, Vec<String>) {
+    let words = |text: &str| -> Vec<String> {
+        let words = text.split([' ', '*', '·']).filter(|word| !word.is_empty() && *word != "1");
+        words.map(str::to_owned).collect()
+    };
+    let mut parts = unit.text().split('/');
+    (words(parts.next().unwrap_or_default()), parts.flat_map(words).collect())
+}
+
+fn shown(unit: &Unit) -> String {
+    if unit.is_none() { "has no unit".to_owned() } else { format!("in \"{}\"", unit.text()) }
 }
 
 /// A slope is per second; a deviation or slope of a temperature is a difference.

@@ -109,4 +109,12 @@ codes! {
         wrong: "t2 = \"weight-sensor\"",
         right: "t2 = \"upstream\"",
     }
+    NO_CLASS = "TL0516" {
+        title: "a classifier without that class",
+        means: "A clause watches the probability of a class that the model does not know, or the \
+         model is no classifier.",
+        why: "There is no such probability.",
+        wrong: "probability = \"quality\", class = \"scrap\"",
+        right: "probability = \"quality\", class = \"1\"",
+    }
 }

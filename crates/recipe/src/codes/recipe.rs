@@ -429,4 +429,12 @@ codes! {
         wrong: "ttl = \"50 ms\" with period = \"100 ms\"",
         right: "ttl = \"2 s\"",
     }
+    FEATURE_SHAPE = "TL0256" {
+        title: "a feature does not say clearly what it is",
+        means: "A feature takes a number from a tag, or is the difference, product or ratio of two \
+         features that do.",
+        why: "What could be read in two ways would be read in the wrong one.",
+        wrong: "[feature.power]\ntag = \"torque\"\nproduct = [\"torque\", \"speed\"]",
+        right: "[feature.power]\nproduct = [\"torque\", \"speed\"]",
+    }
 }

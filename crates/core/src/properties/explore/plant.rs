@@ -87,6 +87,7 @@ pub(super) fn plan() -> Plan {
             window: None,
             lag: 0,
             coverage_min: 0.0,
+            combine: None,
         }],
         models: Vec::new(),
         signatures: vec![SignaturePlan {

@@ -1,0 +1,227 @@
+//! Classifiers made of trees as arrays.
+
+use serde::{Deserialize, Serialize};
+use trimloop_core::plan::{FeatureId, ForestPlan, Link, Node, Step, Tree};
+
+use super::{Array, Artifact, ArtifactError, Data, TEXT_MAX};
+
+/// What a classifier says besides numbers; part of the header.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Classifier {
+    /// The label that it was trained on.
+    pub label: String,
+    /// Names of the classes, in the order of the probabilities.
+    pub classes: Vec<String>,
+    /// "share", "votes" or "margin": how outputs become probabilities.
+    pub link: String,
+    /// Columns that hold words, and the words in the order of their codes 0, 1, 2, …
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<Words>,
+}
+
+/// The words of one input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Words {
+    /// Name of the input.
+    pub feature: String,
+    /// Its words; the place of each is its code.
+    pub codes: Vec<String>,
+}
+
+/// Most words of one input.
+const WORDS_MAX: usize = 256;
+
+/// Arrays of a forest, in file order.
+pub(super) const NAMES: [&str; 13] = [
+    "span",
+    "base",
+    "bias",
+    "weights",
+    "scalars",
+    "step",
+    "step_weight",
+    "root",
+    "depth",
+    "threshold",
+    "column",
+    "left",
+    "values",
+];
+
+pub(super) fn arrays(plan: &ForestPlan) -> Vec<Array> {
+    let (n, k, t) = (plan.nodes.len(), plan.outputs(), plan.trees.len());
+    let (p, s) = (plan.span.len(), plan.steps.len());
+    let f64s =
+        |name, shape: &[usize], data| Array { name, shape: shape.to_vec(), data: Data::F64(data) };
+    let u16s =
+        |name, shape: &[usize], data| Array { name, shape: shape.to_vec(), data: Data::U16(data) };
+    let f32s =
+        |name, shape: &[usize], data| Array { name, shape: shape.to_vec(), data: Data::F32(data) };
+    let span = plan.span.iter().flat_map(|(low, high)| [*low, *high]).collect();
+    let scalars = vec![plan.factor, plan.slope, plan.remember.unwrap_or(-1.0)];
+    let steps = plan.steps.iter().flat_map(|step| {
+        let (a, b) = step.operands();
+        [kind(*step), a, b]
+    });
+    let root = plan.trees.iter().map(|tree| tree.root).collect();
+    vec![
+        f64s("span", &[p, 2], span),
+        f64s("base", &[k], plan.base.clone()),
+        f64s("bias", &[k], plan.bias.clone()),
+        f64s("weights", &[plan.classes.len()], plan.weights.clone()),
+        f64s("scalars", &[3], scalars),
+        u16s("step", &[s, 3], steps.collect()),
+        f64s(
+            "step_weight",
+            &[s],
+            plan.steps.iter().map(|step| step.weight().unwrap_or(0.0)).collect(),
+        ),
+        Array { name: "root", shape: vec![t], data: Data::U32(root) },
+        u16s("depth", &[t], plan.trees.iter().map(|tree| u16::from(tree.depth)).collect()),
+        f32s("threshold", &[n], plan.nodes.iter().map(|node| node.threshold).collect()),
+        u16s("column", &[n], plan.nodes.iter().map(|node| node.column).collect()),
+        u16s("left", &[n], plan.nodes.iter().map(|node| node.left).collect()),
+        f32s("values", &[n, k], plan.values.clone()),
+    ]
+}
+
+/// Shapes as far as the number of inputs and classes says; the others follow the arrays.
+pub(super) fn shapes(artifact: &Artifact) -> Vec<(&'static str, Vec<usize>)> {
+    let p = artifact.header.features.len();
+    let c = artifact.classifier.as_ref().map_or(0, |about| about.classes.len());
+    let k = if c == 2 { 1 } else { c };
+    let len = |name| artifact.array(name).map_or(0, |array| array.data.len());
+    let (s, t, n) = (len("step_weight"), len("root"), len("threshold"));
+    let shapes = [
+        vec![p, 2],
+        vec![k],
+        vec![k],
+        vec![c],
+        vec![3],
+        vec![s, 3],
+        vec![s],
+        vec![t],
+        vec![t],
+        vec![n],
+        vec![n],
+        vec![n],
+        vec![n, k],
+    ];
+    NAMES.into_iter().zip(shapes).collect()
+}
+
+/// The plan; only of an artifact whose shapes were checked.
+pub(super) fn plan(artifact: &Artifact, inputs: Vec<FeatureId>) -> Option<ForestPlan> {
+    let about = artifact.classifier.as_ref()?;
+    let (span, _) = artifact.data("span").as_chunks::<2>();
+    let [factor, slope, remember] = *artifact.data("scalars").first_chunk::<3>()?;
+    let (kinds, _) = artifact.u16s("step").as_chunks::<3>();
+    let steps = kinds.iter().zip(artifact.data("step_weight"));
+    let steps: Option<Vec<_>> = steps.map(|(kind, weight)| step(*kind, *weight)).collect();
+    let trees = artifact.u32s("root").iter().zip(artifact.u16s("depth"));
+    let trees: Option<Vec<_>> = trees
+        .map(|(root, depth)| Some(Tree { root: *root, depth: u8::try_from(*depth).ok()? }))
+        .collect();
+    let nodes = artifact.f32s("threshold").iter().zip(artifact.u16s("column"));
+    let nodes = nodes.zip(artifact.u16s("left"));
+    let link = match about.link.as_str() {
+        "share" => Link::Share,
+        "votes" => Link::Votes,
+        "margin" => Link::Margin,
+        _ => return None,
+    };
+    Some(ForestPlan {
+        inputs,
+        steps: steps?,
+        span: span.iter().map(|[low, high]| (*low, *high)).collect(),
+        domain: None,
+        trees: trees?,
+        nodes: nodes
+            .map(|((threshold, column), left)| Node {
+                threshold: *threshold,
+                column: *column,
+                left: *left,
+            })
+            .collect(),
+        values: artifact.f32s("values").to_vec(),
+        base: artifact.data("base").to_vec(),
+        factor,
+        link,
+        slope,
+        bias: artifact.data("bias").to_vec(),
+        classes: about.classes.clone(),
+        weights: artifact.data("weights").to_vec(),
+        remember: (remember >= 0.0).then_some(remember),
+    })
+}
+
+pub(super) fn check(artifact: &Artifact) -> Result<(), ArtifactError> {
+    let header = |why: &str| Err(ArtifactError::Header(why.to_owned()));
+    let impossible = |why: &str| Err(ArtifactError::Impossible(why.to_owned()));
+    let Some(about) = &artifact.classifier else {
+        return header("a classifier must say its classes");
+    };
+    let mut texts = about.classes.iter().chain([&about.label]);
+    if texts.any(|text| text.is_empty() || text.len() > TEXT_MAX) {
+        return header("a class and a label must have 1 to 256 bytes");
+    }
+    let mut names: Vec<_> = about.classes.iter().collect();
+    names.sort();
+    names.dedup();
+    if names.len() != about.classes.len() {
+        return header("a class is listed twice");
+    }
+    for words in &about.words {
+        let known = artifact.header.features.iter().any(|f| f.name == words.feature);
+        let long = words.codes.iter().any(|word| word.len() > TEXT_MAX);
+        if !known || words.codes.is_empty() || words.codes.len() > WORDS_MAX || long {
+            return header("the words of a feature are not valid");
+        }
+    }
+    let remember = artifact.data("scalars").get(2).copied().unwrap_or(-1.0);
+    #[expect(clippy::float_cmp, reason = "-1 is written for none")]
+    if remember < 0.0 && remember != -1.0 {
+        return impossible("what remains of the evidence is negative");
+    }
+    let inputs = trimloop_core::model::forest::unbound(artifact.header.features.len());
+    match plan(artifact, inputs) {
+        Some(plan) if plan.fits() => Ok(()),
+        Some(_) => {
+            impossible("a tree does not end in leaves of its own, or a number is outside its range")
+        }
+        None => impossible("it has a link, a step or a tree that this trimloop does not know"),
+    }
+}
+
+pub(super) const fn link_word(link: Link) -> &'static str {
+    match link {
+        Link::Share => "share",
+        Link::Votes => "votes",
+        Link::Margin => "margin",
+    }
+}
+
+const fn kind(step: Step) -> u16 {
+    match step {
+        Step::Difference(..) => 0,
+        Step::Product(..) => 1,
+        Step::Ratio(..) => 2,
+        Step::Mean { .. } => 3,
+        Step::Deviation { .. } => 4,
+        Step::Successive { .. } => 5,
+    }
+}
+
+fn step([kind, a, b]: [u16; 3], weight: f64) -> Option<Step> {
+    Some(match kind {
+        0 => Step::Difference(a, b),
+        1 => Step::Product(a, b),
+        2 => Step::Ratio(a, b),
+        3 => Step::Mean { of: a, weight },
+        4 => Step::Deviation { of: a, weight },
+        5 => Step::Successive { of: a, weight },
+        _ => return None,
+    })
+}

@@ -1,0 +1,128 @@
+//! Tree ensembles: grown here, scored by the core.
+//!
+//! [`fit_forest`] tries ways of growing and columns derived from the inputs by cross-validation,
+//! grows the best on all rows, and calibrates its probabilities on what was held out.
+
+mod calibrate;
+mod derive;
+mod fit;
+mod grow;
+mod held_out;
+mod ranks;
+#[cfg(test)]
+mod tests;
+
+use trimloop_core::model::forest::unbound;
+use trimloop_core::plan::{ForestPlan, Link, Node, Step, Tree};
+
+pub use calibrate::Reliability;
+pub use fit::{ForestFit, ForestOptions, fit_forest};
+pub use grow::Growth;
+use grow::{Grower, Grown};
+pub use held_out::{ClassScore, HeldOut};
+use ranks::Ranks;
+
+/// Columns of numbers with a class for each row.
+struct Labelled {
+    /// `[q][n]`, finite, rounded as the scorer rounds.
+    columns: Vec<Vec<f32>>,
+    /// `[n]` place of the class of each row.
+    labels: Vec<u16>,
+    /// Number of classes.
+    classes: usize,
+}
+
+/// Trees over ranks, grown by as many threads as the machine has processors; which thread grows
+/// which tree changes nothing.
+///
+/// - `allowed`: columns that splits may look at.
+/// - `train`: rows.
+fn grow(
+    ranks: &Ranks,
+    data: &Labelled,
+    growth: &Growth,
+    allowed: &[usize],
+    train: &[u32],
+) -> Vec<Grown> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(growth.trees);
+    let mut trees = vec![Grown::default(); growth.trees];
+    let share = growth.trees.div_ceil(threads.max(1)).max(1);
+    std::thread::scope(|scope| {
+        for (part, trees) in trees.chunks_mut(share).enumerate() {
+            scope.spawn(move || {
+                let weights = vec![1.0; data.classes];
+                let mut grower = Grower::new(ranks, &data.labels, &weights, growth, allowed);
+                for (place, tree) in trees.iter_mut().enumerate() {
+                    *tree = grower.tree(train, part * share + place);
+                }
+            });
+        }
+    });
+    trees
+}
+
+/// Mean over the trees of what the leaf of a row says, `[k]` into `votes`.
+fn vote(trees: &[Grown], columns: &[Vec<f32>], row: usize, votes: &mut [f64]) {
+    votes.fill(0.0);
+    let k = votes.len();
+    for tree in trees {
+        let mut at = 0;
+        loop {
+            let node = tree.nodes[at];
+            let right = columns[usize::from(node.column)][row] > node.threshold;
+            let next = usize::from(node.left) + usize::from(right);
+            if next == at {
+                break;
+            }
+            at = next;
+        }
+        for (vote, value) in votes.iter_mut().zip(&tree.values[at * k..]) {
+            *vote += f64::from(*value);
+        }
+    }
+    for vote in votes {
+        *vote /= trees.len() as f64;
+    }
+}
+
+/// A plan of grown trees, without calibration.
+///
+/// - `place`: `[q]` column of the plan for each column that was grown on.
+fn plan(
+    mut trees: Vec<Grown>,
+    inputs: usize,
+    steps: Vec<Step>,
+    place: &[u16],
+    classes: Vec<String>,
+) -> ForestPlan {
+    let outputs = if classes.len() == 2 { 1 } else { classes.len() };
+    let count = trees.len();
+    // Trees of like depth go down together; the sort is stable, so the order is always the same.
+    trees.sort_by_key(|tree| tree.depth);
+    let (mut nodes, mut values, mut roots) = (Vec::<Node>::new(), Vec::new(), Vec::new());
+    for tree in trees {
+        let root = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+        roots.push(Tree { root, depth: tree.depth });
+        let column = |node: &Node| place.get(usize::from(node.column)).copied().unwrap_or(0);
+        nodes.extend(tree.nodes.iter().map(|node| Node { column: column(node), ..*node }));
+        values.extend(tree.values);
+    }
+    let weights = vec![1.0; classes.len()];
+    ForestPlan {
+        inputs: unbound(inputs),
+        steps,
+        span: vec![(f64::MIN, f64::MAX); inputs],
+        domain: None,
+        trees: roots,
+        nodes,
+        values,
+        base: vec![0.0; outputs],
+        factor: 1.0 / count as f64,
+        link: Link::Votes,
+        slope: 1.0,
+        bias: vec![0.0; outputs],
+        classes,
+        weights,
+        remember: None,
+    }
+}
