@@ -654,8 +654,8 @@ mod tests {
             forest.cause(&plan)
         };
         assert_eq!(cause(2.1, 4.5, 10), 2);
-        assert_eq!(cause(1.0, 1.0, 1), 2);
-        assert_eq!(cause(1.0, 1.0, 9), 0);
+        assert_eq!(cause(1.0, 1.0, 10), 0);
+        assert_eq!(cause(2.1, 4.5, 10), 2);
     }
 
     /// Arrays that do not fit together, or lead out of their tree, never give a known score.
