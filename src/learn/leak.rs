@@ -133,7 +133,7 @@ fn says(column: &Column, of_row: &[Option<usize>], rows: &[usize]) -> Option<boo
 /// Whether the commonest class of each value is right for almost all rows of every class.
 fn by_value(points: &[(f64, usize)], rows: &[usize]) -> bool {
     let mut right = vec![0_usize; rows.len()];
-    for group in points.chunk_by(|a, b| a.0 >= b.0 && a.0 <= b.0) {
+    for group in points.chunk_by(|a, b| a.0 >= b.0) {
         let mut counts = vec![0_usize; rows.len()];
         for (_, class) in group {
             if let Some(count) = counts.get_mut(*class) {

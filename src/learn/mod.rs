@@ -9,8 +9,8 @@
 
 pub mod audit;
 pub mod card;
-pub mod drift;
 mod classifier;
+pub mod drift;
 mod error;
 pub mod evaluate;
 mod frame;

@@ -267,7 +267,7 @@ impl Forest {
             sum += have;
             for _ in 0..tree.depth {
                 let Some(node) = plan.nodes.get(at) else { break };
-                let next = root + usize::from(node.left) + usize::from(self.goes_right(node));
+                let next = root + usize::from(node.left) + usize::from(self.goes_right(*node));
                 if next == at {
                     break;
                 }
@@ -307,7 +307,7 @@ impl Forest {
         }
     }
 
-    fn goes_right(&self, node: &Node) -> bool {
+    fn goes_right(&self, node: Node) -> bool {
         let column = usize::from(node.column) % COLUMNS_MAX;
         self.rounded.get(column).is_some_and(|x| *x > node.threshold)
     }

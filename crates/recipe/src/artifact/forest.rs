@@ -51,8 +51,8 @@ pub(super) const NAMES: [&str; 13] = [
 ];
 
 pub(super) fn arrays(plan: &ForestPlan) -> Vec<Array> {
-    let (n, k, t) = (plan.nodes.len(), plan.outputs(), plan.trees.len());
-    let (p, s) = (plan.span.len(), plan.steps.len());
+    let (nodes, outputs, trees) = (plan.nodes.len(), plan.outputs(), plan.trees.len());
+    let (inputs, steps) = (plan.span.len(), plan.steps.len());
     let f64s =
         |name, shape: &[usize], data| Array { name, shape: shape.to_vec(), data: Data::F64(data) };
     let u16s =
@@ -61,53 +61,53 @@ pub(super) fn arrays(plan: &ForestPlan) -> Vec<Array> {
         |name, shape: &[usize], data| Array { name, shape: shape.to_vec(), data: Data::F32(data) };
     let span = plan.span.iter().flat_map(|(low, high)| [*low, *high]).collect();
     let scalars = vec![plan.factor, plan.slope, plan.remember.unwrap_or(-1.0)];
-    let steps = plan.steps.iter().flat_map(|step| {
+    let kinds = plan.steps.iter().flat_map(|step| {
         let (a, b) = step.operands();
         [kind(*step), a, b]
     });
     let root = plan.trees.iter().map(|tree| tree.root).collect();
     vec![
-        f64s("span", &[p, 2], span),
-        f64s("base", &[k], plan.base.clone()),
-        f64s("bias", &[k], plan.bias.clone()),
+        f64s("span", &[inputs, 2], span),
+        f64s("base", &[outputs], plan.base.clone()),
+        f64s("bias", &[outputs], plan.bias.clone()),
         f64s("weights", &[plan.classes.len()], plan.weights.clone()),
         f64s("scalars", &[3], scalars),
-        u16s("step", &[s, 3], steps.collect()),
+        u16s("step", &[steps, 3], kinds.collect()),
         f64s(
             "step_weight",
-            &[s],
+            &[steps],
             plan.steps.iter().map(|step| step.weight().unwrap_or(0.0)).collect(),
         ),
-        Array { name: "root", shape: vec![t], data: Data::U32(root) },
-        u16s("depth", &[t], plan.trees.iter().map(|tree| u16::from(tree.depth)).collect()),
-        f32s("threshold", &[n], plan.nodes.iter().map(|node| node.threshold).collect()),
-        u16s("column", &[n], plan.nodes.iter().map(|node| node.column).collect()),
-        u16s("left", &[n], plan.nodes.iter().map(|node| node.left).collect()),
-        f32s("values", &[n, k], plan.values.clone()),
+        Array { name: "root", shape: vec![trees], data: Data::U32(root) },
+        u16s("depth", &[trees], plan.trees.iter().map(|tree| u16::from(tree.depth)).collect()),
+        f32s("threshold", &[nodes], plan.nodes.iter().map(|node| node.threshold).collect()),
+        u16s("column", &[nodes], plan.nodes.iter().map(|node| node.column).collect()),
+        u16s("left", &[nodes], plan.nodes.iter().map(|node| node.left).collect()),
+        f32s("values", &[nodes, outputs], plan.values.clone()),
     ]
 }
 
 /// Shapes as far as the number of inputs and classes says; the others follow the arrays.
 pub(super) fn shapes(artifact: &Artifact) -> Vec<(&'static str, Vec<usize>)> {
-    let p = artifact.header.features.len();
-    let c = artifact.classifier.as_ref().map_or(0, |about| about.classes.len());
-    let k = if c == 2 { 1 } else { c };
+    let inputs = artifact.header.features.len();
+    let classes = artifact.classifier.as_ref().map_or(0, |about| about.classes.len());
+    let outputs = if classes == 2 { 1 } else { classes };
     let len = |name| artifact.array(name).map_or(0, |array| array.data.len());
-    let (s, t, n) = (len("step_weight"), len("root"), len("threshold"));
+    let (steps, trees, nodes) = (len("step_weight"), len("root"), len("threshold"));
     let shapes = [
-        vec![p, 2],
-        vec![k],
-        vec![k],
-        vec![c],
+        vec![inputs, 2],
+        vec![outputs],
+        vec![outputs],
+        vec![classes],
         vec![3],
-        vec![s, 3],
-        vec![s],
-        vec![t],
-        vec![t],
-        vec![n],
-        vec![n],
-        vec![n],
-        vec![n, k],
+        vec![steps, 3],
+        vec![steps],
+        vec![trees],
+        vec![trees],
+        vec![nodes],
+        vec![nodes],
+        vec![nodes],
+        vec![nodes, outputs],
     ];
     NAMES.into_iter().zip(shapes).collect()
 }

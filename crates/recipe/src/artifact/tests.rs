@@ -8,6 +8,9 @@ use trimloop_core::plan::MonitorPlan;
 use proptest::prelude::*;
 use trimloop_core::plan::{Link, Node, Step, Tree};
 
+/// Makes a plan one that cannot be.
+type Spoil<P> = fn(&mut P);
+
 fn features(p: usize) -> Vec<FeatureSpec> {
     let spec = |i| FeatureSpec { name: format!("f{i}"), unit: "bar".to_owned() };
     (0..p).map(spec).collect()
@@ -184,7 +187,7 @@ fn classifiers_are_checked() {
         made.map_or_else(|error| error.code(), |_| "made")
     };
     assert_eq!(refuse(|_| (), words()), "made");
-    let rows: [(fn(&mut ForestPlan), &str); 7] = [
+    let rows: [(Spoil<ForestPlan>, &str); 7] = [
         (|p| p.nodes[0].left = 0, "TL0508"),
         (|p| p.nodes[0].column = 9, "TL0508"),
         (|p| p.trees[0].depth = 3, "TL0508"),
@@ -290,8 +293,7 @@ fn monitors_not_made() {
         assert_eq!(spoilt(change).0, "TL0506");
     }
     assert_eq!(spoilt(|m| m.transition[4] = f64::NAN).0, "TL0507");
-    type Spoil = fn(&mut MonitorPlan);
-    let impossible: [(Spoil, &str); 9] = [
+    let impossible: [(Spoil<MonitorPlan>, &str); 9] = [
         (|m| m.scale[1] = 0.0, "scale"),
         (|m| m.gap.clear(), "1 to 64 missing rows"),
         (|m| m.gap.resize(65, 2.0), "1 to 64 missing rows"),

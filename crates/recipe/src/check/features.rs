@@ -607,8 +607,12 @@ fn joined(one: &Unit, other: &Unit, over: bool) -> Option<Unit> {
     if below.is_empty() && above == "1" {
         return Some(Unit::none());
     }
-    let below: String = below.iter().map(|word| format!("/{word}")).collect();
-    Unit::parse(&format!("{above}{below}")).ok()
+    let mut text = above;
+    for word in below {
+        text.push('/');
+        text.push_str(&word);
+    }
+    Unit::parse(&text).ok()
 }
 
 /// Words above and below the line.

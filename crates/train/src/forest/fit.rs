@@ -263,7 +263,7 @@ impl Fit<'_> {
     fn folds(&self) -> Vec<usize> {
         let n = self.labels.len();
         let mut fold = vec![0; n];
-        let whole = vec![0..n];
+        let whole = std::iter::once(0..n).collect();
         if let (true, runs) | (_, runs @ Some(_)) = (self.options.blocked, &self.options.runs) {
             for run in runs.as_ref().unwrap_or(&whole) {
                 for (at, block) in blocks(run.len(), FOLDS).enumerate() {
@@ -359,7 +359,7 @@ impl Fit<'_> {
             self.step("trying")?;
             for (way, votes) in ways.iter().zip(&mut votes) {
                 let (_, trees) = self.trees(grounds, *way, count, &cut.train, &cut.screened);
-                self.vote(grounds, &trees, fold, held, votes);
+                vote_held(grounds, &trees, fold, held, votes);
             }
         }
         let loss = |votes: &Vec<Vec<f64>>| {
@@ -368,19 +368,6 @@ impl Fit<'_> {
             judge(votes, self.labels, fold, self.classes, (slope, &bias, &even)).log_loss
         };
         Ok(votes.iter().map(loss).collect())
-    }
-
-    fn vote(
-        &self,
-        grounds: &Grounds,
-        trees: &[Grown],
-        fold: &[usize],
-        held: usize,
-        votes: &mut [Vec<f64>],
-    ) {
-        for (row, votes) in votes.iter_mut().enumerate().filter(|(row, _)| fold[*row] == held) {
-            vote(trees, &grounds.data.columns, row, votes);
-        }
     }
 
     fn finish(
@@ -396,7 +383,7 @@ impl Fit<'_> {
         for (held, cut) in cuts.iter().enumerate() {
             self.step("holding out")?;
             let (_, trees) = self.trees(grounds, way, count, &cut.train, &cut.screened);
-            self.vote(grounds, &trees, fold, held, &mut votes);
+            vote_held(grounds, &trees, fold, held, &mut votes);
         }
         let (slope, bias) = calibrate::fit(&votes, self.labels, self.outputs());
         let said: Vec<Vec<f64>> =
@@ -462,4 +449,17 @@ fn dynamic(names: &[String]) -> Vec<Named> {
     steps.extend(of("deviation", |of| Step::Deviation { of, weight: NEWEST }));
     steps.extend(of("roughness", |of| Step::Successive { of, weight: NEWEST }));
     steps
+}
+
+/// Votes of trees on the rows of the fold that they were not grown on.
+fn vote_held(
+    grounds: &Grounds,
+    trees: &[Grown],
+    fold: &[usize],
+    held: usize,
+    votes: &mut [Vec<f64>],
+) {
+    for (row, votes) in votes.iter_mut().enumerate().filter(|(row, _)| fold[*row] == held) {
+        vote(trees, &grounds.data.columns, row, votes);
+    }
 }

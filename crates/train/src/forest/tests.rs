@@ -181,7 +181,9 @@ fn refuses() {
     assert!(matches!(error, TrainError::Labels { labels: 99, rows: 100 }), "{error}");
     let stop = ForestOptions { progress: &|_, _, _| false, ..options() };
     assert_eq!(fit_forest(&table, &labels, &classes, &stop).unwrap_err(), TrainError::Stopped);
-    labels.iter_mut().for_each(|label| *label = (*label).min(1));
+    for label in &mut labels {
+        *label = (*label).min(1);
+    }
     labels[0] = 2;
     let error = fit_forest(&table, &labels, &classes, &options()).unwrap_err();
     assert_eq!(error, TrainError::Class { class: "z".to_owned(), rows: 1, need: 2 });
