@@ -251,14 +251,16 @@ fn one_file_reads_clocks() {
 #[test]
 fn few_files_spawn() {
     let threads = [
-        "src/service.rs",        // the scan thread
-        "src/journal/sync.rs",   // brings the journal to disk
-        "src/store/writer.rs",   // the one writer of the store
-        "src/seal/mod.rs",       // signs the records
-        "src/control/server.rs", // the socket, and one per client
-        "src/cli/run.rs",        // waits for signals
-        "src/sink/mod.rs",       // sends history to InfluxDB
-        "src/backtest/mod.rs",   // days side by side
+        "src/service.rs",                 // the scan thread
+        "src/journal/sync.rs",            // brings the journal to disk
+        "src/store/writer.rs",            // the one writer of the store
+        "src/seal/mod.rs",                // signs the records
+        "src/control/server.rs",          // the socket, and one per client
+        "src/cli/run.rs",                 // waits for signals
+        "src/sink/mod.rs",                // sends history to InfluxDB
+        "src/backtest/mod.rs",            // days side by side
+        "crates/train/src/forest/mod.rs", // trees side by side
+        "crates/train/src/monitor.rs",    // held-out blocks side by side
     ];
     let mut found = Vec::new();
     for file in sources() {
