@@ -151,7 +151,7 @@ fn what_cannot_be_learnt() {
         ("train.csv", "failure", &["--feature", "p = speed ^ torque"][..], "two columns"),
         ("train.csv", "failure", &["--feature", "p = sped * torque"], "sped"),
         ("train.csv", "failed", &[], "failed"),
-        ("train.csv", "part", &[], "regression"),
+        ("train.csv", "part", &[], "has 1 row, 2 at least"),
     ] {
         let error = of(data, label, more);
         assert!(error.contains(part), "{label} {more:?}: {error}");

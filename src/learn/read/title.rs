@@ -28,9 +28,11 @@ pub(super) fn is_time(name: &str) -> bool {
 }
 
 /// Whether a row of cells gives the units of the columns above it: no number, and every text in
-/// brackets or a unit.
+/// brackets or of units that everybody knows; other texts may as well be data.
 pub(super) fn is_unit_row(cells: &[String]) -> bool {
-    let known = |text: &str| text == "-" || bracketed(text).is_some() || Unit::parse(text).is_ok();
+    let of_table =
+        |text: &str| Unit::parse(text).is_ok_and(|unit| unit.free_words().next().is_none());
+    let known = |text: &str| text == "-" || bracketed(text).is_some() || of_table(text);
     let filled = || cells.iter().map(|cell| cell.trim()).filter(|cell| !cell.is_empty());
     filled().count() > 0 && filled().all(|cell| cell.parse::<f64>().is_err() && known(cell))
 }
