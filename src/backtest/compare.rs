@@ -6,7 +6,6 @@ use trimloop_core::plan::Plan;
 use trimloop_core::record::Outcome;
 
 use super::decided::Decided;
-use super::findings::DefectReport;
 use super::report::{Comparison, LoopComparison, RecipeReport};
 
 /// Differences between two loops of one name.
@@ -100,10 +99,10 @@ fn both_only_neither(own: bool, other: bool) -> usize {
 pub(super) fn compare(own: &RecipeReport, other: &RecipeReport, pairs: Vec<Pair>) -> Comparison {
     let mut defects = [0; 4];
     let detected = |word: &str| ["early", "in_time"].contains(&word);
-    let key = |defect: &DefectReport| (defect.characteristic.clone(), defect.part);
-    let twins: BTreeMap<_, _> = other.findings.list.iter().map(|d| (key(d), d)).collect();
     for defect in &own.findings.list {
-        let Some(twin) = twins.get(&key(defect)) else { continue };
+        let key = (&defect.characteristic, defect.part);
+        let twin = other.findings.list.iter().find(|d| (&d.characteristic, d.part) == key);
+        let Some(twin) = twin else { continue };
         let place = both_only_neither(detected(defect.detected), detected(twin.detected));
         if let Some(slot) = defects.get_mut(place) {
             *slot += 1;

@@ -209,20 +209,16 @@ pub(super) fn findings(
     }
     let defects = defects(&judged, plan.characteristics.len());
     let mut is_true = vec![false; alarms.len()];
-    let spans = Spans::new(alarms);
     for defect in &defects {
-        let first = spans.touched(defect.after, defect.last, |place| {
-            if let Some(slot) = is_true.get_mut(place) {
-                *slot = true;
-            }
-        });
-        found.defect(plan, signature_names, defect, first.and_then(|place| alarms.get(place)));
+        found.defect(plan, signature_names, defect, alarms, &mut is_true);
     }
     for (alarm, is_true) in alarms.iter().zip(is_true) {
         found.alarm(alarm, is_true, &judged);
     }
-    found.bad_parts_under_alarm =
-        judged.iter().filter(|(label, bad)| *bad && spans.is_on_at(label.part)).count() as u64;
+    found.bad_parts_under_alarm = judged
+        .iter()
+        .filter(|(label, bad)| *bad && alarms.iter().any(|alarm| alarm.is_on_at(label.part)))
+        .count() as u64;
     found.finish();
     found
 }
@@ -267,44 +263,14 @@ fn defects<'a>(judged: &[(&'a LabelSeen, bool)], characteristics: usize) -> Vec<
     all
 }
 
-/// Alarms in the order of their begin, so that those at a part are found without a look at all.
-struct Spans<'a> {
-    alarms: &'a [Alarm],
-    /// `[alarms]` where the last of those up to here ends.
-    reach: Vec<i64>,
-}
-
-impl<'a> Spans<'a> {
-    fn new(alarms: &'a [Alarm]) -> Self {
-        let mut furthest = i64::MIN;
-        let reach = alarms.iter().map(|alarm| {
-            furthest = furthest.max(alarm.to_part);
-            furthest
-        });
-        Self { alarms, reach: reach.collect() }
-    }
-
+impl Alarm {
     fn is_on_at(&self, part: i64) -> bool {
-        let begun = self.alarms.partition_point(|alarm| alarm.from_part <= part);
-        begun.checked_sub(1).and_then(|last| self.reach.get(last)).is_some_and(|to| part < *to)
+        self.from_part <= part && part < self.to_part
     }
 
-    /// Tells the places of alarms that are on at a part after `after`, up to `last`; returns the
-    /// first.
-    fn touched(&self, after: i64, last: i64, mut tell: impl FnMut(usize)) -> Option<usize> {
-        let next = after.saturating_add(1);
-        let from = self.reach.partition_point(|to| *to <= next);
-        let mut first = None;
-        for (place, alarm) in self.alarms.iter().enumerate().skip(from) {
-            if alarm.from_part > last {
-                break;
-            }
-            if alarm.from_part.max(next) < alarm.to_part {
-                first = first.or(Some(place));
-                tell(place);
-            }
-        }
-        first
+    /// Whether it is on at a part after `after`, up to `last`.
+    fn touches(&self, after: i64, last: i64) -> bool {
+        self.from_part <= last && self.from_part.max(after.saturating_add(1)) < self.to_part
     }
 }
 
@@ -314,9 +280,17 @@ impl Findings {
         plan: &Plan,
         names: &[String],
         defect: &Defect<'_>,
-        first: Option<&Alarm>,
+        alarms: &[Alarm],
+        is_true: &mut [bool],
     ) {
         self.defects += 1;
+        let mut first: Option<&Alarm> = None;
+        for (alarm, is_true) in alarms.iter().zip(is_true) {
+            if alarm.touches(defect.after, defect.last) {
+                *is_true = true;
+                first = first.or(Some(alarm));
+            }
+        }
         let label = defect.first;
         let word = match first {
             None => "missed",

@@ -7,13 +7,16 @@ use super::arm::{Arm, ArmDay, Stretch};
 use super::data::Data;
 use crate::export::{RawSample, ReadError};
 
-/// How far back the last value of a silent tag is looked for [ns].
-const LOOK_BACK: i64 = 31 * 86_400_000_000_000;
-/// What is read first for that [ns]. Each further step is four times as long, as long as little is
-/// read: where every tag speaks often, one is enough.
-const LOOK_BACK_STEP: i64 = 60_000_000_000;
-/// Samples of one step.
-const STEP_SAMPLES: u64 = 1_000_000;
+/// How far back the last value of a silent tag is looked for, in steps, so that little is read where
+/// every tag speaks often [ns].
+const LOOK_BACK: [i64; 6] = [
+    60_000_000_000,
+    900_000_000_000,
+    14_400_000_000_000,
+    86_400_000_000_000,
+    7 * 86_400_000_000_000,
+    31 * 86_400_000_000_000,
+];
 /// Most samples read for that: a day of 200 tags once a second.
 const LOOK_BACK_SAMPLES: u64 = 20_000_000;
 /// Time between two looks at whether to stop [ns].
@@ -68,16 +71,18 @@ fn seed(
     reached: &mut dyn FnMut(i64) -> bool,
 ) -> Result<(), BacktestError> {
     let mut wanted: Vec<usize> = (0..names.len()).collect();
-    let (mut end, mut length, mut samples) = (before, LOOK_BACK_STEP, 0_u64);
-    let oldest = before.saturating_sub(LOOK_BACK);
-    while !wanted.is_empty() && end > oldest && samples < LOOK_BACK_SAMPLES {
-        let begin = end.saturating_sub(length).max(oldest);
-        let mut last: Vec<Option<RawSample>> = vec![None; names.len()];
-        let mut step = 0_u64;
-        // All names: what is not wanted is read, too, and has to be counted.
-        data.read(names, (begin, end), &mut |sample| {
-            step += 1;
-            if step.is_multiple_of(1 << 18) && !reached(before) {
+    let (mut end, mut samples) = (before, 0_u64);
+    for length in LOOK_BACK {
+        if wanted.is_empty() || samples >= LOOK_BACK_SAMPLES {
+            return Ok(());
+        }
+        let list: Vec<String> =
+            wanted.iter().filter_map(|place| names.get(*place)).cloned().collect();
+        let begin = before.saturating_sub(length);
+        let mut last: Vec<Option<RawSample>> = vec![None; list.len()];
+        data.read(&list, (begin, end), &mut |sample| {
+            samples += 1;
+            if samples.is_multiple_of(1 << 18) && !reached(before) {
                 return Err(ReadError::Interrupted);
             }
             if let Some(slot) = last.get_mut(usize::from(sample.tag)) {
@@ -85,21 +90,15 @@ fn seed(
             }
             Ok(())
         })?;
-        for sample in wanted.iter().filter_map(|place| *last.get(*place)?) {
+        for (sample, place) in last.into_iter().zip(&wanted) {
+            let (Some(sample), Ok(tag)) = (sample, u16::try_from(*place)) else { continue };
             for arm in &mut *arms {
-                arm.seed(&sample);
+                arm.seed(&RawSample { tag, ..sample });
             }
         }
         let unknown: Vec<usize> = arms.iter().flat_map(|arm| arm.unknown()).collect();
         wanted.retain(|place| unknown.contains(place));
-        samples += step;
         end = begin;
-        if step < STEP_SAMPLES / 4 {
-            length = length.saturating_mul(4);
-        }
-    }
-    if !reached(before) {
-        return Err(ReadError::Interrupted.into());
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ impl Outbox {
     }
 
     /// Whether it was told. Who tells of a state as it changes keeps one that was not for the next
-    /// scan, or an alarm would stand for ever whose end nobody heard of.
+    /// time he looks, or an alarm would stand for ever whose end nobody heard of.
     pub(super) fn event(&mut self, what: What) -> bool {
         let event = self.of(what);
         self.push(Action::Event(event))
