@@ -19,8 +19,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use trimloop_core::feature::FeatureValue;
-use trimloop_core::model::forest::{Forest, unbound};
-use trimloop_core::plan::{ForestPlan, Link, Node, Tree};
+use trimloop_core::model::forest::Forest;
+use trimloop_core::plan::{FeatureId, ForestPlan, Link, Node, Tree};
 
 #[derive(serde::Deserialize)]
 struct Foreign {
@@ -146,7 +146,7 @@ fn plan(trees: &[ForeignTree]) -> ForestPlan {
     #[expect(clippy::cast_precision_loss, reason = "200 trees")]
     let factor = 1.0 / trees.len() as f64;
     ForestPlan {
-        inputs: unbound(50),
+        inputs: (0..).map(FeatureId).take(50).collect(),
         steps: Vec::new(),
         span: vec![(-10.0, 10.0); 50],
         domain: None,

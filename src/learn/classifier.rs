@@ -119,7 +119,7 @@ impl Scorer for ForestScorer {
             return Domain::Missing;
         }
         cells.extend(self.forest.probabilities().iter().map(|p| Cell::Float(*p)));
-        let domain = if score.in_domain { Domain::In } else { Domain::Out };
+        let domain = Domain::of(&score);
         cells.push(domain.cell());
         self.push_top(cells);
         domain

@@ -1,6 +1,7 @@
 //! Where kinds of model hook in: [`train`] makes an artifact of a frame, [`scorer`] scores rows
 //! with an artifact.
 
+use trimloop_core::model::Score;
 use trimloop_recipe::artifact::{Artifact, Kind};
 
 #[cfg(feature = "train")]
@@ -96,6 +97,15 @@ pub enum Domain {
 }
 
 impl Domain {
+    /// What a score says of its row.
+    pub(super) const fn of(score: &Score) -> Self {
+        match (score.known, score.in_domain) {
+            (false, _) => Self::Missing,
+            (true, false) => Self::Out,
+            (true, true) => Self::In,
+        }
+    }
+
     /// Word in the column `domain`.
     #[must_use]
     pub fn word(self) -> &'static str {

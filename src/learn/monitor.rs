@@ -1,13 +1,10 @@
 //! Monitors: has the process left normal operation?
 
-use trimloop_core::feature::FeatureValue;
-use trimloop_core::model::{Contribution, Models};
-use trimloop_core::plan::{FeatureId, ModelId, Plan};
 use trimloop_recipe::artifact::Artifact;
 
 use super::LearnError;
-use super::kinds::{Domain, Input, Scorer, TOP, number_inputs, top_columns};
-use super::plan::{features_of, plan_of};
+use super::kinds::{Domain, Input, Scorer, top_columns};
+use super::plan::CoreModel;
 use crate::export::{Cell, Column, Kind};
 
 #[cfg(feature = "train")]
@@ -16,26 +13,19 @@ pub(super) use fit::train;
 /// Scores with a monitor, dynamic or of principal components.
 #[derive(Debug)]
 pub struct MonitorScorer {
-    plan: Plan,
-    models: Models,
-    inputs: Vec<Input>,
-    features: Vec<FeatureValue>,
+    model: CoreModel,
     alarm: bool,
 }
 
 impl MonitorScorer {
     pub(super) fn new(artifact: &Artifact) -> Result<Self, LearnError> {
-        let plan = plan_of(artifact)?;
-        let models = Models::new(&plan);
-        let inputs = number_inputs(artifact);
-        let features = vec![FeatureValue::UNKNOWN; inputs.len()];
-        Ok(Self { plan, models, inputs, features, alarm: false })
+        Ok(Self { model: CoreModel::new(artifact)?, alarm: false })
     }
 }
 
 impl Scorer for MonitorScorer {
     fn inputs(&self) -> &[Input] {
-        &self.inputs
+        self.model.inputs()
     }
 
     fn columns(&self) -> Vec<Column> {
@@ -43,62 +33,29 @@ impl Scorer for MonitorScorer {
         let numbers = ["score", "threshold", "t2", "spe"];
         columns.extend(numbers.map(|name| Column::new(name, Kind::Number)));
         columns.push(Column::new("domain", Kind::Text));
-        columns.extend(top_columns(self.inputs.len()));
+        columns.extend(top_columns(self.inputs().len()));
         columns
     }
 
     fn row(&mut self, inputs: &[f64], cells: &mut Vec<Cell<'_>>) -> Domain {
-        features_of(inputs, &mut self.features);
-        self.models.score(&self.plan, &self.features);
-        let id = ModelId(0);
-        let score = self.models.get(id).filter(|score| score.known).copied();
-        let domain =
-            score.map_or(
-                Domain::Missing,
-                |score| {
-                    if score.in_domain { Domain::In } else { Domain::Out }
-                },
-            );
-        if let Some(score) = score {
+        let score = self.model.score(inputs);
+        let domain = Domain::of(&score);
+        // A row that nothing is known of neither raises an alarm nor ends one.
+        if score.known {
             self.alarm = score.alarm;
         }
+        let number = |x: f64| if score.known { Cell::Float(x) } else { Cell::Null };
         cells.push(Cell::Int(i64::from(self.alarm)));
-        let number = |x: Option<f64>| x.map_or(Cell::Null, Cell::Float);
-        cells.push(number(score.map(|score| score.value)));
-        cells.push(Cell::Float(1.0));
-        cells.push(number(score.map(|score| score.t2)));
-        cells.push(number(score.map(|score| score.spe)));
+        // The score is a share of its limit, so its threshold is 1.
+        cells.extend([number(score.value), Cell::Float(1.0), number(score.t2), number(score.spe)]);
         cells.push(domain.cell());
-        let mut top = [Contribution::NONE; TOP];
-        let count = self.models.top(&self.plan, &self.features, id, &mut top);
-        push_top(top.iter().take(count), &self.inputs, cells);
+        self.model.push_top(cells);
         domain
     }
 
     fn restart(&mut self) {
-        self.models = Models::new(&self.plan);
+        self.model.restart();
         self.alarm = false;
-    }
-}
-
-/// Names and shares of the largest contributions; empty cells where there are fewer.
-pub(super) fn push_top<'c>(
-    top: impl Iterator<Item = &'c Contribution>,
-    inputs: &[Input],
-    cells: &mut Vec<Cell<'_>>,
-) {
-    let slots = inputs.len().min(TOP);
-    let mut filled = 0;
-    for contribution in top.take(slots) {
-        let FeatureId(place) = contribution.feature;
-        let name = inputs.get(usize::from(place)).map_or("", |input| input.name.as_str());
-        cells.push(Cell::Text(name.to_owned().into()));
-        cells.push(Cell::Float(contribution.share));
-        filled += 1;
-    }
-    for _ in filled..slots {
-        cells.push(Cell::Null);
-        cells.push(Cell::Null);
     }
 }
 

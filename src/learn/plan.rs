@@ -1,11 +1,14 @@
 //! Models of files as plans of the core, which scores them.
 
 use trimloop_core::feature::FeatureValue;
-use trimloop_core::plan::{Cut, CyclePlan, FeatureId, ModelPlan, Plan};
+use trimloop_core::model::{Contribution, Models, Score};
+use trimloop_core::plan::{Cut, CyclePlan, FeatureId, ModelId, ModelPlan, Plan};
 use trimloop_core::time::Span;
 use trimloop_recipe::artifact::Artifact;
 
 use super::LearnError;
+use super::kinds::{Input, TOP, number_inputs};
+use crate::export::Cell;
 
 /// A plan that holds one model over the columns of a table, and nothing else.
 pub(super) fn plan_of(artifact: &Artifact) -> Result<Plan, LearnError> {
@@ -40,6 +43,57 @@ pub(super) fn plan_of(artifact: &Artifact) -> Result<Plan, LearnError> {
         rows: Vec::new(),
         loops: Vec::new(),
     })
+}
+
+/// A model of a file by itself, scored by the core as it is live.
+#[derive(Debug)]
+pub(super) struct CoreModel {
+    plan: Plan,
+    models: Models,
+    inputs: Vec<Input>,
+    features: Vec<FeatureValue>,
+}
+
+impl CoreModel {
+    pub(super) fn new(artifact: &Artifact) -> Result<Self, LearnError> {
+        let plan = plan_of(artifact)?;
+        let inputs = number_inputs(artifact);
+        let features = vec![FeatureValue::UNKNOWN; inputs.len()];
+        Ok(Self { models: Models::new(&plan), plan, inputs, features })
+    }
+
+    pub(super) fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    /// Scores a row, `[inputs]`; NaN is unknown.
+    pub(super) fn score(&mut self, inputs: &[f64]) -> Score {
+        features_of(inputs, &mut self.features);
+        self.models.score(&self.plan, &self.features);
+        self.models.get(ModelId(0)).copied().unwrap_or(Score::UNKNOWN)
+    }
+
+    /// Names and shares of the largest contributions to the newest score; empty cells where there
+    /// are fewer.
+    pub(super) fn push_top(&self, cells: &mut Vec<Cell<'_>>) {
+        let mut top = [Contribution::NONE; TOP];
+        let count = self.models.top(&self.plan, &self.features, ModelId(0), &mut top);
+        let slots = self.inputs.len().min(TOP);
+        for place in 0..slots {
+            let Some(contribution) = top.get(place).filter(|_| place < count) else {
+                cells.extend([Cell::Null, Cell::Null]);
+                continue;
+            };
+            let input = self.inputs.get(contribution.feature.index());
+            let name = input.map_or_else(String::new, |input| input.name.clone());
+            cells.extend([Cell::Text(name.into()), Cell::Float(contribution.share)]);
+        }
+    }
+
+    /// Forgets the rows so far: another run.
+    pub(super) fn restart(&mut self) {
+        self.models = Models::new(&self.plan);
+    }
 }
 
 /// Values of a row as features; NaN is unknown.

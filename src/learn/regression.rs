@@ -1,14 +1,10 @@
 //! Soft sensors: a measured number from other columns.
 
-use trimloop_core::feature::FeatureValue;
-use trimloop_core::model::{Contribution, Models};
-use trimloop_core::plan::{ModelId, Plan};
 use trimloop_recipe::artifact::Artifact;
 
 use super::LearnError;
-use super::kinds::{Domain, Input, Scorer, TOP, number_inputs, top_columns};
-use super::monitor::push_top;
-use super::plan::{features_of, plan_of};
+use super::kinds::{Domain, Input, Scorer, top_columns};
+use super::plan::CoreModel;
 use crate::export::{Cell, Column, Kind};
 
 #[cfg(feature = "train")]
@@ -16,26 +12,17 @@ pub(super) use fit::train;
 
 /// Scores with a linear soft sensor.
 #[derive(Debug)]
-pub struct LinearScorer {
-    plan: Plan,
-    models: Models,
-    inputs: Vec<Input>,
-    features: Vec<FeatureValue>,
-}
+pub struct LinearScorer(CoreModel);
 
 impl LinearScorer {
     pub(super) fn new(artifact: &Artifact) -> Result<Self, LearnError> {
-        let plan = plan_of(artifact)?;
-        let models = Models::new(&plan);
-        let inputs = number_inputs(artifact);
-        let features = vec![FeatureValue::UNKNOWN; inputs.len()];
-        Ok(Self { plan, models, inputs, features })
+        CoreModel::new(artifact).map(Self)
     }
 }
 
 impl Scorer for LinearScorer {
     fn inputs(&self) -> &[Input] {
-        &self.inputs
+        self.0.inputs()
     }
 
     fn columns(&self) -> Vec<Column> {
@@ -43,30 +30,17 @@ impl Scorer for LinearScorer {
         let mut columns: Vec<Column> =
             numbers.iter().map(|name| Column::new(name, Kind::Number)).collect();
         columns.push(Column::new("domain", Kind::Text));
-        columns.extend(top_columns(self.inputs.len()));
+        columns.extend(top_columns(self.inputs().len()));
         columns
     }
 
     fn row(&mut self, inputs: &[f64], cells: &mut Vec<Cell<'_>>) -> Domain {
-        features_of(inputs, &mut self.features);
-        self.models.score(&self.plan, &self.features);
-        let id = ModelId(0);
-        let score = self.models.get(id).filter(|score| score.known).copied();
-        let domain =
-            score.map_or(
-                Domain::Missing,
-                |score| {
-                    if score.in_domain { Domain::In } else { Domain::Out }
-                },
-            );
-        let number = |x: Option<f64>| x.map_or(Cell::Null, Cell::Float);
-        cells.push(number(score.map(|score| score.value)));
-        cells.push(number(score.map(|score| score.low)));
-        cells.push(number(score.map(|score| score.high)));
+        let score = self.0.score(inputs);
+        let domain = Domain::of(&score);
+        let number = |x: f64| if score.known { Cell::Float(x) } else { Cell::Null };
+        cells.extend([score.value, score.low, score.high].map(number));
         cells.push(domain.cell());
-        let mut top = [Contribution::NONE; TOP];
-        let count = self.models.top(&self.plan, &self.features, id, &mut top);
-        push_top(top.iter().take(count), &self.inputs, cells);
+        self.0.push_top(cells);
         domain
     }
 

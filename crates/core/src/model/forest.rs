@@ -12,7 +12,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::feature::FeatureValue;
-use crate::plan::{COLUMNS_MAX, FeatureId, ForestPlan, Link, Node, Step, Tree};
+use crate::plan::{COLUMNS_MAX, ForestPlan, Link, Node, Step, Tree};
 
 use super::{Contribution, Score, known};
 
@@ -473,15 +473,11 @@ fn tree_fits(nodes: &[Node], depth: u8, columns: usize) -> bool {
     next == nodes.len() && levels == usize::from(depth)
 }
 
-/// A placeholder for plans whose inputs are not bound to features yet: as many ids as columns.
-pub fn unbound(columns: usize) -> Vec<FeatureId> {
-    (0..columns).map(|i| FeatureId(u16::try_from(i).unwrap_or(u16::MAX))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::tests::{unknown, value};
+    use crate::plan::FeatureId;
     use alloc::string::String;
 
     fn split(threshold: f32, column: u16, left: u16) -> Node {

@@ -185,7 +185,7 @@ pub(super) fn check(artifact: &Artifact) -> Result<(), ArtifactError> {
     if remember < 0.0 && remember != -1.0 {
         return impossible("what remains of the evidence is negative");
     }
-    let inputs = trimloop_core::model::forest::unbound(artifact.header.features.len());
+    let inputs = (0..).map(FeatureId).take(artifact.header.features.len()).collect();
     match plan(artifact, inputs) {
         Some(plan) if plan.fits() => Ok(()),
         Some(_) => {

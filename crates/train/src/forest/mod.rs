@@ -12,8 +12,7 @@ mod ranks;
 #[cfg(test)]
 mod tests;
 
-use trimloop_core::model::forest::unbound;
-use trimloop_core::plan::{ForestPlan, Link, Node, Step, Tree};
+use trimloop_core::plan::{FeatureId, ForestPlan, Link, Node, Step, Tree};
 
 pub use calibrate::Reliability;
 pub use fit::{ForestFit, ForestOptions, fit_forest};
@@ -109,7 +108,8 @@ fn plan(
     }
     let weights = vec![1.0; classes.len()];
     ForestPlan {
-        inputs: unbound(inputs),
+        // By their places in the table; a recipe binds them to its features by name.
+        inputs: (0..).map(FeatureId).take(inputs).collect(),
         steps,
         span: vec![(f64::MIN, f64::MAX); inputs],
         domain: None,
