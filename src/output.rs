@@ -12,5 +12,6 @@ mod time;
 pub use ids::{NoRecordId, RecordId, RecordKind};
 pub use instant::{NoMoment, Zone, moment, parse_instant, parse_length};
 pub use names::{EventText, Named, Names, SetpointName, event_text};
+pub(crate) use text::html_escaped;
 pub use text::status_table;
 pub use time::{day_text, duration_text, utc_text};

@@ -5,7 +5,7 @@ use trimloop_core::time::{Span, Utc};
 use super::gate::GateLine;
 use super::report::{CharacteristicPlot, LoopPlot, RecipeReport, Report};
 use super::text::{NOT_CAUSAL, NOT_SAFETY, Rows, notes, percent, summary};
-use crate::output::{duration_text, utc_text};
+use crate::output::{duration_text, html_escaped as escaped, utc_text};
 
 const WIDTH: f64 = 1000.0;
 const HEIGHT: f64 = 220.0;
@@ -61,11 +61,6 @@ pub fn report_html(report: &Report, gates: &[GateLine], version: &str) -> String
     }
     page.push_str(&format!("</ul>\n<p>trimloop {}</p>\n</body></html>\n", escaped(version)));
     page
-}
-
-fn escaped(text: &str) -> String {
-    let text = text.replace('&', "&amp;").replace('<', "&lt;");
-    text.replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn table(rows: &Rows) -> String {

@@ -2,8 +2,7 @@
 
 use trimloop_core::feature::FeatureValue;
 use trimloop_core::model::{Contribution, Models, Score};
-use trimloop_core::plan::{Cut, CyclePlan, FeatureId, ModelId, ModelPlan, Plan};
-use trimloop_core::time::Span;
+use trimloop_core::plan::{FeatureId, ModelId, ModelPlan, Plan};
 use trimloop_recipe::artifact::Artifact;
 
 use super::LearnError;
@@ -20,29 +19,8 @@ pub(super) fn plan_of(artifact: &Artifact) -> Result<Plan, LearnError> {
     };
     let model = artifact.bind(bind).map_err(|error| LearnError::Train(error.to_string()))?;
     let id = artifact.header().id.clone();
-    Ok(Plan {
-        name: id.clone(),
-        revision: 1,
-        hash: artifact.hash(),
-        tags: Vec::new(),
-        period: Span::from_secs(1),
-        cycle: CyclePlan {
-            cut: Cut::Every(Span::from_secs(1)),
-            warm_up: 0,
-            latch: Span::ZERO,
-            running: None,
-        },
-        links: Vec::new(),
-        bindings: Vec::new(),
-        features: Vec::new(),
-        models: vec![ModelPlan { name: id, hash: artifact.hash(), model }],
-        signatures: Vec::new(),
-        interlocks: Vec::new(),
-        characteristics: Vec::new(),
-        setpoints: Vec::new(),
-        rows: Vec::new(),
-        loops: Vec::new(),
-    })
+    let model = ModelPlan { name: id.clone(), hash: artifact.hash(), model };
+    Ok(Plan::of_models(id, artifact.hash(), vec![model]))
 }
 
 /// A model of a file by itself, scored by the core as it is live.

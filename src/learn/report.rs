@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::card::{Card, CardTable, Mark, Plot, Series};
+use crate::output::html_escaped as escaped;
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 320.0;
@@ -72,11 +73,6 @@ pub fn html(card: &Card, state: &[(String, String)], version: &str) -> String {
 
 fn put(page: &mut String, text: &str) {
     page.push_str(text);
-}
-
-fn escaped(text: &str) -> String {
-    let text = text.replace('&', "&amp;").replace('<', "&lt;");
-    text.replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn table(table: &CardTable) -> String {

@@ -152,6 +152,12 @@ fn row(status: &LoopStatus) -> [String; 7] {
     ]
 }
 
+/// A text inside HTML, also inside an attribute in double quotes.
+pub(crate) fn html_escaped(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    text.replace('>', "&gt;").replace('"', "&quot;")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

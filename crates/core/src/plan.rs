@@ -680,6 +680,34 @@ pub struct RunToRunPlan {
 }
 
 impl Plan {
+    /// A plan that only scores: these models, whose inputs are numbered as the caller numbers his
+    /// columns, and no machine.
+    pub fn of_models(name: String, hash: [u8; 32], models: Vec<ModelPlan>) -> Self {
+        Self {
+            name,
+            revision: 1,
+            hash,
+            tags: Vec::new(),
+            period: Span::from_secs(1),
+            cycle: CyclePlan {
+                cut: Cut::Every(Span::from_secs(1)),
+                warm_up: 0,
+                latch: Span::ZERO,
+                running: None,
+            },
+            links: Vec::new(),
+            bindings: Vec::new(),
+            features: Vec::new(),
+            models,
+            signatures: Vec::new(),
+            interlocks: Vec::new(),
+            characteristics: Vec::new(),
+            setpoints: Vec::new(),
+            rows: Vec::new(),
+            loops: Vec::new(),
+        }
+    }
+
     /// The PLC that a tag lives on; that of an unknown tag is the leading one.
     pub fn plc_of(&self, tag: TagId) -> PlcId {
         self.tags.get(tag.index()).map_or(PlcId::LEAD, |tag| tag.plc)

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::life::{keep, who};
-use super::{Opened, failure, table_text};
+use super::{Opened, Why, failure, table_text};
 use crate::cli::source::SourceArgs;
 use crate::cli::{Exit, Failure, Global, Ui};
 use crate::learn::evaluate::{Scores, estimate, judge};
@@ -44,16 +44,8 @@ pub(super) struct BacktestArgs {
     /// Column that holds what is true
     #[arg(long, env = "TRIMLOOP_LABEL", hide_env = true, value_name = "COLUMN")]
     label: Option<String>,
-    /// Why; goes into the audit trail
-    #[arg(
-        long,
-        env = "TRIMLOOP_REASON",
-        hide_env = true,
-        value_name = "TEXT",
-        default_value = "",
-        hide_default_value = true
-    )]
-    reason: String,
+    #[command(flatten)]
+    why: Why,
 }
 
 /// One gate with what was found.
@@ -79,9 +71,9 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &BacktestArgs) -> Result<Exit,
         evidence.extend(digests.iter().map(|digest| format!("data {digest}")));
         model
             .life
-            .step(State::Backtested, &who(ui, &args.reason), evidence)
+            .step(State::Backtested, &who(ui, &args.why.reason), evidence)
             .map_err(|error| failure(&error))?;
-        keep(ui, global, &model, before, &args.reason)?;
+        keep(ui, global, &model, before, &args.why.reason)?;
     }
     let mut lines = vec![["gate", "value", "limit", ""].map(str::to_owned)];
     lines.extend(gates.iter().map(|gate| {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::{Opened, failure, family_of, write};
+use super::{Opened, Why, failure, family_of, write};
 use crate::cli::load::{control_failure, settings};
 use crate::cli::{Exit, Failure, Global, Ui};
 use crate::control::{Answer, Client, ControlError, Request, actor, own_user};
@@ -34,32 +34,24 @@ names its model and pins its hash: promote does not change a recipe.";
 pub(super) struct LifeArgs {
     /// Folder or name of the model
     model: PathBuf,
-    /// Why; goes into the audit trail
-    #[arg(
-        long,
-        env = "TRIMLOOP_REASON",
-        hide_env = true,
-        value_name = "TEXT",
-        default_value = "",
-        hide_default_value = true
-    )]
-    reason: String,
+    #[command(flatten)]
+    why: Why,
 }
 
 /// Brings a model to a state.
 pub(super) fn step(ui: &Ui, global: &Global, args: &LifeArgs, to: State) -> Result<Exit, Failure> {
     let mut model = Opened::find(global, &args.model)?;
-    let who = who(ui, &args.reason);
+    let who = who(ui, &args.why.reason);
     let before = model.life.state;
     model.life.step(to, &who, Vec::new()).map_err(|error| failure(&error))?;
-    keep(ui, global, &model, before, &args.reason)?;
+    keep(ui, global, &model, before, &args.why.reason)?;
     Ok(told(ui, &[(model, before)]))
 }
 
 /// APPROVED becomes ACTIVE; whatever was ACTIVE of the family goes.
 pub(super) fn promote(ui: &Ui, global: &Global, args: &LifeArgs) -> Result<Exit, Failure> {
     let mut model = Opened::find(global, &args.model)?;
-    let who = who(ui, &args.reason);
+    let who = who(ui, &args.why.reason);
     let before = model.life.state;
     model.life.step(State::Active, &who, Vec::new()).map_err(|error| failure(&error))?;
     let mut changed = Vec::new();
@@ -67,11 +59,11 @@ pub(super) fn promote(ui: &Ui, global: &Global, args: &LifeArgs) -> Result<Exit,
         if other.life.state == State::Active {
             other.life.replace(&who, &model.name());
             // First the old one: two in force is worse than none.
-            keep(ui, global, &other, State::Active, &args.reason)?;
+            keep(ui, global, &other, State::Active, &args.why.reason)?;
             changed.push((other, State::Active));
         }
     }
-    keep(ui, global, &model, before, &args.reason)?;
+    keep(ui, global, &model, before, &args.why.reason)?;
     changed.push((model, before));
     Ok(told(ui, &changed))
 }
@@ -94,7 +86,7 @@ pub(super) fn rollback(ui: &Ui, global: &Global, args: &LifeArgs) -> Result<Exit
     };
     let mut models = vec![Opened::open(&dir).map_err(fail)?];
     models.extend(others(&dir).map_err(fail)?);
-    let who = who(ui, &args.reason);
+    let who = who(ui, &args.why.reason);
     let active = models.iter().position(|model| model.life.state == State::Active);
     let before = (0..models.len())
         .filter(|place| Some(*place) != active)
@@ -121,7 +113,7 @@ pub(super) fn rollback(ui: &Ui, global: &Global, args: &LifeArgs) -> Result<Exit
     // First what goes out of force.
     changed.sort_by_key(|(model, _)| model.life.state == State::Active);
     for (model, state) in &changed {
-        keep(ui, global, model, *state, &args.reason)?;
+        keep(ui, global, model, *state, &args.why.reason)?;
     }
     Ok(told(ui, &changed))
 }

@@ -95,6 +95,21 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &ModelArgs) -> Result<Exit, Fa
     }
 }
 
+/// Why a person does this.
+#[derive(Debug, Args)]
+struct Why {
+    /// Why; goes into the audit trail
+    #[arg(
+        long,
+        env = "TRIMLOOP_REASON",
+        hide_env = true,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    reason: String,
+}
+
 /// A model with what stands beside it.
 struct Opened {
     /// Folder of the model.

@@ -1,11 +1,7 @@
 //! Tests over whole plans, and the noise that the tests of the models share.
 
 use super::*;
-use crate::plan::{
-    Chart, ChartPlan, Cut, CyclePlan, LinearPlan, LinkPlan, ModelPlan, MonitorPlan, PcaLimits,
-    PcaPlan,
-};
-use crate::time::Span;
+use crate::plan::{Chart, ChartPlan, LinearPlan, ModelPlan, MonitorPlan, PcaLimits, PcaPlan};
 use alloc::string::String;
 use alloc::vec;
 use proptest::prelude::*;
@@ -45,37 +41,7 @@ pub(crate) fn unknown() -> FeatureValue {
 /// A plan with nothing but these models.
 pub(crate) fn plan_of(models: Vec<Model>) -> Plan {
     let named = |model| ModelPlan { name: String::new(), hash: [0; 32], model };
-    Plan {
-        name: String::from("test"),
-        revision: 1,
-        hash: [0; 32],
-        tags: Vec::new(),
-        period: Span::from_millis(100),
-        cycle: CyclePlan {
-            cut: Cut::Every(Span::from_secs(1)),
-            warm_up: 0,
-            latch: Span::ZERO,
-            running: None,
-        },
-        links: vec![LinkPlan {
-            name: String::from("plc"),
-            stale_after: Span::from_secs(2),
-            heartbeat: None,
-            enable: None,
-            clock: None,
-            clock_step_max: Span::from_secs(10),
-            skew_max: Span::from_secs(2),
-        }],
-        bindings: Vec::new(),
-        features: Vec::new(),
-        models: models.into_iter().map(named).collect(),
-        signatures: Vec::new(),
-        interlocks: Vec::new(),
-        characteristics: Vec::new(),
-        setpoints: Vec::new(),
-        rows: Vec::new(),
-        loops: Vec::new(),
-    }
+    Plan::of_models(String::from("test"), [0; 32], models.into_iter().map(named).collect())
 }
 
 /// A soft sensor before the monitor it asks, then a chart; features 0 and 1.

@@ -2,8 +2,7 @@
 
 use trimloop_core::feature::FeatureValue;
 use trimloop_core::model::{Models, Score};
-use trimloop_core::plan::{Cut, CyclePlan, LinkPlan, ModelId, ModelPlan, Plan};
-use trimloop_core::time::Span;
+use trimloop_core::plan::{ModelId, ModelPlan, Plan};
 
 use super::*;
 use crate::noise::Noise;
@@ -51,37 +50,8 @@ fn fitted(runs: &[&[Vec<f64>]]) -> MonitorFit {
 fn scored(fit: &MonitorFit, rows: &[Vec<f64>]) -> Vec<Score> {
     let ids: Vec<_> = (0..).map(FeatureId).take(fit.names.len()).collect();
     let model = trimloop_core::plan::Model::Monitor(fit.plan(&ids).unwrap());
-    let plan = Plan {
-        name: String::new(),
-        revision: 1,
-        hash: [0; 32],
-        tags: Vec::new(),
-        period: Span::from_millis(100),
-        cycle: CyclePlan {
-            cut: Cut::Every(Span::from_secs(1)),
-            warm_up: 0,
-            latch: Span::ZERO,
-            running: None,
-        },
-        links: vec![LinkPlan {
-            name: String::from("plc"),
-            stale_after: Span::from_secs(2),
-            heartbeat: None,
-            enable: None,
-            clock: None,
-            clock_step_max: Span::from_secs(10),
-            skew_max: Span::from_secs(2),
-        }],
-        bindings: Vec::new(),
-        features: Vec::new(),
-        models: vec![ModelPlan { name: String::new(), hash: [0; 32], model }],
-        signatures: Vec::new(),
-        interlocks: Vec::new(),
-        characteristics: Vec::new(),
-        setpoints: Vec::new(),
-        rows: Vec::new(),
-        loops: Vec::new(),
-    };
+    let model = ModelPlan { name: String::new(), hash: [0; 32], model };
+    let plan = Plan::of_models(String::new(), [0; 32], vec![model]);
     let mut models = Models::new(&plan);
     let score = |row: &Vec<f64>| {
         let mut features: Vec<_> =
