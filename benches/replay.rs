@@ -7,8 +7,10 @@
 
 #![expect(clippy::expect_used, reason = "a bench that cannot go on should stop")]
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+#[path = "support/press.rs"]
+mod press;
+
+use std::path::PathBuf;
 
 use divan::Bencher;
 use trimloop::journal::{JournalHead, JournalWriter};
@@ -17,7 +19,7 @@ use trimloop_core::cell::Cell;
 use trimloop_core::scan::{Link, Scan};
 use trimloop_core::tag::{Sample, Status, TagId, Value};
 use trimloop_core::time::{Mono, Now, Utc};
-use trimloop_recipe::{Bound, Models, bind, check, check_plc_config};
+use trimloop_recipe::Bound;
 
 const TAGS: usize = 200;
 /// 60 s at 10 Hz.
@@ -27,27 +29,6 @@ const BEGIN_MS: i64 = 1_767_225_600_000;
 
 fn main() {
     divan::main();
-}
-
-/// The shipped recipe with further tags.
-fn bound() -> Bound {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let read = |name: &str| std::fs::read_to_string(root.join(name)).expect("a shipped file");
-    let mut recipe = read("recipes/housing-lid.toml");
-    let mut plc = read("plc-configs/press-4.toml");
-    for n in 0..TAGS {
-        write!(
-            recipe,
-            "\n[tag.further_{n}]\nunit = \"bar\"\nrange = [\"0 bar\", \"1000 bar\"]\nwatch = true\n"
-        )
-        .expect("a String");
-        write!(plc, "\n[node.further_{n}]\nid = \"press:s=Further{n}\"\ntype = \"Double\"\n")
-            .expect("a String");
-    }
-    let recipe = check("recipes/housing-lid.toml", &recipe).0.expect("a recipe");
-    let plc = check_plc_config("plc-configs/press-4.toml", &plc).0.expect("a PLC config");
-    let models = Models::read(&root.join("models"), recipe.model_files());
-    bind(&recipe, std::slice::from_ref(&plc), &models).expect("a plan")
 }
 
 /// The folder of a journal, removed at the end.
@@ -119,7 +100,7 @@ impl Drop for Journal {
 /// 60 s of 200 tags at 10 Hz: 600 scans, 120,600 samples.
 #[divan::bench(sample_count = 50)]
 fn replay_60_s_of_200_tags(bencher: Bencher) {
-    let bound = bound();
+    let bound = press::with_further_tags(TAGS);
     let journal = Journal::record(&bound);
     let settings = ReplaySettings { project: Some(bound), ..ReplaySettings::default() };
     bencher.bench_local(|| {

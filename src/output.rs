@@ -5,12 +5,14 @@
 pub mod dto;
 mod ids;
 mod instant;
+mod metrics;
 mod names;
 mod text;
 mod time;
 
 pub use ids::{NoRecordId, RecordId, RecordKind};
 pub use instant::{NoMoment, Zone, moment, parse_instant, parse_length};
+pub use metrics::metrics_text;
 pub use names::{EventText, Named, Names, SetpointName, event_text};
 pub(crate) use text::html_escaped;
 pub use text::status_table;

@@ -225,8 +225,24 @@ fn history_and_files_give_the_same() {
     )
     .unwrap();
     assert_eq!(wide["recipe"]["parts"], MORNING);
-    // An hour is missing: one silence, and fewer parts.
+    // Tags that spoke once, 20 days before, are still known.
     let all = recorded.read("all.csv");
+    let (titles, rows) = all.split_once('\n').unwrap();
+    let tag = |row: &str| row.split(',').nth(1).unwrap().to_owned();
+    let mut told: BTreeMap<String, usize> = BTreeMap::new();
+    rows.lines().for_each(|row| *told.entry(tag(row)).or_default() += 1);
+    let (once, often): (Vec<&str>, Vec<&str>) = rows.lines().partition(|row| told[&tag(row)] == 1);
+    assert!(!once.is_empty(), "{told:?}");
+    let before = once.iter().map(|row| row.replacen("2026-01-05", "2025-12-16", 1));
+    let lines: Vec<String> = std::iter::once(titles.to_owned())
+        .chain(before)
+        .chain(often.iter().map(|row| (*row).to_owned()))
+        .collect();
+    recorded.write("before.csv", &(lines.join("\n") + "\n"));
+    let from = ["--from", "2026-01-05T00:00", "--data", "before.csv"];
+    recorded.out(&[&["backtest", "--force", "--decisions", "files.csv"], &from[..]].concat());
+    assert!(recorded.read("files.csv") == expected, "{once:?}");
+    // An hour is missing: one silence, and fewer parts.
     let kept: Vec<&str> = all.lines().filter(|row| !row.starts_with("2026-01-05T09")).collect();
     recorded.write("hole.csv", &(kept.join("\n") + "\n"));
     let args = ["backtest", "--data", "hole.csv", "--format", "json"];

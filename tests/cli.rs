@@ -446,6 +446,8 @@ fn the_service_runs_the_starter_and_takes_orders() {
     assert_eq!(status["records_sound"], true);
     let table = out(&run(dir, &["status"]));
     assert!(table.contains("SHADOW") && table.contains("weight"), "{table}");
+    let metrics = out(&run(dir, &["status", "--prometheus"]));
+    assert!(metrics.lines().any(|l| l == "trimloop_loop_mode{loop=\"weight\",mode=\"shadow\"} 1"));
 
     // A second service on the same data is refused, and says so.
     let second = run(dir, &["run"]);

@@ -162,11 +162,10 @@ impl<'p> Arm<'p> {
         })
     }
 
-    /// Tags of which nothing is known yet, as places in the list of names.
-    pub(super) fn unknown(&self) -> impl Iterator<Item = usize> {
+    /// Whether there are tags of which nothing is known yet.
+    pub(super) fn misses_some(&self) -> bool {
         let unknown = |tag: &TagId| self.known.get(tag.index()).is_some_and(Option::is_none);
-        let all = self.tag_of.iter().enumerate();
-        all.filter(move |(_, tag)| tag.as_ref().is_some_and(unknown)).map(|(place, _)| place)
+        self.tag_of.iter().flatten().any(unknown)
     }
 
     /// The last sample of a tag before the stretch.

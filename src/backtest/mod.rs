@@ -26,6 +26,7 @@ mod fold;
 mod gate;
 mod html;
 mod report;
+mod seed;
 mod stretch;
 mod text;
 
@@ -48,6 +49,7 @@ pub use html::report_html;
 pub use report::{
     Comparison, DayReport, Joins, LoopComparison, LoopReport, ModelReport, RecipeReport, Report,
 };
+use seed::Seeds;
 use stretch::{DayResult, run_day};
 pub use text::report_text;
 
@@ -193,7 +195,9 @@ pub fn backtest<'a>(
             gap: settings.gap.as_nanos().max(0),
         })
         .collect();
-    let task = Task { data, plans: &plans, names: &names, stretches: &stretches, stop };
+    let seeds = Seeds::new(data, &names);
+    let task =
+        Task { data, plans: &plans, names: &names, seeds: &seeds, stretches: &stretches, stop };
     let mut fold = Fold::new(settings.plan, settings.other, sheet);
     task.run(settings.jobs.clamp(1, stretches.len().max(1)), &mut fold, progress)?;
     Ok(fold.report(data.name(), (from, to), (lead_in, settings.gap)))
@@ -272,6 +276,7 @@ struct Task<'a> {
     data: &'a Data,
     plans: &'a [&'a Plan],
     names: &'a [String],
+    seeds: &'a Seeds<'a>,
     stretches: &'a [Stretch],
     stop: &'a AtomicBool,
 }
@@ -348,7 +353,8 @@ impl Task<'_> {
                 at = ts;
                 !quit.load(Ordering::Relaxed) && !self.stop.load(Ordering::Relaxed)
             };
-            let result = run_day(self.data, self.plans, self.names, *stretch, &mut reached);
+            let result =
+                run_day(self.data, self.plans, self.names, self.seeds, *stretch, &mut reached);
             let failed = result.is_err();
             if sender.send(result).is_err() || failed {
                 return;

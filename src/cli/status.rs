@@ -8,14 +8,15 @@ use super::{Exit, Failure, Global, Ui};
 use crate::control::{Answer, Client, Request};
 use crate::error::NO_SERVICE;
 use crate::output::dto::{EventLine, Status};
-use crate::output::status_table;
+use crate::output::{metrics_text, status_table};
 
 const EXAMPLES: &str = "\
 Examples:
   trimloop status                          The service of this folder or machine
   trimloop status --config my-cell         The service of another folder
   trimloop status --follow                 Events as they happen, until Ctrl-C
-  trimloop status --format json";
+  trimloop status --format json
+  trimloop status --prometheus > metrics.prom.part && mv metrics.prom.part metrics.prom";
 
 /// What to show.
 #[derive(Debug, Args)]
@@ -24,6 +25,9 @@ pub(super) struct StatusArgs {
     /// Show events as they happen, until Ctrl-C
     #[arg(long, env = "TRIMLOOP_FOLLOW", hide_env = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue)]
     follow: bool,
+    /// Print metrics in Prometheus' text format
+    #[arg(long, env = "TRIMLOOP_PROMETHEUS", hide_env = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue, conflicts_with = "follow")]
+    prometheus: bool,
 }
 
 pub(super) fn run(ui: &Ui, global: &Global, args: &StatusArgs) -> Result<Exit, Failure> {
@@ -52,6 +56,10 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &StatusArgs) -> Result<Exit, F
         let message = format!("the service answered something else (another version?): {error}");
         Failure::new(&NO_SERVICE, message, Exit::Unreachable)
     })?;
+    if args.prometheus {
+        ui.text(&metrics_text(&status));
+        return Ok(Exit::Ok);
+    }
     ui.result(&status_table(&status), &value);
     Ok(Exit::Ok)
 }
