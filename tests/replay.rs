@@ -13,6 +13,7 @@ mod world;
 use std::path::{Path, PathBuf};
 
 use trimloop::journal::{JournalHead, JournalWriter, keep_plan};
+use trimloop::output::RecordId;
 use trimloop::replay::{At, Break, Outcome, ReplaySettings, Report, replay, report_text};
 use trimloop_core::time::Utc;
 use trimloop_recipe::{Bound, Models, Project};
@@ -212,6 +213,20 @@ fn a_replay_stops_where_it_is_told() {
     // From there on the same write is the first that is told, and it has its number.
     let later = ReplaySettings { from: at(write.seq + 1), ..on(Break::Write) };
     assert!(stopped(&later).seq > write.seq);
+    let second = stopped(&on(Break::WriteOf(RecordId::write(1, 2))));
+    assert!(second.actions.iter().any(|line| line.starts_with("WRITE 1-2 ")), "{second:?}");
+    // What lies nowhere is not equal, it is not there.
+    let of = |boot, seq| Some(At::Scan { boot: Some(boot), seq });
+    for (from, until, says) in [
+        (of(9, 1), None, "no start 9; it holds 1"),
+        (None, of(9, 1), "no start 9; it holds 1"),
+        (at(100), at(50), "nothing was compared"),
+        (at(1_000_000), None, "nothing was compared"),
+    ] {
+        let settings = ReplaySettings { from, until, ..ReplaySettings::default() };
+        let error = replay(&dir, &settings, &mut |_, _| ()).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
     let unknown = replay(&dir, &on(Break::Bad("nothing".into())), &mut |_, _| ()).unwrap_err();
     assert!(unknown.to_string().contains("\"nothing\""), "{unknown}");
 }

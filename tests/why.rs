@@ -87,7 +87,7 @@ fn every_write_is_explained() {
     let data = Data::of("wrong-sign", 130);
     let writes = data.numbers("SELECT DISTINCT write FROM ledger ORDER BY write");
     assert!(writes.len() > 10, "{writes:?}");
-    let (mut fed, mut returned) = (0, 0);
+    let (mut fed, mut returned, mut superseded) = (0, 0, 0);
     for write in writes {
         let id = format!("1-{write}");
         let chain = data.ask(&id);
@@ -102,6 +102,12 @@ fn every_write_is_explained() {
         assert_eq!(chain.ledger.first().map(|step| step.fate.as_str()), Some("sent"), "{id}");
         assert!(chain.ledger.iter().any(|step| step.fate == "confirmed"), "{id}");
         assert_eq!((chain.plan.len(), chain.models.len()), (64, 2));
+        assert_eq!(chain.recipe_sha256.as_ref().map(String::len), Some(64));
+        let effect = chain.effect.as_ref().unwrap();
+        assert_eq!(effect.by.is_some(), effect.state == "superseded", "{id}: {effect:?}");
+        superseded += u32::from(effect.by.is_some());
+        // Only parts that the write could change, and only what its loop controls.
+        assert!(chain.labels.iter().all(|l| l.part > chain.part && l.name == "weight"), "{id}");
         assert!(!chain.unit.is_empty() && chain.missing.is_none(), "{id}: {:?}", chain.missing);
         if chain.outcome == "return" {
             returned += 1;
@@ -123,7 +129,7 @@ fn every_write_is_explained() {
             assert!(text.contains(part), "{part}: {text}");
         }
     }
-    assert!(fed > 5 && returned > 0, "{fed} {returned}");
+    assert!(fed > 5 && returned > 0 && superseded > 5, "{fed} {returned} {superseded}");
 }
 
 /// A trip is explained from its event; the loop's decision stands beside it.

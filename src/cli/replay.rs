@@ -10,7 +10,7 @@ use super::load::{bound, settings};
 use super::{Exit, Failure, Global, Ui};
 use crate::error::{JOURNAL_DAMAGED, JOURNAL_READ, PLACE, PLAN_NOT_KEPT, REPLAY_DIFFERS, chain};
 use crate::journal::PlanError;
-use crate::output::moment;
+use crate::output::{RecordId, RecordKind, moment};
 use crate::replay::{
     At, Break, Difference, Outcome, ReplayError, ReplaySettings, Report, Scene, replay, report_text,
 };
@@ -21,6 +21,7 @@ Examples:
   trimloop replay /backup/journal                    A folder of journal files, or one file
   trimloop replay --break-on trip --events           Up to the first trip, with the events before
   trimloop replay --from 7-1200 --until 7-1300       Scans 1200 to 1300 of start 7
+  trimloop replay --break-on write=7-12              How write 12 of start 7 came about
   trimloop replay --break-on bad=melt_temp           Where that tag is no longer good
   trimloop replay --config next --other-plan         What another recipe would have decided
 
@@ -40,7 +41,7 @@ pub(super) struct ReplayArgs {
     /// Last scan
     #[arg(long, env = "TRIMLOOP_UNTIL", hide_env = true, value_name = "WHERE")]
     until: Option<String>,
-    /// Stop at: write, trip, event=CODE or bad=TAG; may be given again
+    /// Stop at: write, write=ID, trip, event=CODE or bad=TAG; may be given again
     #[arg(long, env = "TRIMLOOP_BREAK_ON", hide_env = true, value_name = "WHAT")]
     break_on: Vec<String>,
     /// List the events
@@ -89,6 +90,9 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &ReplayArgs) -> Result<Exit, F
     let mut object = ui.head("trimloop.replay/1", report.is_equal());
     body(&mut object, &report, &path, took);
     ui.result(&report_text(&report, args.events), &object);
+    if !args.break_on.is_empty() && matches!(report.outcome, Outcome::Equal | Outcome::Until) {
+        ui.warn("nothing of --break-on happened there");
+    }
     Ok(if report.is_equal() { Exit::Ok } else { Exit::Failed })
 }
 
@@ -109,9 +113,11 @@ fn failure(error: &ReplayError) -> Failure {
             Failure::new(&PLAN_NOT_KEPT, text, Exit::Unreachable).help(help)
         }
         ReplayError::Refused(..) => Failure::new(&PLAN_NOT_KEPT, text, Exit::Unreachable),
-        ReplayError::WhichStart(_) | ReplayError::NoTag(_) => {
+        ReplayError::WhichStart(_) | ReplayError::NoTag(_) | ReplayError::NoStart(..) => {
             Failure::new(&PLACE, text, Exit::Usage)
         }
+        ReplayError::NoScan => Failure::new(&PLACE, text, Exit::Usage)
+            .help("--from must lie before --until, and both within what was recorded"),
     }
 }
 
@@ -140,12 +146,19 @@ fn stop(text: &str) -> Result<Break, Failure> {
     match text.split_once('=') {
         None if text == "write" => Ok(Break::Write),
         None if text == "trip" => Ok(Break::Trip),
+        Some(("write", id)) => match id.parse::<RecordId>() {
+            Ok(id) if id.kind == RecordKind::Write => Ok(Break::WriteOf(id)),
+            _ => {
+                let message = format!("\"{id}\" is no write");
+                Err(Failure::new(&PLACE, message, Exit::Usage).help("a write is named 7-12"))
+            }
+        },
         Some(("event", code)) if !code.is_empty() => Ok(Break::Event(code.to_owned())),
         Some(("bad", tag)) if !tag.is_empty() => Ok(Break::Bad(tag.to_owned())),
         _ => {
             let message = format!("\"{text}\" is nothing that a replay can stop at");
             Err(Failure::new(&PLACE, message, Exit::Usage)
-                .help("write, trip, event=CODE (such as event=rung) or bad=TAG"))
+                .help("write, write=ID, trip, event=CODE (such as event=rung) or bad=TAG"))
         }
     }
 }

@@ -226,6 +226,13 @@ fn start_sealer(
             "a key was made that signs the records, {print}; keep `trimloop audit key` elsewhere"
         ));
     }
+    if let Some(lost) = sealer.lost() {
+        store.sender().audit(0, "service", "records missing at start", lost);
+        ui.warn(&format!(
+            "{lost}: somebody removed records, or restored older ones; `trimloop audit verify \
+             --copy` with a copy of heads.log kept elsewhere tells more"
+        ));
+    }
     Ok(sealer)
 }
 

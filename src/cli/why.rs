@@ -49,7 +49,11 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &WhyArgs) -> Result<Exit, Fail
             Question::Id(text.trim().parse::<RecordId>().map_err(|error| usage(text, &error))?)
         }
         (None, Some(text)) => {
-            let at = moment(text).map_err(|error| usage(text, &error))?;
+            let at = moment(text).map_err(|error| {
+                let message = format!("\"{text}\" is no time: {error}");
+                Failure::new(&PLACE, message, Exit::Usage)
+                    .help("a time is written 2026-11-22T21:09:52, in UTC")
+            })?;
             Question::At(at, args.loop_name.clone())
         }
         (None, None) => {

@@ -274,6 +274,7 @@ impl What {
                 ("subject", Text, false),
                 ("detail", Text, false),
                 ("sentence", Text, false),
+                ("id", Text, false),
             ],
             Self::Audit => &[
                 ("seq", Int, false),
@@ -325,7 +326,8 @@ impl What {
                  FROM ledger WHERE utc >= ?1 AND utc < ?2 ORDER BY utc, id"
             }
             Self::Events => {
-                "SELECT utc, boot, part, code, subject, detail, sentence
+                "SELECT utc, boot, part, code, subject, detail, sentence,
+                   'e' || boot || '-' || number
                  FROM event WHERE utc >= ?1 AND utc < ?2 ORDER BY utc, id"
             }
             Self::Audit => {

@@ -63,6 +63,8 @@ pub enum At {
 pub enum Break {
     /// A setpoint is written.
     Write,
+    /// This write is made.
+    WriteOf(RecordId),
     /// A loop trips.
     Trip,
     /// An event of this code.
@@ -121,6 +123,12 @@ pub enum ReplayError {
     /// A break names a tag that no plan has.
     #[error("no plan of this journal has a tag \"{0}\"")]
     NoTag(String),
+    /// A place names a start that is not here.
+    #[error("the journal holds no start {0}; it holds {1}")]
+    NoStart(u64, String),
+    /// Nothing lies between the places.
+    #[error("no scan of this journal lies there: nothing was compared")]
+    NoScan,
 }
 
 /// Replays the journal at `path`, a folder or one file.
@@ -176,14 +184,14 @@ pub fn replay(
             }
             if run.report.outcome != Outcome::Equal {
                 run.close();
-                return Ok(run.end());
+                return run.checked();
             }
         }
         done += reader.offset();
     }
     run.close();
     progress(total, total);
-    Ok(run.end())
+    run.checked()
 }
 
 /// What one record led to.
@@ -194,10 +202,10 @@ enum Step {
     End(Box<Outcome>),
 }
 
-/// A place without a start is clear only where there is but one start.
+/// Starts that places name must be here; a place without one is clear only where there is but one.
 fn check_places(files: &[PathBuf], settings: &ReplaySettings) -> Result<(), ReplayError> {
-    let bare = |at: &Option<At>| matches!(at, Some(At::Scan { boot: None, .. }));
-    if !bare(&settings.from) && !bare(&settings.until) {
+    let places = || [settings.from, settings.until].into_iter().flatten();
+    if !places().any(|at| matches!(at, At::Scan { .. })) {
         return Ok(());
     }
     let mut boots: Vec<u64> = Vec::new();
@@ -208,11 +216,19 @@ fn check_places(files: &[PathBuf], settings: &ReplaySettings) -> Result<(), Repl
             boots.push(head.boot);
         }
     }
-    if boots.len() < 2 {
-        return Ok(());
+    let list = || boots.iter().map(u64::to_string).collect::<Vec<String>>().join(", ");
+    for at in places() {
+        match at {
+            At::Scan { boot: None, .. } if boots.len() > 1 => {
+                return Err(ReplayError::WhichStart(list()));
+            }
+            At::Scan { boot: Some(boot), .. } if !boots.contains(&boot) => {
+                return Err(ReplayError::NoStart(boot, list()));
+            }
+            _ => {}
+        }
     }
-    let list: Vec<String> = boots.iter().map(u64::to_string).collect();
-    Err(ReplayError::WhichStart(list.join(", ")))
+    Ok(())
 }
 
 struct Run<'a> {
@@ -409,7 +425,7 @@ impl Run<'_> {
         let notes = decode_actions(&self.actions).unwrap_or_default();
         let mut hit = None;
         for (stop, was_bad) in self.settings.breaks.iter().zip(&mut start.bad) {
-            if hits(stop, &notes, &start.names, cell, was_bad) && hit.is_none() {
+            if hits(stop, (boot, &notes), &start.names, cell, was_bad) && hit.is_none() {
                 hit = Some(stop.clone());
             }
         }
@@ -454,6 +470,14 @@ impl Run<'_> {
             ));
         }
         Step::On
+    }
+
+    /// The report. That nothing is equal to nothing proves nothing.
+    fn checked(self) -> Result<Report, ReplayError> {
+        let asked = self.settings.from.is_some() || self.settings.until.is_some();
+        let report = self.end();
+        let nothing = report.compared == 0 && report.is_equal() && report.skipped.is_empty();
+        if asked && nothing { Err(ReplayError::NoScan) } else { Ok(report) }
     }
 
     fn end(mut self) -> Report {
@@ -514,13 +538,26 @@ fn reached(from: Option<At>, boot: u64, scan: &OwnedScan) -> bool {
     }
 }
 
-fn hits(stop: &Break, notes: &[Note], names: &Names, cell: &Cell, was_bad: &mut bool) -> bool {
+fn hits(
+    stop: &Break,
+    (boot, notes): (u64, &[Note]),
+    names: &Names,
+    cell: &Cell,
+    was_bad: &mut bool,
+) -> bool {
     let events = notes.iter().filter_map(|note| match note {
         Note::Event(event) => Some(event),
         _ => None,
     });
     match stop {
         Break::Write => notes.iter().any(|note| matches!(note, Note::Write(_))),
+        Break::WriteOf(id) => {
+            let is_it = |note: &Note| match note {
+                Note::Record(Record::Ledger(row)) => row.write == id.number,
+                _ => false,
+            };
+            boot == id.boot && notes.iter().any(is_it)
+        }
         Break::Trip => events.into_iter().any(|event| matches!(event.what, What::Tripped(..))),
         Break::Event(code) => {
             events.into_iter().any(|event| event_text(&event.what, names).code == code)
@@ -583,6 +620,7 @@ impl std::fmt::Display for Break {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Write => f.write_str("a setpoint is written"),
+            Self::WriteOf(id) => write!(f, "write {id} is made"),
             Self::Trip => f.write_str("a loop trips"),
             Self::Event(code) => write!(f, "event {code}"),
             Self::Bad(tag) => write!(f, "{tag} is no longer good"),

@@ -27,7 +27,7 @@ use trimloop_core::time::{Mono, Span};
 
 use crate::clock::Clock;
 use crate::journal::Tips as JournalTips;
-use crate::store::StoreSender;
+use crate::store::{StoreSender, Tip};
 
 pub use head::{Head, LineError, read_heads};
 pub use key::{AuditKey, KeyError, fingerprint, key_from_text, public_key};
@@ -90,6 +90,7 @@ pub struct Sealer {
     thread: Option<JoinHandle<()>>,
     key: [u8; 32],
     new_key: bool,
+    lost: Option<String>,
 }
 
 impl Sealer {
@@ -101,18 +102,25 @@ impl Sealer {
         let (key, new_key) = AuditKey::open(&settings.data)?;
         let public = key.public();
         let book = Book::open(settings, key)?;
+        let lost = book.lost(new_key);
         let (stop, stopped) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("seal".to_owned())
             .spawn(move || book.run(&stopped))
             .map_err(SealError::Thread)?;
-        Ok(Self { stop: Some(stop), thread: Some(thread), key: public, new_key })
+        Ok(Self { stop: Some(stop), thread: Some(thread), key: public, new_key, lost })
     }
 
     /// The public key.
     #[must_use]
     pub fn key(&self) -> &[u8; 32] {
         &self.key
+    }
+
+    /// What was signed before this start, and is not there any more.
+    #[must_use]
+    pub fn lost(&self) -> Option<&str> {
+        self.lost.as_deref()
     }
 
     /// Whether the key was made at this start.
@@ -158,6 +166,23 @@ impl Book {
         let signed_at = settings.clock.mono();
         let last = heads.last().cloned();
         Ok(Self { settings, key, path, file, last, signed_at, failing: false })
+    }
+
+    /// Whether the records go as far as was signed. Hashes are `audit verify`'s to compare.
+    fn lost(&self, new_key: bool) -> Option<String> {
+        let tips = self.settings.store.tips();
+        let Some(last) = &self.last else {
+            let old = !new_key && tips.audit.number > 0;
+            return old.then(|| format!("the signed heads ({HEADS}) are gone"));
+        };
+        let short = |name: &str, signed: Tip, found: Tip| {
+            let (signed, found) = (signed.number, found.number);
+            (signed > found).then(|| {
+                format!("the {name} had {signed} entries when it was signed, and has {found}")
+            })
+        };
+        short("audit trail", last.audit, tips.audit)
+            .or_else(|| short("write ledger", last.ledger, tips.ledger))
     }
 
     fn run(mut self, stopped: &Receiver<()>) {

@@ -65,8 +65,9 @@ fn row(write: u64, fate: Fate) -> Record {
     })
 }
 
-/// One start of a service: four audit entries, six ledger rows, ten scans; signed at its end.
-fn start(scratch: &Scratch) {
+/// One start of a service: four audit entries, six ledger rows, ten scans; signed at its end. What
+/// was missing at its begin.
+fn start(scratch: &Scratch) -> Option<String> {
     let setpoint =
         SetpointName { name: "p".into(), unit: "bar".into(), grid: Grid::new(5, 1).unwrap() };
     let clock = Clock::start();
@@ -105,7 +106,7 @@ fn start(scratch: &Scratch) {
         sender.audit(entry, "uid:0 (root)", "loop auto weight", "trial");
     }
     sender.barrier().unwrap();
-    drop(sealer);
+    sealer.lost().map(str::to_owned)
 }
 
 /// Two starts are whole, each signed at its end, and nothing is behind the last head.
@@ -146,6 +147,10 @@ fn changed_rows_are_found() {
         (
             "UPDATE ledger SET sent = 361.0 WHERE id = 5",
             "ledger entry 5 was changed after it was written",
+        ),
+        (
+            "UPDATE ledger SET sent = 'abc' WHERE id = 3",
+            "ledger entry 3 was changed after it was written",
         ),
         (
             "UPDATE ledger SET status = NULL WHERE id = 2",
@@ -228,6 +233,27 @@ fn changed_heads_are_found() {
     assert_eq!(scratch.verified().findings, []);
     let report = verify(&scratch.0, None, Some(&copy), &mut |_| ()).unwrap();
     assert_eq!(report.findings[0].place, "head 2");
+}
+
+/// Without its heads a folder that signs is not whole, but for its first minutes; a copy that is not
+/// there proves nothing; and a start says that records are missing.
+#[test]
+fn heads_that_are_gone_are_found() {
+    let scratch = Scratch::new("gone");
+    assert_eq!(start(&scratch), None);
+    assert_eq!(start(&scratch), None);
+    let missing = verify(&scratch.0, None, Some(Path::new("no-such.log")), &mut |_| ());
+    assert!(missing.unwrap_err().to_string().contains("no-such.log"));
+    let heads = std::fs::read(scratch.0.join(HEADS)).unwrap();
+    std::fs::remove_file(scratch.0.join(HEADS)).unwrap();
+    assert_eq!(scratch.verified().findings, []);
+    scratch.state().execute_batch("UPDATE boot SET utc = utc - 3600000000000").unwrap();
+    assert!(scratch.finding().starts_with("heads heads.log are gone"), "{}", scratch.finding());
+    assert_eq!(start(&scratch).as_deref(), Some("the signed heads (heads.log) are gone"));
+    std::fs::write(scratch.0.join(HEADS), heads).unwrap();
+    scratch.state().execute_batch("DELETE FROM ledger WHERE id > 10").unwrap();
+    let lost = start(&scratch).unwrap();
+    assert_eq!(lost, "the write ledger had 12 entries when it was signed, and has 10");
 }
 
 /// A head that a power cut tore is no finding, and the next start goes on behind the last whole one.

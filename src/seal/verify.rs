@@ -6,11 +6,16 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+use trimloop_core::time::Span;
+
 use super::head::{Head, read_heads};
 use super::{HEADS, fingerprint, public_key};
 use crate::journal::{JournalError, JournalTip, verify_with};
 use crate::output::utc_text;
 use crate::store::{ChainBreak, Tip, verify_audit_with, verify_ledger_with};
+
+/// Records of a first start that need no head yet.
+const UNSIGNED_MAX: Span = Span::from_secs(180);
 
 /// Why nothing could be checked.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +83,7 @@ pub struct VerifyReport {
     pub last_head: Option<String>,
     /// Fingerprints of the keys that signed.
     pub keys: Vec<String>,
-    /// Heads about journal files that retention has removed.
+    /// Heads about journal files that somebody has removed.
     pub not_kept: u64,
     /// What is not as it should be, the first of each chain.
     pub findings: Vec<Finding>,
@@ -117,6 +122,9 @@ pub fn verify(
     let sql = |source| VerifyError::Store { path: path.clone(), source };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(&path, flags).map_err(sql)?;
+    if heads.is_empty() && report.findings.is_empty() {
+        no_heads(&db, key.is_some() || public_key(data).is_ok(), &mut report).map_err(sql)?;
+    }
     let audit: Vec<(u64, Tip)> = heads.iter().map(|h| (h.number, h.audit)).collect();
     report.audit = rows(&db, verify_audit_with, "audit", &audit, &mut report).map_err(sql)?;
     let ledger: Vec<(u64, Tip)> = heads.iter().map(|h| (h.number, h.ledger)).collect();
@@ -176,12 +184,11 @@ fn heads(
     }
     report.heads = heads.len() as u64;
     report.last_head = heads.last().map(|head| utc_text(head.utc));
-    if heads.is_empty() && report.findings.is_empty() {
-        report
-            .notes
-            .push("there are no signed heads: a tail that was cut off would not show".into());
-    }
     if let Some(copy) = copy {
+        if !copy.is_file() {
+            let source = std::io::ErrorKind::NotFound.into();
+            return Err(VerifyError::Heads { path: copy.to_owned(), source });
+        }
         match read(copy)? {
             Ok((known, _)) => hold_against(&heads, &known, report),
             Err((line, what)) => {
@@ -194,6 +201,25 @@ fn heads(
         }
     }
     Ok(heads)
+}
+
+/// Records that somebody signs, and no signature: only those of the first minutes are as they
+/// should be.
+fn no_heads(db: &Connection, signs: bool, report: &mut VerifyReport) -> rusqlite::Result<()> {
+    let span: Option<i64> = db.query_row(
+        "SELECT max((SELECT max(utc) FROM audit), (SELECT max(utc) FROM ledger),
+                    (SELECT max(utc) FROM boot)) - min(utc) FROM boot",
+        [],
+        |row| row.get(0),
+    )?;
+    if signs && span.is_some_and(|span| span > UNSIGNED_MAX.as_nanos()) {
+        let what = "are gone: there is a key that signs these records every minute";
+        report.find("heads", HEADS, what);
+    } else {
+        let note = "there are no signed heads: a tail that was cut off would not show";
+        report.notes.push(note.to_owned());
+    }
+    Ok(())
 }
 
 /// Every head of the copy must be here, and the same.

@@ -203,7 +203,19 @@ fn walk(
 ) -> rusqlite::Result<Result<u64, ChainBreak>> {
     let mut before = Tip::default();
     for row in rows {
-        let row = row?;
+        let row = match row {
+            Ok(row) => row,
+            // What stands there is not what was ever written.
+            Err(rusqlite::Error::InvalidColumnType(..)) => {
+                let seq = before.number + 1;
+                return Ok(Err(ChainBreak {
+                    table,
+                    seq,
+                    what: "was changed after it was written",
+                }));
+            }
+            Err(error) => return Err(error),
+        };
         let broken = |what| Ok(Err(ChainBreak { table, seq: row.seq, what }));
         if row.seq != before.number + 1 {
             return broken("follows a gap in the numbers");

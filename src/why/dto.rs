@@ -25,6 +25,8 @@ pub struct Why {
     pub revision: i64,
     /// Hash of the plan: recipe, PLC config and models.
     pub plan: String,
+    /// SHA-256 of the recipe's file; `None` when the plan is not kept beside the journal.
+    pub recipe_sha256: Option<String>,
     /// Models with their hashes; empty when the plan is not kept beside the journal.
     pub models: Vec<Model>,
     /// Part being judged.
@@ -80,7 +82,9 @@ pub struct Why {
     pub approved_by: Option<Order>,
     /// States of the write.
     pub ledger: Vec<LedgerStep>,
-    /// Quality measured after it, at most five.
+    /// Whether quality followed; `None` where nothing was written.
+    pub effect: Option<Effect>,
+    /// Quality that its loop controls, measured on parts made after it, at most five.
     pub labels: Vec<Label>,
     /// What happened in the same scan.
     pub events: Vec<EventRow>,
@@ -93,6 +97,18 @@ pub struct Model {
     pub name: String,
     /// Hash of the artifact.
     pub sha256: String,
+    /// Who approved it, where the audit trail says so.
+    pub approved_by: Option<Order>,
+}
+
+/// Whether quality followed a write.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Effect {
+    /// `proven`, `unproven`, `superseded` (the next write came before it could be judged),
+    /// `pending`, or `none` (the register does not hold it).
+    pub state: &'static str,
+    /// The next write of the same setpoint, which superseded it.
+    pub by: Option<String>,
 }
 
 /// An event.

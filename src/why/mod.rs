@@ -22,8 +22,8 @@ use std::path::PathBuf;
 use trimloop_core::time::Utc;
 
 pub use dto::{
-    Check, Contribution, EventRow, Feature, Input, Label, LedgerStep, Model, Order, Score, Why,
-    Wish,
+    Check, Contribution, Effect, EventRow, Feature, Input, Label, LedgerStep, Model, Order, Score,
+    Why, Wish,
 };
 pub use query::why;
 pub use text::why_text;

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
+use sha2::{Digest as _, Sha256};
 
 use trimloop_core::guard::{FailedChecks, Reason};
-use trimloop_core::plan::Plan;
+use trimloop_core::plan::{Controller, Plan};
 use trimloop_core::time::{Span, Utc};
 
 use super::dto::{
-    Check, Contribution, EventRow, Feature, Input, Label, LedgerStep, Model, Order, Score, Why,
-    Wish,
+    Check, Contribution, Effect, EventRow, Feature, Input, Label, LedgerStep, Model, Order, Score,
+    Why, Wish,
 };
 use super::{Question, WhyError};
 use crate::journal::{hex, kept_plan};
@@ -278,9 +279,30 @@ impl Look<'_> {
             .models
             .iter()
             .filter(|model| model.hash != [0; 32])
-            .map(|model| Model { name: model.name.clone(), sha256: hex(&model.hash) })
+            .map(|model| Model {
+                name: model.name.clone(),
+                sha256: hex(&model.hash),
+                approved_by: None,
+            })
             .collect();
+        for model in &mut out.models {
+            model.approved_by = self.approval(&model.sha256)?;
+        }
+        let recipe = bound.files.iter().find(|file| file.path.starts_with("recipes/"));
+        out.recipe_sha256 = recipe.map(|file| hex(&Sha256::digest(&file.bytes)));
         Ok(Some(bound.plan))
+    }
+
+    /// Who approved a model, by the beginning of its hash, as `trimloop model approve` notes it.
+    fn approval(&self, sha256: &str) -> Result<Option<Order>, Lost> {
+        let short = sha256.get(..12).unwrap_or(sha256);
+        let found = self.state.query_row(
+            "SELECT seq, utc, actor, what, reason FROM audit
+             WHERE what LIKE 'model % ' || ? || ': % to approved' ORDER BY seq DESC LIMIT 1",
+            [short],
+            order_row,
+        );
+        Ok(found.optional()?)
     }
 
     fn decision(&self, of: &Decision, plan: Option<&Plan>, out: &mut Why) {
@@ -314,10 +336,14 @@ impl Look<'_> {
         let path = self.day(of.utc);
         if !path.is_file() {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            out.missing = Some(format!(
-                "{name} is no longer kept: inputs, scores and margins of that day are gone; the \
-                 journal may still have them (trimloop replay --break-on)"
-            ));
+            let aside = name.replace(".db", ".db.damaged");
+            let damaged = std::fs::read_dir(self.data)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .any(|file| file.file_name().to_string_lossy().starts_with(&aside));
+            let why = if damaged { "is damaged and was set aside" } else { "is no longer kept" };
+            out.missing = Some(format!("{name} {why}: {}", from_journal(of)));
             return Ok(());
         }
         let Ok(day) = open(&path) else {
@@ -330,7 +356,7 @@ impl Look<'_> {
             self.earlier_evidence(of, plan, out)?;
         }
         part_rows(&day, of, &names, out)?;
-        labels(&day, of.utc, &names, out)?;
+        labels(&day, of, &names, plan, out)?;
         Ok(())
     }
 
@@ -374,21 +400,13 @@ impl Look<'_> {
                 return Ok(());
             }
         }
-        out.missing = Some("no evidence was stored for this decision".to_owned());
+        let why = "no evidence was stored for this decision, as below the disk floor";
+        out.missing = Some(format!("{why}: {}", from_journal(of)));
         Ok(())
     }
 
     /// Who raised the loop, who approved.
     fn people(&self, of: &Decision, out: &mut Why) -> Result<(), Lost> {
-        let order = |row: &Row<'_>| {
-            Ok(Order {
-                entry: row.get(0)?,
-                utc: utc_text(Utc::from_nanos(row.get(1)?)),
-                actor: row.get(2)?,
-                what: row.get(3)?,
-                reason: row.get(4)?,
-            })
-        };
         let (mode, name) = (&of.mode, &of.loop_name);
         let until = of.utc.saturating_add(AUDIT_LAG.as_nanos());
         out.raised_by = self
@@ -397,7 +415,7 @@ impl Look<'_> {
                 "SELECT seq, utc, actor, what, reason FROM audit
                  WHERE what = ? AND utc <= ? AND boot = ? ORDER BY seq DESC LIMIT 1",
                 (format!("loop {mode} {name}: done"), until, of.boot),
-                order,
+                order_row,
             )
             .optional()?;
         let approved: Option<String> = self
@@ -418,7 +436,7 @@ impl Look<'_> {
                 "SELECT seq, utc, actor, what, reason FROM audit
                  WHERE orders = ? AND what LIKE 'loop approve %' LIMIT 1",
                 [number],
-                order,
+                order_row,
             )
             .optional()?;
         Ok(())
@@ -451,7 +469,31 @@ impl Look<'_> {
                 status: row.get(7)?,
             });
         }
+        drop(rows);
+        out.effect = Some(self.effect(of.boot, write, out)?);
         Ok(())
+    }
+
+    fn effect(&self, boot: i64, write: i64, out: &Why) -> Result<Effect, Lost> {
+        let state = match out.ledger.last().map(|step| step.fate.as_str()) {
+            Some("proven") => "proven",
+            Some("unproven") => "unproven",
+            Some("not_taken" | "mismatch" | "refused" | "not_sent") => "none",
+            _ => "pending",
+        };
+        if state != "pending" {
+            return Ok(Effect { state, by: None });
+        }
+        let next: Option<i64> = self.state.query_row(
+            "SELECT min(write) FROM ledger WHERE boot = ? AND write > ? AND setpoint = ?",
+            (boot, write, &out.setpoint),
+            |row| row.get(0),
+        )?;
+        let name = |next: i64| RecordId::write(boot.unsigned_abs(), next.unsigned_abs());
+        Ok(match next {
+            Some(next) => Effect { state: "superseded", by: Some(name(next).to_string()) },
+            None => Effect { state, by: None },
+        })
     }
 
     fn events(&self, of: &Decision, out: &mut Why) -> Result<(), Lost> {
@@ -483,6 +525,25 @@ fn event_row(row: &Row<'_>) -> rusqlite::Result<(i64, EventRow)> {
         sentence: row.get(6)?,
     };
     Ok((utc, event))
+}
+
+fn order_row(row: &Row<'_>) -> rusqlite::Result<Order> {
+    Ok(Order {
+        entry: row.get(0)?,
+        utc: utc_text(Utc::from_nanos(row.get(1)?)),
+        actor: row.get(2)?,
+        what: row.get(3)?,
+        reason: row.get(4)?,
+    })
+}
+
+/// How to see what a day file no longer tells: the journal holds the same rows.
+fn from_journal(of: &Decision) -> String {
+    let show = match of.moved() {
+        Some(write) => format!(" --break-on write={}-{write}", of.boot),
+        None => format!(" --from {}-1 --break-on write --break-on trip", of.boot),
+    };
+    format!("inputs, scores and margins are in the journal while it is kept: trimloop replay{show}")
 }
 
 /// Names and units of a history file.
@@ -686,14 +747,31 @@ fn part_rows(db: &Connection, of: &Decision, names: &Names, out: &mut Why) -> ru
     Ok(())
 }
 
-fn labels(db: &Connection, utc: i64, names: &Names, out: &mut Why) -> rusqlite::Result<()> {
+/// What was measured of the loop's quality on parts that the write could change.
+fn labels(
+    db: &Connection,
+    of: &Decision,
+    names: &Names,
+    plan: Option<&Plan>,
+    out: &mut Why,
+) -> rusqlite::Result<()> {
     if out.write.is_none() {
         return Ok(());
     }
+    let of_loop = plan.and_then(|plan| plan.loops.iter().find(|l| l.name == of.loop_name));
+    let controls = of_loop.zip(plan).and_then(|(of_loop, plan)| match &of_loop.controller {
+        Controller::RunToRun(c1) => {
+            plan.characteristics.get(c1.characteristic.index()).map(|c| c.name.as_str())
+        }
+        Controller::Rules(_) => None,
+    });
     let mut statement = db.prepare(
-        "SELECT ts, part, characteristic, value, used FROM label WHERE ts > ? ORDER BY ts LIMIT 5",
+        "SELECT ts, part, characteristic, value, used FROM label
+         WHERE ts > ?1 AND part > ?2 AND (?3 IS NULL OR characteristic =
+           (SELECT id FROM name WHERE kind = 'characteristic' AND name = ?3))
+         ORDER BY ts LIMIT 5",
     )?;
-    let rows = statement.query_map([utc], |row| {
+    let rows = statement.query_map((of.utc, of.part, controls), |row| {
         let (name, unit) = names.get(row.get(2)?);
         Ok(Label {
             utc: utc_text(Utc::from_nanos(row.get(0)?)),

@@ -88,9 +88,10 @@ fn write_origin(out: &mut String, why: &Why) -> std::fmt::Result {
     let brief = |hash: &str| hash.get(..16).unwrap_or(hash).to_owned();
     writeln!(
         out,
-        "recipe {} r{}, plan {}, trimloop {}, start {} of {}",
+        "recipe {} r{}{}, plan {}, trimloop {}, start {} of {}",
         why.recipe,
         why.revision,
+        why.recipe_sha256.as_deref().map_or_else(String::new, |hash| format!(" {}", brief(hash))),
         brief(&why.plan),
         why.trimloop,
         why.start,
@@ -100,6 +101,11 @@ fn write_origin(out: &mut String, why: &Why) -> std::fmt::Result {
         let list: Vec<String> =
             why.models.iter().map(|m| format!("{} {}", m.name, brief(&m.sha256))).collect();
         writeln!(out, "models {}", list.join(", "))?;
+    }
+    for model in &why.models {
+        if let Some(order) = &model.approved_by {
+            writeln!(out, "model {} approved by {}", model.name, said(order))?;
+        }
     }
     Ok(())
 }
@@ -240,10 +246,11 @@ fn write_check(out: &mut String, check: &Check) -> std::fmt::Result {
     writeln!(out, "{}", line.trim_end())
 }
 
+fn said(order: &Order) -> String {
+    format!("{}: \"{}\", {} (audit {})", order.actor, order.reason, order.utc, order.entry)
+}
+
 fn write_people(out: &mut String, why: &Why) -> std::fmt::Result {
-    let said = |order: &Order| {
-        format!("{}: \"{}\", {} (audit {})", order.actor, order.reason, order.utc, order.entry)
-    };
     match (&why.raised_by, why.mode.as_str()) {
         (Some(order), _) => {
             writeln!(out, "\nraised    to {} by {}", why.mode.to_uppercase(), said(order))?;
@@ -278,14 +285,16 @@ fn write_fate(out: &mut String, why: &Why) -> std::fmt::Result {
         };
         writeln!(out, "{title:<10}{}  {}{after}{value}{status}", step.utc, words(&step.fate))?;
     }
-    if why.write.is_some() {
-        let effect = match why.ledger.last().map(|step| step.fate.as_str()) {
-            Some("proven") => "seen: quality stayed near its target",
-            Some("unproven") => "not seen: quality stayed away from its target",
-            Some("confirmed") => "not judged yet, or superseded by the next write",
-            _ => "none: the register does not hold it",
+    if let Some(effect) = &why.effect {
+        let by = effect.by.as_deref().unwrap_or("the next write");
+        let words = match effect.state {
+            "proven" => "seen: quality stayed near its target".to_owned(),
+            "unproven" => "not seen: quality stayed away from its target".to_owned(),
+            "superseded" => format!("{by} came before this one could be judged by itself"),
+            "pending" => "not judged yet".to_owned(),
+            _ => "none: the register does not hold it".to_owned(),
         };
-        writeln!(out, "effect    {effect}")?;
+        writeln!(out, "effect    {words}")?;
     }
     for (place, label) in why.labels.iter().enumerate() {
         let title = if place == 0 { "measured" } else { "" };
