@@ -12,7 +12,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 /// What an unreadable `Retry-After` counts as.
 const RETRY_AFTER_UNREADABLE: Duration = Duration::from_secs(10);
 /// Longest back-off, before jitter.
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Longest reason that is kept.
 const REASON_CHARS_MAX: usize = 300;
 
@@ -142,7 +142,8 @@ fn wait_of_header(header: &str) -> Duration {
     seconds.unwrap_or(RETRY_AFTER_UNREADABLE).min(RETRY_AFTER_MAX)
 }
 
-/// n²/40 s as Telegraf does, at most a minute, and up to a fifth more.
+/// n²/40 s as Telegraf does, at most 10 s (a server that is back should not wait), and up to a fifth
+/// more.
 ///
 /// - `random`: any number; what differs between two senders keeps them apart.
 #[must_use]
@@ -233,7 +234,7 @@ mod tests {
         for attempt in 0..200 {
             let (low, high) = (backoff(attempt, 0), backoff(attempt, 999));
             assert!(high >= low && high <= low.mul_f64(1.2), "{attempt}");
-            assert!(high <= Duration::from_secs(72));
+            assert!(high <= Duration::from_secs(12));
         }
         assert_eq!(backoff(u32::MAX, 0), BACKOFF_MAX);
     }
