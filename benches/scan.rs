@@ -208,6 +208,8 @@ fn plan() -> Plan {
             closed: Condition::Equals(1),
             trips: false,
         }],
+        drifts: Vec::new(),
+        challengers: Vec::new(),
         characteristics: vec![CharacteristicPlan {
             name: "weight".to_owned(),
             unit: "g".to_owned(),

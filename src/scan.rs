@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex};
 
 use tracing::{error, warn};
 use trimloop_core::cell::{Cell, LoopStatus};
+use trimloop_core::drift::Drift;
 use trimloop_core::event::{Event, What};
-use trimloop_core::plan::LoopId;
+use trimloop_core::plan::{LoopId, ModelId};
 use trimloop_core::scan::{Link, Scan};
 use trimloop_core::tag::{Reading, TagId};
 use trimloop_core::time::{Mono, Now, Process, Span};
@@ -56,6 +57,8 @@ pub struct Board {
     pub readings: Vec<Option<Reading>>,
     /// Loops, by index.
     pub loops: Vec<Option<LoopStatus>>,
+    /// What drifts, of which model.
+    pub drifts: Vec<(ModelId, Drift)>,
     /// Counts of the scan.
     pub scan: ScanCounts,
     /// Counts of dispatch.
@@ -206,6 +209,12 @@ impl Scanner {
         }
         for (loop_id, slot) in (0..).zip(&mut board.loops) {
             *slot = self.cell.loop_status(LoopId(loop_id));
+        }
+        board.drifts.clear();
+        let plan = self.cell.plan();
+        for model in plan.drifts.iter().map(|of| of.model) {
+            let found = self.cell.drifts().of_model(plan, model);
+            board.drifts.extend(found.map(|drift| (model, drift)));
         }
         board.scan = self.state.counts;
         board.dispatch = self.dispatch.counts;

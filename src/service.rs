@@ -19,7 +19,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 use trimloop_core::cell::{Cell, LoopStatus};
-use trimloop_core::plan::{Plan, PlanError, PlcId};
+use trimloop_core::drift::Drift;
+use trimloop_core::plan::{ModelId, Plan, PlanError, PlcId};
 use trimloop_core::scan::{Command, Link, Order};
 use trimloop_core::tag::{Reading, Sample, TagId};
 use trimloop_core::time::{Now, Process, Span, Utc};
@@ -128,6 +129,8 @@ pub struct CellStatus {
     pub tags: Vec<TagStatus>,
     /// Loops.
     pub loops: Vec<LoopState>,
+    /// What drifts, of which model.
+    pub drifts: Vec<(ModelId, Drift)>,
     /// Counts.
     pub counts: CellCounts,
     /// Change received to write confirmed.
@@ -342,6 +345,7 @@ impl CellHandle {
             process: board.process,
             tags: tags.collect(),
             loops: loops.collect(),
+            drifts: board.drifts,
             counts: CellCounts {
                 intake: inner.intake.counts(),
                 scan: board.scan,

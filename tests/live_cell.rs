@@ -1,5 +1,13 @@
 //! A whole cell against the simulator over OPC UA: service, guard, link, PLC.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod learn;
+#[path = "live_cell/models.rs"]
+mod models;
+#[path = "support/world.rs"]
+mod world;
+
 use std::path::Path;
 use std::time::Duration;
 

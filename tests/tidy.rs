@@ -587,6 +587,7 @@ fn page_of_commands() {
                  audit/list audit/show audit/key plc plc/discover plc/browse plc/read \
                  plc/watch plc/import plc/cert plc/conform query export data data/audit data/lags \
                  data/join model model/train model/score model/show model/list model/compare \
+                 model/beside \
                  model/backtest model/drift model/challenge model/approve model/promote model/suspend \
                  model/retire model/rollback connector \
                  connector/list connector/test connector/status connector/resend explain schema \

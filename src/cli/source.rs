@@ -180,7 +180,7 @@ impl Sheet for Rows {
 }
 
 /// Part and value of labels, in the order they came.
-struct LabelRows(Rc<RefCell<Vec<(i64, f64)>>>);
+pub(super) struct LabelRows(pub(super) Rc<RefCell<Vec<(i64, f64)>>>);
 
 impl Sheet for LabelRows {
     fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {

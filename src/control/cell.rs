@@ -5,8 +5,10 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use trimloop_core::cell::LoopStatus as CoreLoop;
+use trimloop_core::drift::Drift;
+use trimloop_core::event::What;
 use trimloop_core::mode::{Owner, Trip};
-use trimloop_core::plan::LoopId;
+use trimloop_core::plan::{LoopId, ModelId};
 use trimloop_core::record::{Outcome, Record};
 use trimloop_core::scan::Command;
 use trimloop_core::time::{Mono, Span, Utc};
@@ -14,8 +16,8 @@ use trimloop_core::time::{Mono, Span, Utc};
 use super::server::{OrderOutcome, Port};
 use crate::dispatch::{OrderResult, Seen};
 use crate::output::dto::{
-    EventLine, Latency, LinkStatus, LoopStatus, NoticeLine, ProposalStatus, SinkLine, Status,
-    TagStatus,
+    DriftLine, EventLine, Latency, LinkStatus, LoopStatus, NoticeLine, ProposalStatus, SinkLine,
+    Status, TagStatus,
 };
 use crate::output::{Names, RecordId, event_text, utc_text};
 use crate::service::{CellHandle, CellStatus, LoopState, PlcStatus};
@@ -184,6 +186,19 @@ impl CellPort {
     }
 }
 
+fn drift_line((model, drift): (ModelId, Drift), names: &Names) -> DriftLine {
+    let text = event_text(&What::Drift(model, drift), names);
+    let feature = drift.feature.and_then(|f| names.features.get(f.index()));
+    DriftLine {
+        model: text.subject,
+        check: drift.check.word().to_owned(),
+        feature: feature.map(|feature| feature.name.clone()),
+        value: drift.value,
+        limit: drift.limit,
+        sentence: text.sentence,
+    }
+}
+
 fn link_status(plc: &PlcStatus, now: Mono) -> LinkStatus {
     let problems = plc.plc.problems.iter();
     LinkStatus {
@@ -286,6 +301,7 @@ impl Port for CellPort {
             part: status.part,
             writes: status.counts.dispatch.confirmed,
             loops,
+            drifts: status.drifts.iter().map(|of| drift_line(*of, &self.names)).collect(),
             tags: tags.collect(),
             sinks: self.sink.iter().map(sink_line).collect(),
             counters: self.counters(&status),

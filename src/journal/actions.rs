@@ -6,6 +6,7 @@
 
 mod evidence;
 
+use trimloop_core::drift::{Drift, DriftCheck};
 use trimloop_core::event::{Event, OrderRefusal, What};
 use trimloop_core::guard::{Cut, FailedChecks, Reason};
 use trimloop_core::ledger::Fate;
@@ -544,6 +545,21 @@ fn put_event(out: &mut Vec<u8>, event: &Event) {
             put_zigzag(out, part);
         }
         What::Overrun(count) => put_numbered(out, 30, u64::from(count)),
+        What::Drift(m, drift) => {
+            id(out, 31, m.0);
+            put_u8(out, index_of(&DriftCheck::ALL, drift.check));
+            put_option(out, drift.feature, |out, feature| put_u16(out, feature.0));
+            put_f64(out, drift.value);
+            put_f64(out, drift.limit);
+        }
+        What::DriftOver(m, check) => {
+            id(out, 32, m.0);
+            put_u8(out, index_of(&DriftCheck::ALL, check));
+        }
+        What::Demoted(l, model) => {
+            id(out, 33, l.0);
+            put_u16(out, model.0);
+        }
     }
 }
 
@@ -584,6 +600,15 @@ fn get_event(get: &mut Get<'_>) -> Result<Event, Malformed> {
         28 => What::LabelUnmatched(CharacteristicId(get.u16()?), get.zigzag()?),
         29 => What::LabelRefused(CharacteristicId(get.u16()?), get.zigzag()?),
         30 => What::Overrun(get.u32()?),
+        31 => {
+            let model = ModelId(get.u16()?);
+            let check = get.one_of(&DriftCheck::ALL)?;
+            let feature = get_option(get, |get| Ok(FeatureId(get.u16()?)))?;
+            let (value, limit) = (get.f64()?, get.f64()?);
+            What::Drift(model, Drift { check, feature, value, limit })
+        }
+        32 => What::DriftOver(ModelId(get.u16()?), get.one_of(&DriftCheck::ALL)?),
+        33 => What::Demoted(LoopId(get.u16()?), ModelId(get.u16()?)),
         _ => return Err(Malformed("event")),
     };
     Ok(Event { at, process, part, what })

@@ -6,10 +6,11 @@ use trimloop_core::record::{Answer, CheckRow, InputRow, Measure, WishRow};
 
 /// One event of every kind, made by decoding: the match above names each.
 fn every_event() -> Vec<Event> {
-    (0..=30_u8)
+    (0..=33_u8)
         .map(|kind| {
             let mut bytes = vec![0; 24];
             bytes.extend([5, kind, 1, 1]);
+            bytes.extend([0; 17]);
             // Some kinds are shorter; shorten until every byte is used.
             loop {
                 let mut get = Get::new(&bytes);

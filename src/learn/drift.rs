@@ -9,23 +9,17 @@
 //! `methods.md` section 2, *Drift*. All of it is told with its limit; nothing is put right here.
 
 use serde::{Deserialize, Serialize};
+use trimloop_core::drift::{
+    PageHinkley, Smoothed, bin, deciles, moments, persistence, stability_index, stability_limit,
+    worth,
+};
+use trimloop_core::plan::{BINS, FeatureId, InputReference, ScoreReference};
+use trimloop_recipe::artifact::{Artifact, Reference as Kept};
 
 use super::{Frame, LearnError};
 
-/// Bins of the index.
-const BINS: usize = 10;
-/// Index that is drift whatever the rows.
-const PSI: f64 = 0.2;
-/// 99.9 % quantile of chi-squared with `BINS - 1` degrees of freedom.
-const CHI2: f64 = 27.877;
-/// Weight of the newest score.
-const LAMBDA: f64 = 0.05;
-/// Limit of the EWMA in its standard deviations.
-const WIDTH: f64 = 5.0;
-/// Allowance and limit of Page-Hinkley, in standard deviations of the loss.
-const PAGE: (f64, f64) = (0.5, 25.0);
-/// Labelled rows from which the usual loss is taken.
-const FIRST: usize = 50;
+/// Least spread of losses that are 0 or 1: one that was never 1 has no spread to measure by.
+const CLASS_FLOOR: f64 = 0.05;
 
 /// What the training rows looked like.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,7 +27,7 @@ const FIRST: usize = 50;
 pub struct Reference {
     /// Inputs.
     pub columns: Vec<ColumnReference>,
-    /// Mean, standard deviation and lag-1 autocorrelation of a monitor's score on the training
+    /// Mean, standard deviation and memory from row to row of a monitor's score on the training
     /// rows.
     pub score: Option<(f64, f64, f64)>,
 }
@@ -44,13 +38,14 @@ pub struct Reference {
 pub struct ColumnReference {
     /// Name.
     pub name: String,
-    /// Ends of the bins, rising; fewer than nine where values repeat.
+    /// Ends of the bins, rising; equal, or in old cards fewer than nine, where values repeat.
     pub ends: Vec<f64>,
     /// Share of the training rows in each bin, one more than `ends`.
     pub shares: Vec<f64>,
     /// Independent rows that the training rows were worth.
     pub rows: f64,
-    /// Lag-1 autocorrelation in training; a shift would look like memory in the new rows.
+    /// Memory from row to row in training, as the lag-1 correlation of a first-order process; a shift
+    /// would look like memory in the new rows.
     pub memory: f64,
 }
 
@@ -87,20 +82,16 @@ pub fn reference(
             continue;
         }
         let values = known(column.numbers()?);
-        let mut sorted = values.clone();
-        sorted.sort_by(f64::total_cmp);
-        let mut ends: Vec<f64> =
-            (1..BINS).filter_map(|i| sorted.get(i * sorted.len() / BINS)).copied().collect();
-        ends.dedup();
-        let shares = shares(&values, &ends);
-        let memory = lag1(&values);
-        let rows = worth(values.len(), memory);
+        let (ends, shares) = deciles(&values);
+        let memory = persistence(&values);
+        let rows = worth(count(&values), memory);
+        let (ends, shares) = (ends.to_vec(), shares.to_vec());
         columns.push(ColumnReference { name: name.clone(), ends, shares, rows, memory });
     }
     let score = scores.map(|scores| {
         let values = known(scores);
         let (mean, sd) = moments(&values);
-        (mean, sd, lag1(&values))
+        (mean, sd, persistence(&values))
     });
     Ok(Reference { columns, score })
 }
@@ -124,9 +115,8 @@ pub fn drift(
         if values.is_empty() {
             continue;
         }
-        let value = index(&column.shares, &shares(&values, &column.ends));
-        let limit =
-            PSI.max(CHI2 * (1.0 / column.rows.max(1.0) + 1.0 / worth(values.len(), column.memory)));
+        let value = stability_index(&column.shares, &shares(&values, &column.ends));
+        let limit = stability_limit(column.rows, worth(count(&values), column.memory));
         let (place, drifts) = (column.name.clone(), value > limit);
         found.push(Drift { check: "psi", place, value, limit, row: 0, drifts });
     }
@@ -144,7 +134,7 @@ fn known(values: &[f64]) -> Vec<f64> {
 fn shares(values: &[f64], ends: &[f64]) -> Vec<f64> {
     let mut counts = vec![0.0; ends.len() + 1];
     for x in values {
-        if let Some(count) = counts.get_mut(ends.partition_point(|end| end <= x)) {
+        if let Some(count) = counts.get_mut(bin(ends, *x)) {
             *count += 1.0;
         }
     }
@@ -152,71 +142,62 @@ fn shares(values: &[f64], ends: &[f64]) -> Vec<f64> {
     counts.iter().map(|count| count / n).collect()
 }
 
-/// `sum((p - q) ln(p / q))`; an empty bin counts as half a row of ten thousand.
-fn index(p: &[f64], q: &[f64]) -> f64 {
-    let floor = |x: f64| x.max(5e-5);
-    p.iter().zip(q).map(|(p, q)| (p - q) * (floor(*p) / floor(*q)).ln()).sum()
+#[expect(clippy::cast_precision_loss, reason = "far fewer than 2^53 rows")]
+fn count(values: &[f64]) -> f64 {
+    values.len() as f64
 }
 
-/// Mean and standard deviation.
-fn moments(values: &[f64]) -> (f64, f64) {
-    let n = values.len().max(1) as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let square: f64 = values.iter().map(|x| (x - mean) * (x - mean)).sum();
-    (mean, (square / (n - 1.0).max(1.0)).sqrt())
+/// The reference as the artifact keeps it, for the live watch; columns of text are left out.
+#[must_use]
+pub fn kept(reference: &Reference, artifact: &Artifact) -> Kept {
+    let features = &artifact.header().features;
+    let input = |column: &ColumnReference| {
+        let place = features.iter().position(|feature| feature.name == column.name)?;
+        let ends = column.ends.as_slice().try_into().ok()?;
+        let shares = <[f64; BINS]>::try_from(column.shares.as_slice()).ok()?;
+        Some(InputReference {
+            feature: FeatureId(u16::try_from(place).ok()?),
+            ends,
+            shares,
+            rows: column.rows,
+            memory: column.memory,
+        })
+    };
+    let score = reference.score.filter(|(_, deviation, _)| *deviation > 0.0);
+    let score = score.map(|(mean, deviation, memory)| ScoreReference { mean, deviation, memory });
+    Kept { inputs: reference.columns.iter().filter_map(input).collect(), score }
 }
 
-fn lag1(values: &[f64]) -> f64 {
-    let (mean, sd) = moments(values);
-    let pairs = values.iter().zip(values.iter().skip(1)).map(|(a, b)| (a - mean) * (b - mean));
-    let scale = sd * sd * values.len().max(1) as f64;
-    if scale > 0.0 { (pairs.sum::<f64>() / scale).clamp(0.0, 0.98) } else { 0.0 }
-}
-
-/// Independent rows that rows with memory are worth, at least 1.
-fn worth(rows: usize, r: f64) -> f64 {
-    (rows as f64 * (1.0 - r) / (1.0 + r)).max(1.0)
-}
-
-fn ewma(scores: &[f64], (mean, sd, r): (f64, f64, f64)) -> Drift {
-    // Memory widens the EWMA as it widens a mean.
-    let wider = ((1.0 + r) / (1.0 - r)).sqrt();
-    let limit = mean + WIDTH * sd * (LAMBDA / (2.0 - LAMBDA)).sqrt() * wider;
-    let (mut z, mut highest, mut row) = (mean, f64::NEG_INFINITY, 0);
+fn ewma(scores: &[f64], (mean, deviation, memory): (f64, f64, f64)) -> Drift {
+    let mut smoothed = Smoothed::of_score(&ScoreReference { mean, deviation, memory });
+    let (mut highest, mut row) = (f64::NEG_INFINITY, 0);
     for (place, x) in scores.iter().enumerate().filter(|(_, x)| x.is_finite()) {
-        z += LAMBDA * (x - z);
-        highest = highest.max(z);
-        if z > limit && row == 0 {
+        if smoothed.push(*x) && row == 0 {
             row = place + 1;
         }
+        highest = highest.max(smoothed.evidence().0);
     }
-    let place = "the score, EWMA".to_owned();
+    let (place, limit) = ("the score, EWMA".to_owned(), smoothed.evidence().1);
     Drift { check: "score", place, value: highest, limit, row, drifts: row > 0 }
 }
 
 /// Losses that grow: the usual loss is that of the first rows; `None` with too few of them.
 fn page_hinkley(losses: &[f64]) -> Option<Drift> {
-    let rows: Vec<(usize, f64)> =
-        losses.iter().copied().enumerate().filter(|(_, x)| x.is_finite()).collect();
-    let first: Vec<f64> = rows.iter().take(FIRST).map(|(_, x)| *x).collect();
-    if rows.len() <= FIRST {
-        return None;
-    }
-    let (mean, sd) = moments(&first);
-    // A loss of 0 and 1 that was never 1 has no spread to measure by.
-    let sd = sd.max(0.05);
-    let (mut sum, mut lowest, mut largest, mut row) = (0.0_f64, 0.0_f64, 0.0_f64, 0);
-    for (place, x) in rows.iter().skip(FIRST) {
-        sum += x - mean - PAGE.0 * sd;
-        lowest = lowest.min(sum);
-        largest = largest.max(sum - lowest);
-        if sum - lowest > PAGE.1 * sd && row == 0 {
+    let known = || losses.iter().copied().enumerate().filter(|(_, x)| x.is_finite());
+    let whole = known().all(|(_, x)| x.min((x - 1.0).abs()) < f64::EPSILON);
+    let mut page = PageHinkley::new(if whole { CLASS_FLOOR } else { f64::MIN_POSITIVE });
+    let (mut largest, mut row) = (0.0_f64, 0);
+    for (place, x) in known() {
+        if page.push(x) && row == 0 {
             row = place + 1;
         }
+        largest = largest.max(page.evidence().0);
     }
-    let place = "the loss, Page-Hinkley".to_owned();
-    let (value, limit) = (largest, PAGE.1 * sd);
-    Some(Drift { check: "loss", place, value, limit, row, drifts: row > 0 })
+    if !page.learnt() {
+        return None;
+    }
+    let (place, limit) = ("the loss, Page-Hinkley".to_owned(), page.evidence().1);
+    Some(Drift { check: "loss", place, value: largest, limit, row, drifts: row > 0 })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! give the same bytes.
 
 pub mod audit;
+pub mod beside;
 pub mod card;
 mod classifier;
 pub mod drift;

@@ -93,8 +93,9 @@ mod describe {
     use trimloop_recipe::artifact::{Artifact, FeatureSpec, Header, Kind, TrainingWindow};
 
     use crate::learn::card::Card;
+    use crate::learn::drift::{Reference, kept};
     use crate::learn::kinds::{TrainRequest, Trained};
-    use crate::learn::{Clock, Frame, Inputs};
+    use crate::learn::{Clock, Frame, Inputs, LearnError};
     use crate::output::Zone;
 
     impl Trained {
@@ -105,6 +106,18 @@ mod describe {
             let model = hash.iter().map(|byte| format!("{byte:02x}")).collect();
             let id = artifact.header().id.clone();
             Self { artifact, card: Card { id, model, ..card } }
+        }
+
+        /// The same with what its training rows looked like, in artifact and card.
+        ///
+        /// # Errors
+        /// Numbers that no rows have.
+        pub fn with_reference(self, reference: &Reference) -> Result<Self, LearnError> {
+            let kept = kept(reference, &self.artifact);
+            let artifact = self.artifact.with_reference(&kept);
+            let artifact = artifact.map_err(|error| LearnError::Train(error.to_string()))?;
+            let card = Card { reference: Some(reference.clone()), ..self.card };
+            Ok(Self::new(artifact, card))
         }
     }
 

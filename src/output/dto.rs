@@ -27,6 +27,9 @@ pub struct Status {
     pub writes: u64,
     /// Loops.
     pub loops: Vec<LoopStatus>,
+    /// Models that drift, a line for each check that says so.
+    #[serde(default)]
+    pub drifts: Vec<DriftLine>,
     /// Tags.
     pub tags: Vec<TagStatus>,
     /// What the shells told last, oldest first.
@@ -41,6 +44,23 @@ pub struct Status {
     pub latency_ms: Latency,
     /// Whether journal and store take records; else nothing is written to the PLC.
     pub records_sound: bool,
+}
+
+/// One check by which a model drifts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DriftLine {
+    /// The model.
+    pub model: String,
+    /// `inputs`, `score`, `domain`, `loss` or `calibration`.
+    pub check: String,
+    /// The input, of `inputs`.
+    pub feature: Option<String>,
+    /// What was found.
+    pub value: f64,
+    /// The limit it was held against.
+    pub limit: f64,
+    /// For people.
+    pub sentence: String,
 }
 
 /// A sink of history.

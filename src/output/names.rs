@@ -1,5 +1,6 @@
 //! Names for the plan's indices, and what each event says.
 
+use trimloop_core::drift::DriftCheck;
 use trimloop_core::event::What;
 use trimloop_core::plan::{Plan, PlcId};
 use trimloop_core::unit::{Grid, Ticks};
@@ -116,6 +117,27 @@ impl Names {
 /// A name by index; an index the plan does not have is shown as a number, never a panic.
 fn name_of(list: &[Named], index: usize) -> String {
     list.get(index).map_or_else(|| format!("#{index}"), |named| named.name.clone())
+}
+
+/// What a check of drift found, in words; the numbers stand behind it.
+#[must_use]
+pub fn drift_words(check: DriftCheck, feature: Option<&str>) -> String {
+    match check {
+        DriftCheck::Inputs => {
+            let what = feature.unwrap_or("an input");
+            format!("{what} is spread unlike in training, population stability index")
+        }
+        DriftCheck::Score => "its score is higher than in training, mean".to_owned(),
+        DriftCheck::Domain => "too many parts are out of its domain, share".to_owned(),
+        DriftCheck::Loss => "labels differ from what it says more than at first".to_owned(),
+        DriftCheck::Calibration => "its probabilities do not mean what they say, slope".to_owned(),
+    }
+}
+
+/// Three digits that count.
+fn shown(x: f64) -> String {
+    let digits = if x.abs() < 10.0 { 3 } else { 1 };
+    format!("{x:.digits$}")
 }
 
 /// What an event says.
@@ -331,5 +353,28 @@ pub fn event_text(what: &What, names: &Names) -> EventText {
             count.to_string(),
             format!("{count} samples were left for the next scan."),
         ),
+        What::Drift(m, drift) => {
+            let (value, limit) = (shown(drift.value), shown(drift.limit));
+            let feature = drift.feature.map(|f| name_of(&names.features, f.index()));
+            let said = drift_words(drift.check, feature.as_deref());
+            let name = model(m.index());
+            let what = feature.map_or_else(String::new, |feature| format!(" {feature}"));
+            let detail = format!("{}{what} {value} over {limit}", drift.check.word());
+            let sentence = format!("Model {name} drifts: {said} ({value}, limit {limit}).");
+            say("model_drift", name, detail, sentence)
+        }
+        What::DriftOver(m, check) => {
+            let name = model(m.index());
+            let sentence = format!(
+                "Model {name} no longer drifts by its {}; modes stay as they are.",
+                check.word()
+            );
+            say("model_drift_over", name, check.word().to_owned(), sentence)
+        }
+        What::Demoted(l, m) => {
+            let (name, of) = (of_loop(l.index()), model(m.index()));
+            let sentence = format!("{name} was lowered to SHADOW: model {of} drifts.");
+            say("demoted", name, of, sentence)
+        }
     }
 }

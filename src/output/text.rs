@@ -60,6 +60,9 @@ pub fn status_table(status: &Status) -> String {
     if !bad.is_empty() {
         out.push_str(&format!("tags not good: {}\n", bad.join(", ")));
     }
+    for drift in &status.drifts {
+        out.push_str(&format!("{}\n", drift.sentence));
+    }
     for sink in &status.sinks {
         out.push_str(&sink_line(sink));
     }

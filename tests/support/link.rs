@@ -167,6 +167,8 @@ pub fn approved(tag: u16, to: f64, seq: u64, epoch: u64, issued: Mono, ttl: Span
         models: Vec::new(),
         signatures: Vec::new(),
         interlocks: Vec::new(),
+        drifts: Vec::new(),
+        challengers: Vec::new(),
         characteristics: Vec::new(),
         setpoints: vec![SetpointPlan {
             name: "setpoint".to_owned(),

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod digest;
+mod drift;
 mod drive;
 mod explain;
 mod intake;
@@ -18,6 +19,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::cycle::Cycles;
+use crate::drift::Drifts;
 use crate::event::What;
 use crate::feature::{FeatureValue, Features};
 use crate::image::Image;
@@ -53,6 +55,7 @@ pub struct Cell {
     features: Features,
     cycles: Cycles,
     models: Models,
+    drifts: Drifts,
     signatures: Signatures,
     interlocks: Interlocks,
     /// `[links]`
@@ -113,6 +116,7 @@ impl Cell {
             features: Features::new(&plan),
             cycles: Cycles::new(&plan),
             models: Models::new(&plan),
+            drifts: Drifts::new(&plan),
             signatures: Signatures::new(&plan),
             interlocks: Interlocks::new(&plan),
             links: links::of(&plan),
@@ -387,6 +391,11 @@ impl Cell {
     /// Scores and contributions of the newest part, for explanations.
     pub fn models(&self) -> &Models {
         &self.models
+    }
+
+    /// What drifts as of the newest part.
+    pub fn drifts(&self) -> &Drifts {
+        &self.drifts
     }
 
     /// Signatures as of the newest part.

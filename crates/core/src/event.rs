@@ -1,5 +1,6 @@
 //! Coded events: what people and the audit trail are told.
 
+use crate::drift::{Drift, DriftCheck};
 use crate::mode::{Mode, Rung, TripReason};
 use crate::plan::{CharacteristicId, InterlockId, LoopId, ModelId, PlcId, SetpointId, SignatureId};
 use crate::tag::{Quality, TagId};
@@ -84,6 +85,12 @@ pub enum What {
     LabelRefused(CharacteristicId, i64),
     /// Samples beyond the bound of one scan were left for the next.
     Overrun(u32),
+    /// A model drifts, by this check.
+    Drift(ModelId, Drift),
+    /// That check no longer says so.
+    DriftOver(ModelId, DriftCheck),
+    /// A loop was lowered to SHADOW because a model that it rests on drifts.
+    Demoted(LoopId, ModelId),
 }
 
 /// Why an order was not carried out.

@@ -28,6 +28,7 @@ pub mod cycle;
 pub mod feature;
 pub mod image;
 
+pub mod drift;
 pub mod model;
 pub mod verdict;
 

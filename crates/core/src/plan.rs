@@ -7,6 +7,7 @@
 //! limits are [`Ticks`] of the setpoint's grid, rounded inward.
 
 mod check;
+mod drift;
 mod forest;
 
 use alloc::string::String;
@@ -16,6 +17,7 @@ use crate::tag::TagId;
 use crate::time::Span;
 use crate::unit::{Grid, Ticks};
 
+pub use drift::{BINS, ChallengerPlan, DriftPlan, InputReference, ScoreReference};
 pub use forest::{CLASSES_MAX, COLUMNS_MAX, DEPTH_MAX, ForestPlan, Link, Node, Step, Tree};
 
 /// Most tags in one plan.
@@ -121,6 +123,10 @@ pub struct Plan {
     pub features: Vec<FeaturePlan>,
     /// Scores over features.
     pub models: Vec<ModelPlan>,
+    /// Models that are watched for drift.
+    pub drifts: Vec<DriftPlan>,
+    /// Models that run beside others and drive nothing.
+    pub challengers: Vec<ChallengerPlan>,
     /// Defect signatures: rules over features and scores.
     pub signatures: Vec<SignaturePlan>,
     /// Conditions of acting.
@@ -699,6 +705,8 @@ impl Plan {
             bindings: Vec::new(),
             features: Vec::new(),
             models,
+            drifts: Vec::new(),
+            challengers: Vec::new(),
             signatures: Vec::new(),
             interlocks: Vec::new(),
             characteristics: Vec::new(),

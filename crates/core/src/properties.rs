@@ -10,6 +10,7 @@
 //! `PROPERTIES_TRACE=1` prints the plan and every scan of a failure; `PROPERTIES_RUN=seed,faults`
 //! plays that one alone.
 
+mod beside;
 pub(crate) mod explore;
 mod fates;
 mod faults;

@@ -15,6 +15,8 @@ pub(crate) enum Slip {
     BlindRetry,
     /// A trip that was reset leaves the mode as it was.
     ResetKeepsMode,
+    /// A model that drifts leaves the mode of the loops that rest on it as it was.
+    DriftKeepsMode,
 }
 
 #[cfg(not(test))]

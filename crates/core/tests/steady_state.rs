@@ -11,13 +11,15 @@ use core::fmt::{self, Write as _};
 use std::alloc::System;
 
 use trimloop_core::cell::Cell;
+use trimloop_core::event::What;
 use trimloop_core::mode::Mode;
 use trimloop_core::plan::{
-    BindingPlan, Budget, CharacteristicId, CharacteristicPlan, Chart, ChartPlan, Clause, Condition,
-    Controller, Cut, CyclePlan, EffectPlan, FeatureId, FeaturePlan, HeartbeatPlan, InterlockId,
-    InterlockPlan, LinearPlan, LinkPlan, LoopId, LoopPlan, Model, ModelId, ModelPlan, MonitorPlan,
-    PcaLimits, PcaPlan, Plan, PlcId, Rate, RowPlan, RulesPlan, RunToRunPlan, SetpointId,
-    SetpointPlan, SignatureId, SignaturePlan, Source, TagPlan, Take,
+    BINS, BindingPlan, Budget, ChallengerPlan, CharacteristicId, CharacteristicPlan, Chart,
+    ChartPlan, Clause, Condition, Controller, Cut, CyclePlan, DriftPlan, EffectPlan, FeatureId,
+    FeaturePlan, HeartbeatPlan, InputReference, InterlockId, InterlockPlan, LinearPlan, LinkPlan,
+    LoopId, LoopPlan, Model, ModelId, ModelPlan, MonitorPlan, PcaLimits, PcaPlan, Plan, PlcId,
+    Rate, RowPlan, RulesPlan, RunToRunPlan, ScoreReference, SetpointId, SetpointPlan, SignatureId,
+    SignaturePlan, Source, TagPlan, Take,
 };
 use trimloop_core::plan::{ForestPlan, Link as TreeLink, Node, Step, Tree};
 use trimloop_core::scan::{Ack, AckResult, Action, Command, Label, Link, Order, Scan};
@@ -167,6 +169,7 @@ fn models() -> Vec<ModelPlan> {
         weights: vec![1.0; 2],
         remember: Some(0.9),
     };
+    let other = monitor.clone();
     let plan = |of: &str, model| ModelPlan { name: String::from(of), hash: [0; 32], model };
     vec![
         plan("monitor", Model::Pca(monitor)),
@@ -174,6 +177,34 @@ fn models() -> Vec<ModelPlan> {
         plan("chart", Model::Chart(chart)),
         plan("dynamic", Model::Monitor(dynamic)),
         plan("forest", Model::Forest(forest)),
+        plan("monitor/other", Model::Pca(other)),
+    ]
+}
+
+/// Watches over every model that learns, so narrow that parts cross them again and again; none of
+/// them lowers a loop, or there would be nothing to write.
+fn drifts() -> Vec<DriftPlan> {
+    let input = |index: u16| InputReference {
+        feature: FeatureId(index * 6),
+        ends: core::array::from_fn(|i| 30.0 + 5.0 * f64::from(u8::try_from(i).unwrap())),
+        shares: [0.1; BINS],
+        rows: 1000.0,
+        memory: 0.0,
+    };
+    let watch = |model, score, truth: Option<u16>| DriftPlan {
+        model: ModelId(model),
+        inputs: (0..4).map(input).collect(),
+        score,
+        truth: truth.map(CharacteristicId),
+        classes: if model == 4 { vec![10.0, 11.0] } else { Vec::new() },
+        demotes: false,
+    };
+    let usual = ScoreReference { mean: 0.1, deviation: 0.01, memory: 0.2 };
+    vec![
+        watch(0, Some(usual), None),
+        watch(1, None, Some(0)),
+        watch(3, Some(usual), None),
+        watch(4, None, Some(0)),
     ]
 }
 
@@ -295,6 +326,8 @@ fn plan() -> Plan {
             closed: Condition::Equals(1),
             trips: false,
         }],
+        drifts: drifts(),
+        challengers: vec![ChallengerPlan { model: ModelId(5), of: ModelId(0) }],
         characteristics: vec![CharacteristicPlan {
             name: String::from("y"),
             unit: String::new(),
@@ -412,18 +445,19 @@ impl fmt::Write for Digest {
 }
 
 /// What a run came to.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 struct Run {
     taken: u64,
     digest: u64,
     writes: u64,
     records: u64,
+    drifts: u32,
 }
 
 fn play() -> Run {
     let mut cell = Cell::new(plan()).unwrap();
     let mut plant = Plant::new();
-    let mut run = Run { taken: 0, digest: 0xCBF2_9CE4_8422_2325, writes: 0, records: 0 };
+    let mut run = Run { digest: 0xCBF2_9CE4_8422_2325, ..Run::default() };
     for scan in 1..=SCANS {
         plant.fill(scan);
         let now = Mono::from_millis(100 * scan);
@@ -456,7 +490,10 @@ fn play() -> Run {
                 }
                 Action::Heartbeat(_, count) => plant.echo = count,
                 Action::Record(_) => run.records += 1,
-                Action::Ask(_) | Action::Event(_) => {}
+                Action::Event(event) => {
+                    run.drifts += u32::from(matches!(event.what, What::Drift(..)));
+                }
+                Action::Ask(_) => {}
             }
         }
     }
@@ -468,7 +505,7 @@ fn play() -> Run {
 fn a_scan_takes_no_memory() {
     let run = play();
     assert_eq!(run.taken, 0, "{run:?}");
-    assert!(run.writes > 500 && run.records > 100_000, "{run:?}");
+    assert!(run.writes > 500 && run.records > 100_000 && run.drifts > 0, "{run:?}");
 }
 
 /// The same scans, the same digest of all actions.

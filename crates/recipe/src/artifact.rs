@@ -20,6 +20,7 @@ mod data;
 mod error;
 mod forest;
 mod monitor;
+mod reference;
 
 use std::collections::BTreeSet;
 
@@ -31,6 +32,7 @@ use data::{Data, dtype, width};
 
 pub use error::ArtifactError;
 pub use forest::{Classifier, Words};
+pub use reference::Reference;
 
 const MAGIC: [u8; 4] = *b"TLMD";
 /// Format written and read.
@@ -529,12 +531,14 @@ impl Artifact {
     fn shapes(&self) -> Shapes {
         let p = self.header.features.len();
         let length = |name| self.data(name).len();
-        match self.header.kind {
+        let mut shapes = match self.header.kind {
             Kind::Pca => pca_shapes(p, length("eigenvalues")),
             Kind::Monitor => monitor::shapes(p, length("gap")),
             Kind::Linear => linear_shapes(p),
             Kind::Forest => forest::shapes(self),
-        }
+        };
+        shapes.extend(reference::shapes(self));
+        shapes
     }
 
     fn check_values(&self) -> Result<(), ArtifactError> {
@@ -576,7 +580,7 @@ impl Artifact {
             }
             Kind::Forest => forest::check(self)?,
         }
-        Ok(())
+        reference::impossible(self).map_or(Ok(()), impossible)
     }
 
     /// Every byte before the digest.
@@ -656,7 +660,7 @@ const ARRAYS: &str = "mean scale loadings eigenvalues limits coefficients span i
 
 fn read_array(body: &[u8], data: usize, raw: &RawArray) -> Result<Array, ArtifactError> {
     let wrong = |why: String| ArtifactError::Shape(why);
-    let mut names = ARRAYS.split(' ').chain(forest::NAMES);
+    let mut names = ARRAYS.split(' ').chain(forest::NAMES).chain(reference::NAMES);
     let Some(name) = names.find(|name| *name == raw.name) else {
         return Err(wrong(format!("no model has an array \"{}\"", raw.name)));
     };

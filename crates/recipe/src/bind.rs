@@ -5,6 +5,8 @@
 //! the heartbeat, the enable contact and the clock of each PLC are added to the plan when the
 //! recipe does not name them.
 
+mod beside;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -145,6 +147,17 @@ fn files(recipe: &Recipe, plcs: &[&PlcConfig], models: &Models) -> Vec<PlanFile>
         Some(PlanFile { path: format!("models/{name}/model.tlm"), bytes })
     }));
     files
+}
+
+/// An artifact as a recipe names it.
+#[derive(Clone, Copy)]
+struct ModelFile<'r> {
+    /// Of the model in the recipe.
+    name: &'r str,
+    /// Folder under models/.
+    file: &'r At<String>,
+    /// Its hash.
+    pin: Option<&'r At<String>>,
 }
 
 struct Binder<'a> {
@@ -393,6 +406,7 @@ impl Binder<'_> {
                 self.plan.models.push(ModelPlan { name, hash, model });
             }
         }
+        self.challengers(models);
     }
 
     fn one_model(
@@ -400,12 +414,24 @@ impl Binder<'_> {
         artifact: &ArtifactUse,
         models: &Models,
     ) -> Option<([u8; 32], Option<Model>)> {
-        let name = artifact.name.get();
-        let file = artifact.file.get();
+        let of = ModelFile {
+            name: artifact.name.get(),
+            file: &artifact.file,
+            pin: artifact.sha256.as_ref(),
+        };
+        let (read, model) = self.read_model(of, models)?;
+        let model = self.fit(artifact, model);
+        self.watch(artifact, &read, &model);
+        Some((read.hash(), Some(model)))
+    }
+
+    /// An artifact as the recipe names it, over the recipe's features.
+    fn read_model(&mut self, of: ModelFile<'_>, models: &Models) -> Option<(Artifact, Model)> {
+        let (name, file) = (of.name, of.file.get());
         let Some(bytes) = models.files.get(file) else {
             let message = format!("model \"{name}\" has no file");
             let found = self
-                .error(&codes::MODEL_FILE, artifact.file.span(), message)
+                .error(&codes::MODEL_FILE, of.file.span(), message)
                 .label(format!("there is no models/{file}/model.tlm"))
                 .maybe_help(did_you_mean(file, models.names()));
             self.found.push(found);
@@ -414,13 +440,12 @@ impl Binder<'_> {
         let read = match Artifact::read(bytes) {
             Ok(read) => read,
             Err(error) => {
-                self.model_error(artifact, &error);
+                self.model_error(of, &error);
                 return None;
             }
         };
-        let hash = read.hash();
-        let shown: String = hash.iter().flat_map(|byte| hex(*byte)).collect();
-        if let Some(pin) = &artifact.sha256
+        let shown: String = read.hash().iter().flat_map(|byte| hex(*byte)).collect();
+        if let Some(pin) = of.pin
             && !pin.eq_ignore_ascii_case(&shown)
         {
             let found = self
@@ -440,20 +465,20 @@ impl Binder<'_> {
             Some((FeatureId(u16::try_from(place).ok()?), feature.unit.as_str()))
         });
         match bound {
-            Ok(model) => Some((hash, Some(self.fit(artifact, model)))),
+            Ok(model) => Some((read, model)),
             Err(error) => {
-                self.model_error(artifact, &error);
+                self.model_error(of, &error);
                 None
             }
         }
     }
 
-    fn model_error(&mut self, artifact: &ArtifactUse, error: &ArtifactError) {
+    fn model_error(&mut self, of: ModelFile<'_>, error: &ArtifactError) {
         let code = codes::find(error.code()).unwrap_or(&codes::MODEL_FILE);
-        let message = format!("model \"{}\" cannot be used", artifact.name.get());
+        let message = format!("model \"{}\" cannot be used", of.name);
         let found = self
-            .error(code, artifact.file.span(), message)
-            .label(format!("models/{}/model.tlm", artifact.file.get()))
+            .error(code, of.file.span(), message)
+            .label(format!("models/{}/model.tlm", of.file.get()))
             .note(error.to_string());
         self.found.push(found);
     }

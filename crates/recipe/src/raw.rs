@@ -184,10 +184,19 @@ pub struct RawModel {
     pub file: At<String>,
     /// Hash of the artifact; another one is refused.
     pub sha256: Option<At<String>>,
-    /// Label that a soft sensor predicts; gives its unit.
+    /// Label that a soft sensor predicts, or whose value is the class of a classifier; gives the unit,
+    /// and what the model is held to when its drift is watched.
     pub predicts: Option<At<String>>,
     /// Monitor whose domain a soft sensor shares.
     pub domain: Option<At<String>>,
+    /// When the model drifts: "notify" (default) tells it, "shadow" also lowers the loops that rest
+    /// on the model to SHADOW.
+    pub on_drift: Option<At<String>>,
+    /// Folder under models/ of a model of the same kind that runs beside this one and drives
+    /// nothing.
+    pub challenger: Option<At<String>>,
+    /// Hash of the challenger's artifact; another one is refused.
+    pub challenger_sha256: Option<At<String>>,
 }
 
 /// A control chart on one feature: exactly one of `ewma`, `cusum`, `rules`.

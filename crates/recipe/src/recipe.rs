@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use trimloop_core::plan::{ModelId, Plan};
+use trimloop_core::plan::{CharacteristicId, ModelId, Plan};
 
 use crate::diagnostic::Source;
 use crate::raw::RawRecipe;
@@ -47,7 +47,10 @@ impl Recipe {
 
     /// Folders under models/ that it needs.
     pub fn model_files(&self) -> impl Iterator<Item = &str> {
-        self.artifacts.iter().map(|artifact| artifact.file.as_str())
+        self.artifacts.iter().flat_map(|artifact| {
+            let challenger = artifact.challenger.as_ref().map(|file| file.as_str());
+            std::iter::once(artifact.file.as_str()).chain(challenger)
+        })
     }
 
     /// The file it was read from.
@@ -67,6 +70,14 @@ pub(crate) struct ArtifactUse {
     pub(crate) name: At<String>,
     pub(crate) file: At<String>,
     pub(crate) sha256: Option<At<String>>,
+    /// Label that the model is held to.
+    pub(crate) predicts: Option<CharacteristicId>,
+    /// Whether loops step down when the model drifts; `None` leaves it to the artifact whether it is
+    /// watched at all.
+    pub(crate) on_drift: Option<bool>,
+    /// Model that runs beside it.
+    pub(crate) challenger: Option<At<String>>,
+    pub(crate) challenger_sha256: Option<At<String>>,
     /// Monitor whose domain a soft sensor shares.
     pub(crate) domain: Option<ModelId>,
     /// Where it is taken for a monitor with T2 and SPE.

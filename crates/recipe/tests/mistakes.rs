@@ -68,8 +68,8 @@ fn artifact(kind: Kind, inputs: &[(&str, &str)]) -> Vec<u8> {
     Artifact::new(header, &model).unwrap().write()
 }
 
-/// One tree with one split: class 1 above 600 bar, class 2 below.
-fn classifier() -> Vec<u8> {
+/// One tree with one split: the first class above 600 bar, the second below.
+fn classifier(classes: [&str; 2]) -> Vec<u8> {
     let feature = FeatureSpec { name: "fill_pressure".to_owned(), unit: "bar".to_owned() };
     let header = Header {
         id: "mistakes-r1".to_owned(),
@@ -95,7 +95,7 @@ fn classifier() -> Vec<u8> {
         link: Link::Votes,
         slope: 1.0,
         bias: vec![0.0],
-        classes: vec!["1".to_owned(), "2".to_owned()],
+        classes: classes.map(str::to_owned).to_vec(),
         weights: vec![1.0; 2],
         remember: None,
     };
@@ -112,7 +112,8 @@ fn models() -> Models {
     models.insert("damaged", damaged);
     models.insert("cut-short", good[..good.len() - 100].to_vec());
     models.insert("monitor", good);
-    models.insert("quality", classifier());
+    models.insert("quality", classifier(["1", "2"]));
+    models.insert("words", classifier(["good", "waste"]));
     models.insert("sensor", artifact(Kind::Linear, &inputs));
     models.insert("other-feature", artifact(Kind::Pca, &[("cushion", "mm"), inputs[1]]));
     models.insert("other-unit", artifact(Kind::Pca, &[("fill_pressure", "MPa"), inputs[1]]));

@@ -32,18 +32,7 @@ pub(crate) fn conformal(residuals: &mut [f64], level: f64) -> Option<f64> {
 
 /// Lag-1 autocorrelation; 0 when the values do not change.
 pub(crate) fn lag1(values: &[f64]) -> f64 {
-    let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
-    let (mut product, mut square) = (0.0, 0.0);
-    let mut last = None;
-    for x in values {
-        let d = x - mean;
-        if let Some(last) = last {
-            product += d * last;
-        }
-        square += d * d;
-        last = Some(d);
-    }
-    if square > 0.0 { product / square } else { 0.0 }
+    trimloop_core::drift::correlation(values, 1)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `trimloop model`: from recorded data to a signature that is in force.
 
 mod backtest;
+mod beside;
 mod compare;
 mod drift;
 mod life;
@@ -30,6 +31,7 @@ Examples:
   trimloop model show models/press-r2 --report press.html
   trimloop model backtest models/press-r2 --data later.csv
   trimloop model compare press models/press-r2 --data later.csv
+  trimloop model beside press --last 7d
   trimloop model challenge press-r2 && trimloop model approve press-r2 --reason \"trial passed\"
   trimloop model promote press-r2 --reason \"fewer false alarms\"
   trimloop model rollback press --reason \"alarms on good parts\"
@@ -58,6 +60,8 @@ enum Verb {
     List(list::ListArgs),
     /// Champion and challenger on the same rows
     Compare(compare::CompareArgs),
+    /// Champion and challenger by what they said live
+    Beside(beside::BesideArgs),
     /// Gates on rows a model was not trained on; TRAINED becomes BACKTESTED
     Backtest(backtest::BacktestArgs),
     /// Whether rows still look like those of training, and errors are still as small
@@ -84,6 +88,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &ModelArgs) -> Result<Exit, Fa
         Verb::Show(args) => show::run(ui, global, args),
         Verb::List(args) => list::run(ui, global, args),
         Verb::Compare(args) => compare::run(ui, global, args),
+        Verb::Beside(args) => beside::run(ui, global, args),
         Verb::Backtest(args) => backtest::run(ui, global, args),
         Verb::Drift(args) => drift::run(ui, global, args),
         Verb::Challenge(args) => life::step(ui, global, args, State::Challenger),

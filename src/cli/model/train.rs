@@ -166,7 +166,8 @@ fn fit(ui: &Ui, args: &TrainArgs, frame: &Frame) -> Result<Trained, LearnError> 
     let mut scorer = kinds::scorer(&trained.artifact)?;
     let names: Vec<String> = scorer.inputs().iter().map(|input| input.name.clone()).collect();
     let scores = Scores::of(frame, &mut *scorer)?;
-    trained.card.reference = Some(drift::reference(frame, &names, scores.numbers("score"))?);
+    let reference = drift::reference(frame, &names, scores.numbers("score"))?;
+    let mut trained = trained.with_reference(&reference)?;
     picture(&scores, &mut trained.card);
     Ok(trained)
 }

@@ -181,6 +181,8 @@ fn plan(rng: &mut Rng, tags: usize, setpoints: Vec<SetpointPlan>) -> Plan {
             signature("low", clause(false, 40.0, 45.0)),
         ],
         interlocks: Vec::new(),
+        drifts: Vec::new(),
+        challengers: Vec::new(),
         characteristics: Vec::new(),
         setpoints,
         rows: Vec::new(),

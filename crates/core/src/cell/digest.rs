@@ -15,6 +15,7 @@ impl Cell {
             features,
             cycles,
             models,
+            drifts,
             signatures,
             interlocks,
             links,
@@ -57,6 +58,7 @@ impl Cell {
         digest.add(features);
         cycles.digest(&mut digest);
         digest.add(models);
+        digest.add(drifts);
         digest.add(signatures);
         digest.add(interlocks);
         for link in links {

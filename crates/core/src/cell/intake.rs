@@ -8,7 +8,7 @@ use crate::effect::Labelled;
 use crate::event::{OrderRefusal, What};
 use crate::model::Contribution;
 use crate::plan::{
-    CHANGES_MAX, CharacteristicId, Controller, Cut, ModelId, Plan, PlcId, SignatureId,
+    CHANGES_MAX, CharacteristicId, Controller, Cut, ModelId, Plan, PlcId, SignatureId, Source,
 };
 use crate::record::{ContributionRow, FeatureRow, LabelRow, PartRow, Record, ScoreRow};
 use crate::scan::Label;
@@ -226,6 +226,8 @@ impl Cell {
             running,
         );
         self.models.score(&self.plan, &self.part_features);
+        let clean = self.cycles.newest().is_some_and(|part| part.flags.clean());
+        self.drifts.observe(&self.plan, &self.part_features, &self.models, clean, number);
         self.signatures.observe(&self.plan, &self.part_features, &self.models);
         for (plan, state) in self.plan.loops.iter().zip(&mut self.loops) {
             if let (Controller::RunToRun(plan), Some(c1)) =
@@ -239,6 +241,7 @@ impl Cell {
         }
         self.record_part(id, number);
         self.report_scores();
+        self.follow_drift();
     }
 
     fn record_part(&mut self, id: i64, number: u64) {
@@ -319,6 +322,25 @@ impl Cell {
                 && self.out.event(What::Signature(id, on))
             {
                 *was = on;
+                if on {
+                    self.explain_signature(id);
+                }
+            }
+        }
+    }
+
+    /// A chart or monitor over its limit was explained with its score; what other models are made
+    /// of is worth a row when a signature that looks at them comes on.
+    fn explain_signature(&mut self, id: SignatureId) {
+        let clauses = self.plan.signatures.get(id.index()).map_or(0, |s| s.clauses.len());
+        for place in 0..clauses {
+            let signature = self.plan.signatures.get(id.index());
+            let source = signature.and_then(|s| s.clauses.get(place)).map(|clause| clause.source);
+            let Some(Source::Prediction(model) | Source::Probability(model, _)) = source else {
+                continue;
+            };
+            if self.models.get(model).is_some_and(|score| score.in_domain) {
+                self.record_contributions(self.part, model);
             }
         }
     }
@@ -342,6 +364,11 @@ impl Cell {
         }
         let clean = part.flags.clean();
         let number = part.number;
+        if clean {
+            let moved = |model| super::drift::moved(&self.plan, &part, label.characteristic, model);
+            let (of, value) = (label.characteristic, label.value);
+            self.drifts.judge(&self.plan, of, value, number, moved);
+        }
         let mut used = false;
         let plans = self.plan.loops.iter().zip(&mut self.loops).enumerate();
         for (loop_index, (plan, state)) in plans {
@@ -381,6 +408,7 @@ impl Cell {
             value: label.value,
             used,
         }));
+        self.follow_drift();
         Ok(())
     }
 }

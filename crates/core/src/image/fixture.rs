@@ -51,6 +51,8 @@ pub(crate) fn plan() -> Plan {
         models: vec![],
         signatures: vec![],
         interlocks: vec![],
+        drifts: vec![],
+        challengers: vec![],
         characteristics: vec![],
         setpoints: vec![],
         rows: vec![],

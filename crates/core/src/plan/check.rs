@@ -53,6 +53,8 @@ impl Plan {
         let rates = self.tags.iter().all(|t| t.rate_max.is_none_or(|r| r > 0.0));
         need(rates, "a tag's rate is not positive")?;
         self.models.iter().try_for_each(|m| self.check_model(&m.model))?;
+        self.check_drifts()?;
+        self.check_challengers()?;
         for signature in &self.signatures {
             let n = signature.clauses.len();
             need((1..=8).contains(&n), "a signature has no clause, or more than 8")?;

@@ -41,6 +41,8 @@ struct LoopBook {
     told: Mode,
     /// Open proposal, and whether scores are behind it.
     open: Option<(Proposal, bool)>,
+    /// Must step down in this scan, because a model drifts.
+    lowers: bool,
 }
 
 /// What the oracle knows of the link to one PLC.
@@ -60,6 +62,7 @@ impl LoopBook {
         latched: false,
         told: Mode::Shadow,
         open: None,
+        lowers: false,
     };
 }
 

@@ -8,11 +8,11 @@ use alloc::vec::Vec;
 use super::rng::Rng;
 use crate::mode::Mode;
 use crate::plan::{
-    BindingPlan, Budget, CharacteristicId, CharacteristicPlan, Clause, Condition, Controller, Cut,
-    CyclePlan, EffectPlan, FeatureId, FeaturePlan, HeartbeatPlan, InterlockId, InterlockPlan,
-    LinearPlan, LinkPlan, LoopPlan, Model, ModelId, ModelPlan, PcaLimits, PcaPlan, Plan, PlcId,
-    Rate, RowPlan, RulesPlan, RunToRunPlan, SetpointId, SetpointPlan, SignatureId, SignaturePlan,
-    Source, TagPlan, Take,
+    BindingPlan, Budget, ChallengerPlan, CharacteristicId, CharacteristicPlan, Clause, Condition,
+    Controller, Cut, CyclePlan, DriftPlan, EffectPlan, FeatureId, FeaturePlan, HeartbeatPlan,
+    InterlockId, InterlockPlan, LinearPlan, LinkPlan, LoopPlan, Model, ModelId, ModelPlan,
+    PcaLimits, PcaPlan, Plan, PlcId, Rate, RowPlan, RulesPlan, RunToRunPlan, ScoreReference,
+    SetpointId, SetpointPlan, SignatureId, SignaturePlan, Source, TagPlan, Take,
 };
 use crate::tag::TagId;
 use crate::time::Span;
@@ -286,12 +286,55 @@ fn spread(rng: &mut Rng, plan: &mut Plan) {
     });
 }
 
+/// Watches the models of a plan for drift, and puts challengers beside them. Drawn last, so that all
+/// else of a seed is what it was.
+fn watch(rng: &mut Rng, plan: &mut Plan) {
+    let deviation = rng.pick(&[0.02, 0.05, 0.2]);
+    let watch = |rng: &mut Rng, model, score, truth| DriftPlan {
+        model: ModelId(model),
+        inputs: Vec::new(),
+        score,
+        truth,
+        classes: Vec::new(),
+        demotes: rng.chance(500),
+    };
+    if rng.chance(600) {
+        let usual = ScoreReference { mean: 0.1, deviation, memory: 0.0 };
+        plan.drifts.push(watch(rng, 0, Some(usual), None));
+    }
+    if rng.chance(600) {
+        plan.drifts.push(watch(rng, 1, None, Some(CharacteristicId(0))));
+    }
+    challenge(plan, rng.chance(300), rng.chance(300));
+}
+
+/// Another monitor, another sensor beside those of a plan.
+pub(super) fn challenge(plan: &mut Plan, monitor: bool, sensor: bool) {
+    for (of, asked) in [(0, monitor), (1, sensor)] {
+        if !asked {
+            continue;
+        }
+        let mut other = plan.models[of].clone();
+        other.name.push_str("/other");
+        match &mut other.model {
+            Model::Pca(pca) => pca.mean[0] += INPUT_SCALE,
+            Model::Linear(linear) => linear.coefficients[0] = 0.2,
+            _ => {}
+        }
+        let model = ModelId(u16::try_from(plan.models.len()).unwrap());
+        let of = ModelId(u16::try_from(of).unwrap());
+        plan.models.push(other);
+        plan.challengers.push(ChallengerPlan { model, of });
+    }
+}
+
 /// A random plan of one PLC or two that [`Plan::check`] accepts.
 pub(super) fn draw(rng: &mut Rng) -> Plan {
     let mut plan = draw_one(rng);
     if rng.chance(500) {
         spread(rng, &mut plan);
     }
+    watch(rng, &mut plan);
     plan
 }
 
@@ -338,6 +381,8 @@ pub(super) fn draw_one(rng: &mut Rng) -> Plan {
         models: models(rng),
         signatures: signatures(rng),
         interlocks: interlocks(),
+        drifts: Vec::new(),
+        challengers: Vec::new(),
         characteristics: vec![CharacteristicPlan {
             name: String::from("y"),
             unit: String::new(),

@@ -542,6 +542,8 @@ fn zero_width_plans_move_nothing() {
         signatures: vec![],
         models: vec![],
         features: vec![],
+        drifts: Vec::new(),
+        challengers: Vec::new(),
         characteristics: vec![],
         interlocks: vec![],
         ..plan()

@@ -36,6 +36,9 @@ pub(super) struct Tally {
     pub(super) foreign: u64,
     pub(super) latched_home: u64,
     pub(super) rows_judged: u64,
+    /// Checks of models that were told to be crossed, and loops that stepped down for them.
+    pub(super) drifts: u64,
+    pub(super) demoted: u64,
     /// Explained checks.
     pub(super) checks: u64,
     /// The first that is told to have passed without room.
@@ -90,6 +93,8 @@ impl Tally {
             ("ramp that latched at the baseline", self.latched_home),
             ("write under a joint limit", self.rows_judged),
             ("explained check", self.checks),
+            ("drift", self.drifts),
+            ("loop lowered by drift", self.demoted),
             ("write beside a dead link", self.beside_a_dead_link),
             ("acting loop kept beside a lost session", self.kept),
             ("replay", self.replayed),

@@ -405,3 +405,55 @@ proptest! {
         prop_assert!(Artifact::read(&bytes).is_err());
     }
 }
+
+fn reference(p: u16) -> Reference {
+    let input = |feature| trimloop_core::plan::InputReference {
+        feature: FeatureId(feature),
+        ends: std::array::from_fn(|i| f64::from(feature) + i as f64),
+        shares: [0.1; 10],
+        rows: 300.0,
+        memory: 0.25,
+    };
+    let score = trimloop_core::plan::ScoreReference { mean: 0.3, deviation: 0.1, memory: 0.5 };
+    // The second input holds words: it is not watched.
+    Reference { inputs: (0..p).filter(|i| *i != 1).map(input).collect(), score: Some(score) }
+}
+
+/// What the training rows looked like comes back as it was, whatever the kind; an artifact without
+/// it is what it was, byte for byte, and numbers that no rows have are refused.
+#[test]
+fn a_reference_comes_back() {
+    let plain = Artifact::new(header(Kind::Pca, 3), &Model::Pca(pca(3, 2))).unwrap();
+    assert_eq!(plain.reference(), None);
+    let kept = plain.clone().with_reference(&reference(3)).unwrap();
+    let read = Artifact::read(&kept.write()).unwrap();
+    assert_eq!(read.reference(), Some(reference(3)));
+    assert_ne!(read.hash(), plain.hash());
+    let ids = |name: &str| Some((FeatureId(u16::from(name.as_bytes()[1] - b'0')), "bar"));
+    assert_eq!(read.bind(ids), plain.bind(ids));
+    // A second reference takes the place of the first; without a score it has none.
+    let other = Reference { score: None, ..reference(3) };
+    let again = kept.with_reference(&other).unwrap();
+    assert_eq!(again.reference(), Some(other.clone()));
+    let linear = Artifact::new(header(Kind::Linear, 3), &Model::Linear(linear(3))).unwrap();
+    let linear = linear.with_reference(&other).unwrap();
+    assert_eq!(Artifact::read(&linear.write()).unwrap().reference(), Some(other));
+
+    let refused = |spoil: Spoil<Reference>| {
+        let mut reference = reference(3);
+        spoil(&mut reference);
+        plain.clone().with_reference(&reference).unwrap_err().code()
+    };
+    let impossible = "TL0508";
+    assert_eq!(refused(|r| r.inputs[0].ends[3] = -1.0), impossible);
+    assert_eq!(refused(|r| r.inputs[0].shares[3] = 0.2), impossible);
+    assert_eq!(
+        refused(|r| r.inputs[0].shares = [-0.1, 0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]),
+        impossible
+    );
+    assert_eq!(refused(|r| r.inputs[1].memory = 1.0), impossible);
+    assert_eq!(refused(|r| r.inputs[1].rows = 0.5), impossible);
+    assert_eq!(refused(|r| r.inputs[1].feature = FeatureId(3)), impossible);
+    assert_eq!(refused(|r| r.score.as_mut().unwrap().deviation = 0.0), impossible);
+    assert_eq!(refused(|r| r.score.as_mut().unwrap().mean = f64::NAN), "TL0507");
+}

@@ -1,8 +1,8 @@
 //! Features, charts, trained models and signatures.
 
 use trimloop_core::plan::{
-    Chart, ChartPlan, Clause, Combine, FeatureId, FeaturePlan, LAG_MAX, Model, ModelId, ModelPlan,
-    N_OF_M_MAX, Rules, SignatureId, SignaturePlan, Source, Take,
+    CharacteristicId, Chart, ChartPlan, Clause, Combine, FeatureId, FeaturePlan, LAG_MAX, Model,
+    ModelId, ModelPlan, N_OF_M_MAX, Rules, SignatureId, SignaturePlan, Source, Take,
 };
 
 use trimloop_core::tag::TagId;
@@ -12,7 +12,7 @@ use super::values::default_ratio;
 use super::{Checker, Meaning, TagUnit};
 use crate::codes;
 use crate::quantity::Ratio;
-use crate::raw::{RawChart, RawClause, RawFeature, RawSignature, RawWhen};
+use crate::raw::{RawChart, RawClause, RawFeature, RawModel, RawSignature, RawWhen};
 use crate::recipe::ArtifactUse;
 use crate::spanned::{At, Literal};
 use crate::unit::Unit;
@@ -218,22 +218,25 @@ impl Checker<'_> {
         for (name, model) in raw.model.iter() {
             self.values.check_name(&model.file);
             let user = format!("model \"{}\"", name.get());
-            if let Some(label) = &model.predicts {
-                self.lookup(&raw.label, "label", label, &user);
-            }
-            if let Some(pin) = &model.sha256 {
-                let hex = pin.len() == 64 && pin.bytes().all(|b| b.is_ascii_hexdigit());
-                if !hex {
-                    let message = format!("`sha256` of {user} is no SHA-256");
-                    self.report(&codes::BAD_HASH, pin.span(), message, |found| {
-                        found.help("64 hexadecimal digits; `trimloop model show` prints them")
-                    });
-                }
-            }
+            let predicts = model
+                .predicts
+                .as_ref()
+                .and_then(|label| self.lookup(&raw.label, "label", label, &user));
+            self.pin("sha256", model.sha256.as_ref(), &user);
+            self.challenger(model, &user);
+            let words = [("notify", false), ("shadow", true)];
+            let on_drift = model
+                .on_drift
+                .as_ref()
+                .and_then(|word| self.values.word(word, &words, &format!("`on_drift` of {user}")));
             self.artifacts.push(ArtifactUse {
                 name: name.clone(),
                 file: model.file.clone(),
                 sha256: model.sha256.clone(),
+                predicts: predicts.map(|place| CharacteristicId(small(place))),
+                on_drift,
+                challenger: model.challenger.clone(),
+                challenger_sha256: model.challenger_sha256.clone(),
                 domain: None,
                 as_monitor: Vec::new(),
                 as_sensor: Vec::new(),
@@ -250,6 +253,39 @@ impl Checker<'_> {
             }
         }
         charts.into_iter().collect()
+    }
+
+    fn pin(&mut self, key: &str, pin: Option<&At<String>>, user: &str) {
+        let hex = |pin: &str| pin.len() == 64 && pin.bytes().all(|b| b.is_ascii_hexdigit());
+        if let Some(pin) = pin.filter(|pin| !hex(pin)) {
+            let message = format!("`{key}` of {user} is no SHA-256");
+            self.report(&codes::BAD_HASH, pin.span(), message, |found| {
+                found.help("64 hexadecimal digits; `trimloop model show` prints them")
+            });
+        }
+    }
+
+    fn challenger(&mut self, model: &RawModel, user: &str) {
+        self.pin("challenger_sha256", model.challenger_sha256.as_ref(), user);
+        match (&model.challenger, &model.challenger_sha256) {
+            (None, Some(pin)) => {
+                let message = format!("{user} pins a challenger that it does not name");
+                self.report(&codes::CHALLENGER, pin.span(), message, |found| {
+                    found.help("add `challenger = \"…\"`, or remove the pin")
+                });
+            }
+            (Some(file), _) => {
+                self.values.check_name(file);
+                if file.as_str() == model.file.as_str() {
+                    let message = format!("{user} is its own challenger");
+                    let champion = model.file.span();
+                    self.report(&codes::CHALLENGER, file.span(), message, |found| {
+                        found.also(champion, "the champion").help("name another folder")
+                    });
+                }
+            }
+            (None, None) => {}
+        }
     }
 
     fn one_chart(&mut self, name: &At<String>, raw: &RawChart) -> Option<ModelPlan> {

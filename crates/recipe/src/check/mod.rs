@@ -126,6 +126,9 @@ impl<'a> Checker<'a> {
             bindings: bindings?,
             features: features?,
             models: models?,
+            // Made when the trained models are bound.
+            drifts: Vec::new(),
+            challengers: Vec::new(),
             signatures: signatures?,
             interlocks: interlocks?,
             characteristics: characteristics?,

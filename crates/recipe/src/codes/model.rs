@@ -117,4 +117,19 @@ codes! {
         wrong: "probability = \"quality\", class = \"scrap\"",
         right: "probability = \"quality\", class = \"1\"",
     }
+    CHALLENGER = "TL0517" {
+        title: "a challenger that cannot run beside its champion",
+        means: "The challenger is the champion itself, is of another kind (monitor, soft sensor, \
+         classifier), or is pinned and not named.",
+        why: "There would be nothing to compare.",
+        wrong: "file = \"press-r1\", challenger = \"press-r1\"",
+        right: "file = \"press-r1\", challenger = \"press-r2\"",
+    }
+    CLASS_UNMEASURED = "TL0518" {
+        title: "a class that no label can have",
+        means: "A classifier with `predicts` has a class that is no number. Labels are numbers.",
+        why: "It could never be held to what was found of the part.",
+        wrong: "predicts = \"quality\" on a classifier of \"good\" and \"waste\"",
+        right: "train it on classes that are numbers, or leave `predicts` out",
+    }
 }

@@ -103,6 +103,8 @@ pub(super) fn plan() -> Plan {
             of: 1,
         }],
         interlocks: Vec::new(),
+        drifts: Vec::new(),
+        challengers: Vec::new(),
         characteristics: Vec::new(),
         setpoints: vec![SetpointPlan {
             name: String::from("u"),

@@ -2,10 +2,11 @@
 
 use super::super::tally::Tally;
 use super::{LoopBook, Oracle, Verdict, ensure};
+use crate::drift::Drift;
 use crate::event::{OrderRefusal, What};
 use crate::guard::{Cut, Reason};
 use crate::mode::{Mode, Rung};
-use crate::plan::{Controller, LoopId, Model};
+use crate::plan::{Controller, LoopId, Model, ModelId};
 use crate::record::{Answer, DecisionRow, Outcome, Record};
 use crate::scan::{Action, Command, Order, Proposal, Scan};
 use crate::unit::Ticks;
@@ -35,7 +36,36 @@ impl Oracle<'_> {
             }
         }
         answers(scan, actions)?;
+        self.must_have_lowered(scan)?;
         self.must_have_tripped()
+    }
+
+    /// Whoever acts on a model that is told to drift steps down in the same scan, where the recipe
+    /// says so.
+    fn take_drift(&mut self, model: ModelId, drift: Drift, tally: &mut Tally) -> Verdict {
+        tally.drifts += 1;
+        ensure!(drift.value.is_finite() && drift.limit.is_finite(), "{model:?}: {drift:?}");
+        if !self.plan.drifts.iter().any(|d| d.model == model && d.demotes) {
+            return Ok(());
+        }
+        for (book, of) in self.loops.iter_mut().zip(&self.plan.loops) {
+            let acts = book.asked > Mode::Shadow && book.trip.is_none();
+            book.lowers |= acts && self.plan.rests_on(of, model);
+        }
+        Ok(())
+    }
+
+    fn must_have_lowered(&mut self, scan: &Scan<'_>) -> Verdict {
+        for (index, book) in self.loops.iter_mut().enumerate() {
+            let due = core::mem::take(&mut book.lowers);
+            // A person who raises the loop in that very scan has the last word.
+            let raised = scan.commands.iter().any(
+                |order| matches!(order.command, Command::SetMode(id, _) if id.index() == index),
+            );
+            let low = book.asked <= Mode::Shadow || book.trip.is_some() || raised;
+            ensure!(!due || low, "loop {index} acts on a model that drifts");
+        }
+        Ok(())
     }
 
     fn must_have_tripped(&self) -> Verdict {
@@ -92,6 +122,18 @@ impl Oracle<'_> {
                 book.asked = book.asked.min(Mode::Shadow);
             }
             What::Rung(_, rung) => tally.rung(rung),
+            What::Drift(model, drift) => self.take_drift(model, drift, tally)?,
+            What::Demoted(id, model) => {
+                tally.demoted += 1;
+                let demotes = self.plan.drifts.iter().any(|d| d.model == model && d.demotes);
+                let rests = self.plan.rests_on(&self.plan.loops[id.index()], model);
+                ensure!(demotes && rests, "loop {id:?} was lowered for {model:?}, and need not be");
+                let book = &mut self.loops[id.index()];
+                ensure!(book.asked > Mode::Shadow, "loop {id:?} was lowered from SHADOW");
+                book.asked = Mode::Shadow;
+                book.open = None;
+                book.lowers = false;
+            }
             What::ModeInForce(id, mode) => {
                 // What is lost with one PLC takes no authority from the loops on another. An
                 // enable contact is left out: the image may doubt it where this book does not.
