@@ -322,3 +322,144 @@ fn drift_is_told() {
         .collect();
     assert_eq!(drifting, ["cushion", "the score, EWMA"], "{moved}");
 }
+
+/// An exported model and the rows that onnxruntime scored, in a folder; `label` is the title that its
+/// scores get, with half a unit more or less on every other row.
+fn exported(name: &str, label: &str) -> (Folder, String) {
+    let folder = Folder::new(&format!("model-import-{name}"));
+    folder.write("trimloop.toml", "name = \"cell-1\"\n");
+    let from = std::path::Path::new("tests/learn/onnx").join(name);
+    std::fs::copy(from.with_extension("onnx"), folder.0.join("m.onnx")).unwrap();
+    let scores = std::fs::read_to_string(from.with_extension("csv")).unwrap();
+    let mut lines = scores.lines();
+    lines.next().unwrap();
+    let row = |(place, line): (usize, &str)| {
+        let mut cells: Vec<String> = line.split(',').map(str::to_owned).collect();
+        let off = if place % 2 == 0 { 0.5 } else { -0.5 };
+        let last = cells.last().unwrap().parse::<f64>().unwrap() + off;
+        cells.truncate(4);
+        cells.push(last.to_string());
+        cells
+    };
+    let rows: Vec<_> = lines.enumerate().map(row).collect();
+    let titles = ["a [bar]", "b", "c", "d [degC]", label];
+    folder.write("rows.csv", &csv(&titles, &rows));
+    let twice: Vec<_> = rows.iter().chain(&rows).rev().cloned().collect();
+    folder.write("later.csv", &csv(&titles, &twice));
+    (folder, scores)
+}
+
+/// Numbers of a column.
+fn numbers(text: &str, name: &str) -> Vec<f64> {
+    column(text, name).iter().map(|cell| cell.parse().unwrap()).collect()
+}
+
+/// A soft sensor of boosted trees: never in its domain before rows and labels were shown; then it
+/// scores as onnxruntime did, passes its backtest and goes the way of every model.
+#[test]
+fn an_onnx_soft_sensor_is_taken_over() {
+    let (folder, scores) = exported("xgb-reg", "y");
+    let expect = numbers(&scores, "prediction");
+    let bare = "model import m.onnx --inputs a,b,c,d --unit d=degC";
+    let output = folder.run(&format!("{bare} --out bare"));
+    let told = err(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("always out of its domain") && told.contains("no interval"), "{told}");
+    let text = folder.ok("model score --model bare --data rows.csv --format csv");
+    assert!(text.starts_with("time,prediction,low,high,domain,top1,top1_contribution,"), "{text}");
+    assert!(column(&text, "domain").iter().all(|domain| domain == "out"));
+    assert!(column(&text, "low").iter().all(String::is_empty));
+    let output = folder.run("model backtest bare --data later.csv --label y");
+    let why = err(&output);
+    assert_eq!(output.status.code(), Some(1), "{why}");
+    assert!(why.contains("not passed: in the domain, inside the interval"), "{why}");
+
+    let whole = "--domain rows.csv --calibration rows.csv --label y --inputs rows.csv --out whole";
+    folder.ok(&format!("model import m.onnx {whole}"));
+    let text = folder.ok("model score --model whole --data rows.csv --format csv");
+    let (said, low) = (numbers(&text, "prediction"), numbers(&text, "low"));
+    assert_eq!(said.len(), expect.len());
+    for ((said, low), expect) in said.iter().zip(low).zip(expect) {
+        assert!((said - expect).abs() <= 1e-5 * expect.abs(), "{said} {expect}");
+        // Nine tenths of the errors are half a unit.
+        assert!((said - low - 0.5).abs() < 1e-3, "{said} {low}");
+    }
+    assert!(column(&text, "domain").iter().all(|domain| domain == "in"));
+    let bytes = std::fs::read(folder.0.join("whole/model.tlm")).unwrap();
+    folder.ok(&format!("model import m.onnx {whole}"));
+    assert!(bytes == std::fs::read(folder.0.join("whole/model.tlm")).unwrap());
+
+    let shown = folder.json("model show whole");
+    assert_eq!(shown["life"]["state"], "trained");
+    let card = shown["card"].to_string();
+    for part in ["m.onnx", "OnnxMLTools", "SHA-256 of the file", "ai.onnx.ml", "spans of 60 rows"] {
+        assert!(card.contains(part), "{part}: {card}");
+    }
+    let units: Vec<_> = shown["inputs"].as_array().unwrap().iter().map(|i| &i["unit"]).collect();
+    assert_eq!(units, ["bar", "", "", "degC"]);
+    let (_, why) = folder.fails("model backtest whole --data rows.csv --label y");
+    assert!(why.contains("trained on one of these files"), "{why}");
+    folder.ok("model backtest whole --data later.csv --label y");
+    folder.ok("model compare whole whole --data later.csv --label y");
+    folder.ok("model challenge whole");
+    folder.ok("model show whole --report r.html --data later.csv --label y");
+}
+
+/// Classifiers of trees and of linear terms: classes and probabilities are those of onnxruntime.
+#[test]
+fn onnx_classifiers_are_taken_over() {
+    for name in ["lgb-multi", "skl-logistic-bin"] {
+        let (folder, scores) = exported(name, "y");
+        let inputs = "--inputs a,b,c,d --label quality --domain rows.csv --out m";
+        folder.ok(&format!("model import m.onnx {inputs}"));
+        let text = folder.ok("model score --model m --data rows.csv --format csv");
+        let classes = if name == "lgb-multi" { 3 } else { 2 };
+        let mut best = vec![(-1.0, 0); 60];
+        for class in 0..classes {
+            let title = format!("p_{class}");
+            let (said, expect) = (numbers(&text, &title), numbers(&scores, &title));
+            for ((said, expect), best) in said.iter().zip(&expect).zip(&mut best) {
+                assert!((said - expect).abs() <= 1e-5 * expect.max(0.01), "{said} {expect}");
+                if *expect > best.0 {
+                    *best = (*expect, class);
+                }
+            }
+        }
+        let best: Vec<_> = best.iter().map(|(_, class)| class.to_string()).collect();
+        assert_eq!(column(&text, "class"), best);
+        assert!(column(&text, "domain").iter().all(|domain| domain == "in"));
+        let gap = "a,b,c,d\n1,,3,4\n1,2,3,4\n";
+        folder.write("gap.csv", gap);
+        let text = folder.ok("model score --model m --data gap.csv --format csv");
+        assert_eq!(column(&text, "domain")[0], "missing");
+    }
+}
+
+/// What the file or the people leave open is asked for; what does not fit is refused.
+#[test]
+fn onnx_imports_are_refused() {
+    let (folder, _) = exported("skl-gb-bin", "y");
+    folder.write("m.pkl", "no model at all");
+    folder.write("few.csv", "a,b,c,d\n1,2,3,4\n");
+    folder.write("bar.csv", &csv(&["a [MPa]", "b", "c", "d"], &vec![vec!["1".to_owned(); 4]; 40]));
+    let named = "m.onnx --inputs a,b,c,d";
+    for (line, code, words) in [
+        ("m.onnx", 2, "does not name its 4 inputs"),
+        ("m.onnx --inputs a,b,c", 2, "has 4 inputs, 3 are named"),
+        ("m.onnx --inputs a,b,c,c", 1, "listed twice"),
+        ("m.onnx --inputs rows.csv", 2, "5 are named"),
+        ("m.pkl --inputs a,b", 1, "TL0540"),
+        ("none.onnx", 1, "TL0520"),
+        (&*format!("{named} --unit e=bar"), 2, "no input of that name"),
+        (&*format!("{named} --unit a"), 2, "NAME=UNIT"),
+        (&*format!("{named} --domain few.csv"), 1, "1 rows are whole, 30 are needed"),
+        (&*format!("{named} --domain bar.csv --unit a=bar"), 1, "TL0524"),
+        ("m.onnx --inputs a,b,c,e --domain rows.csv", 1, "TL0523"),
+        (&*format!("{named} --calibration rows.csv"), 2, "--label"),
+        (&*format!("{named} --calibration rows.csv --label y"), 2, "predict a number"),
+    ] {
+        let (found, text) = folder.fails(&format!("model import {line} --out m"));
+        assert!(found == code && text.contains(words), "{line}: {found} {text}");
+        assert!(!folder.0.join("m").exists(), "{line}");
+    }
+}

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use trimloop_recipe::artifact::ArtifactError;
 use trimloop_recipe::codes::{self, Code};
+use trimloop_recipe::onnx::OnnxError;
 
 use crate::error::{
     EXPORT_FILE, LEARN_CELL, LEARN_COLUMNS, LEARN_FILE, LEARN_LABEL, LEARN_NO_ROWS, LEARN_OPTION,
@@ -73,6 +74,14 @@ pub enum LearnError {
         /// Why.
         source: ArtifactError,
     },
+    /// An ONNX file.
+    #[error("{}: {source}", .path.display())]
+    Onnx {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: OnnxError,
+    },
     /// No model is there.
     #[error("there is no model {}", .0.display())]
     NoModel(PathBuf),
@@ -107,6 +116,7 @@ impl LearnError {
             Self::Gate(_) => &MODEL_GATE,
             Self::Option(_) => &LEARN_OPTION,
             Self::Artifact { source, .. } => codes::find(source.code()).unwrap_or(&codes::HEADER),
+            Self::Onnx { source, .. } => codes::find(source.code()).unwrap_or(&codes::ONNX_DAMAGED),
             Self::NoModel(_) => &codes::MODEL_FILE,
         }
     }
@@ -127,6 +137,7 @@ impl LearnError {
             }
             Self::Unit { .. } => "convert the column, or train the model on this unit".to_owned(),
             Self::State(_, way) => (*way).to_owned(),
+            Self::Onnx { source, .. } => source.help().to_owned(),
             _ => format!("see `trimloop explain {}`", self.code().code),
         }
     }

@@ -148,7 +148,13 @@ pub fn scorer(artifact: &Artifact) -> Result<Box<dyn Scorer>, LearnError> {
     Ok(match artifact.header().kind {
         Kind::Pca | Kind::Monitor => Box::new(monitor::MonitorScorer::new(artifact)?),
         Kind::Linear => Box::new(regression::LinearScorer::new(artifact)?),
-        Kind::Forest => Box::new(classifier::ForestScorer::new(artifact)?),
+        Kind::Forest => match artifact.about_classifier() {
+            // Trees without classes predict a number.
+            Some(about) if about.classes.is_empty() => {
+                Box::new(regression::LinearScorer::new(artifact)?)
+            }
+            _ => Box::new(classifier::ForestScorer::new(artifact)?),
+        },
     })
 }
 

@@ -15,6 +15,8 @@ pub mod drift;
 mod error;
 pub mod evaluate;
 mod frame;
+#[cfg(feature = "train")]
+pub mod import;
 pub mod join;
 pub mod kinds;
 mod label;

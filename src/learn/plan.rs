@@ -86,7 +86,7 @@ pub(super) fn features_of(inputs: &[f64], features: &mut [FeatureValue]) {
 }
 
 #[cfg(feature = "train")]
-pub(super) use describe::{header_of, training_facts};
+pub(super) use describe::{header_of, training_facts, window};
 
 #[cfg(feature = "train")]
 mod describe {
@@ -175,7 +175,8 @@ mod describe {
         facts
     }
 
-    fn window(frame: &Frame) -> Option<(String, String)> {
+    /// First and last time of a table, where it has any.
+    pub(in crate::learn) fn window(frame: &Frame) -> Option<(String, String)> {
         let Clock::Utc(times) = &frame.time()?.clock else { return None };
         let known = || times.iter().copied().filter(|utc| *utc != i64::MIN);
         Some((Zone::Utc.text(known().min()?, 3), Zone::Utc.text(known().max()?, 3)))

@@ -10,7 +10,7 @@ use crate::export::{Cell, Column, Kind};
 #[cfg(feature = "train")]
 pub(super) use fit::train;
 
-/// Scores with a linear soft sensor.
+/// Scores with a soft sensor, of linear terms or of trees.
 #[derive(Debug)]
 pub struct LinearScorer(CoreModel);
 
@@ -37,7 +37,8 @@ impl Scorer for LinearScorer {
     fn row(&mut self, inputs: &[f64], cells: &mut Vec<Cell<'_>>) -> Domain {
         let score = self.0.score(inputs);
         let domain = Domain::of(&score);
-        let number = |x: f64| if score.known { Cell::Float(x) } else { Cell::Null };
+        // One that was never held against labels has no interval.
+        let number = |x: f64| if x.is_finite() { Cell::Float(x) } else { Cell::Null };
         cells.extend([score.value, score.low, score.high].map(number));
         cells.push(domain.cell());
         self.0.push_top(cells);

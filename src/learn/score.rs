@@ -120,7 +120,7 @@ fn bind<'f>(
 
 /// Whether two units may be the same: where one is not given nothing contradicts, and `°C` is
 /// `degC`.
-fn same_unit(a: &str, b: &str) -> bool {
+pub(super) fn same_unit(a: &str, b: &str) -> bool {
     let known = || Some(Unit::parse(a).ok()?.is_same(&Unit::parse(b).ok()?));
     a.is_empty() || b.is_empty() || a == b || known().unwrap_or(false)
 }

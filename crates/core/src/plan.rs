@@ -18,7 +18,8 @@ use crate::time::Span;
 use crate::unit::{Grid, Ticks};
 
 pub use drift::{BINS, ChallengerPlan, DriftPlan, InputReference, ScoreReference};
-pub use forest::{CLASSES_MAX, COLUMNS_MAX, DEPTH_MAX, ForestPlan, Link, Node, Step, Tree};
+pub use forest::{CLASSES_MAX, COLUMNS_MAX, DEPTH_MAX, ForestPlan, LinearTerms, Link, Node};
+pub use forest::{Step, Tree};
 
 /// Most tags in one plan.
 pub const TAGS_MAX: usize = 60_000;

@@ -168,6 +168,8 @@ fn models() -> Vec<ModelPlan> {
         classes: vec![String::from("ok"), String::from("nok")],
         weights: vec![1.0; 2],
         remember: Some(0.9),
+        linear: None,
+        half_width: None,
     };
     let other = monitor.clone();
     let plan = |of: &str, model| ModelPlan { name: String::from(of), hash: [0; 32], model };

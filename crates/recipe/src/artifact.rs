@@ -93,7 +93,7 @@ pub enum Kind {
     Monitor,
     /// Linear soft sensor with interval.
     Linear,
-    /// Classifier made of trees.
+    /// Classifier or soft sensor made of trees or linear terms.
     Forest,
 }
 
@@ -269,8 +269,8 @@ impl Artifact {
         Self::checked(header, None, arrays)
     }
 
-    /// Describes a trained classifier. What the plan says of its classes and its link goes into
-    /// the header; the ids of its inputs are not kept.
+    /// Describes a trained classifier, or a soft sensor made of trees. What the plan says of its
+    /// classes and its link goes into the header; the ids of its inputs are not kept.
     ///
     /// - `label`: what it was trained on.
     /// - `words`: the codes of inputs that hold words.
@@ -660,7 +660,8 @@ const ARRAYS: &str = "mean scale loadings eigenvalues limits coefficients span i
 
 fn read_array(body: &[u8], data: usize, raw: &RawArray) -> Result<Array, ArtifactError> {
     let wrong = |why: String| ArtifactError::Shape(why);
-    let mut names = ARRAYS.split(' ').chain(forest::NAMES).chain(reference::NAMES);
+    let known = ARRAYS.split(' ').chain(forest::NAMES).chain(forest::MORE);
+    let mut names = known.chain(reference::NAMES);
     let Some(name) = names.find(|name| *name == raw.name) else {
         return Err(wrong(format!("no model has an array \"{}\"", raw.name)));
     };

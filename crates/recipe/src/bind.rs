@@ -502,7 +502,8 @@ impl Binder<'_> {
             Model::Forest(forest) => {
                 self.used_features.extend(forest.inputs.iter().copied());
                 forest.domain = artifact.domain;
-                (&artifact.as_monitor, "a classifier", "a monitor")
+                let is = if forest.is_sensor() { "a soft sensor" } else { "a classifier" };
+                (&artifact.as_monitor, is, "a monitor")
             }
             Model::Chart(_) => return model,
         };

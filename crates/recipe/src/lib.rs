@@ -4,6 +4,7 @@
 //! recipes/NAME.toml     --check-->            Recipe    --+
 //! plc-configs/NAME.toml --check_plc_config--> PlcConfig --+--bind--> Bound { plan, plcs, .. }
 //! models/NAME/model.tlm --Models::read-->     Models    --+
+//! FILE.onnx             --onnx::Imported::read--> ForestPlan --> model.tlm
 //! ```
 //!
 //! - A mistake never panics and never passes: it becomes a [`Diagnostic`] with a code, a place and
@@ -34,6 +35,7 @@ pub mod plc_config;
 pub mod artifact;
 pub mod bind;
 pub mod case;
+pub mod onnx;
 pub mod project;
 pub mod schema;
 

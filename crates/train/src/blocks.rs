@@ -21,7 +21,7 @@ pub(crate) fn largest(values: &mut [f64], rank: usize) -> Option<f64> {
 
 /// Half width of a split conformal interval: the `ceil((n+1) level)`-th smallest of `n` absolute
 /// residuals (`methods.md` section 2). `None` when `n` is too small for the level. Sorts them.
-pub(crate) fn conformal(residuals: &mut [f64], level: f64) -> Option<f64> {
+pub fn conformal(residuals: &mut [f64], level: f64) -> Option<f64> {
     // 1e-9: (9 + 1) * 0.9 must not become 10 by a rounding of the level.
     let rank = libm::ceil((residuals.len() as f64 + 1.0) * level - 1e-9);
     residuals.sort_unstable_by(f64::total_cmp);

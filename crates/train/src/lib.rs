@@ -29,6 +29,7 @@ mod ridge;
 mod table;
 
 pub use ar1::{Ar1Fit, fit_ar1};
+pub use blocks::conformal;
 pub use capability::{Capability, Index, Tolerance, capability};
 pub use forest::{ClassScore, ForestFit, ForestOptions, Growth, HeldOut, Reliability, fit_forest};
 pub use limits::{LimitError, spe_limit, t2_limit, t2_limit_training};

@@ -4,6 +4,8 @@ mod backtest;
 mod beside;
 mod compare;
 mod drift;
+#[cfg(feature = "train")]
+mod import;
 mod life;
 mod list;
 mod score;
@@ -27,6 +29,7 @@ use crate::learn::lifecycle::{Lifecycle, State, family};
 const EXAMPLES: &str = "\
 Examples:
   trimloop model train --kind monitor --data normal.csv --far 0.01 --out models/press-r2
+  trimloop model import weight.onnx --inputs train.csv --domain train.csv --out models/weight-r1
   trimloop model score --model models/press-r2 --data today.csv --format csv > scores.csv
   trimloop model show models/press-r2 --report press.html
   trimloop model backtest models/press-r2 --data later.csv
@@ -52,6 +55,9 @@ enum Verb {
     /// Learn a model from recorded rows
     #[cfg(feature = "train")]
     Train(train::TrainArgs),
+    /// Take over trees or a linear model from an ONNX file
+    #[cfg(feature = "train")]
+    Import(import::ImportArgs),
     /// Score rows with a model
     Score(score::ScoreArgs),
     /// The card of a model, and its report with plots
@@ -84,6 +90,8 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &ModelArgs) -> Result<Exit, Fa
     match &args.verb {
         #[cfg(feature = "train")]
         Verb::Train(args) => train::run(ui, global, args),
+        #[cfg(feature = "train")]
+        Verb::Import(args) => import::run(ui, global, args),
         Verb::Score(args) => score::run(ui, global, args),
         Verb::Show(args) => show::run(ui, global, args),
         Verb::List(args) => list::run(ui, global, args),

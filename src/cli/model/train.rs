@@ -95,25 +95,39 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &TrainArgs) -> Result<Exit, Fa
     }
     let frame = args.source.frame(ui, global, args.label.as_deref())?;
     let trained = fit(ui, args, &frame).map_err(|error| failure(&error))?;
-    std::fs::create_dir_all(&args.out).map_err(|error| {
-        let message = format!("cannot make {}: {error}", args.out.display());
+    settle(ui, global, &args.out, &trained, "train")
+}
+
+/// Writes a new model with its card into a folder, audits that, and tells it.
+///
+/// - `verb`: "train" or "import".
+pub(super) fn settle(
+    ui: &Ui,
+    global: &Global,
+    out: &Path,
+    trained: &Trained,
+    verb: &str,
+) -> Result<Exit, Failure> {
+    let model = out.join("model.tlm");
+    std::fs::create_dir_all(out).map_err(|error| {
+        let message = format!("cannot make {}: {error}", out.display());
         Failure::new(&EXPORT_FILE, message, Exit::Failed)
     })?;
     let card = &trained.card;
     let page = card.markdown();
     let facts = serde_json::to_string_pretty(card).unwrap_or_default() + "\n";
-    write(&args.out.join("card.json"), facts.as_bytes())?;
-    write(&args.out.join("card.md"), page.as_bytes())?;
+    write(&out.join("card.json"), facts.as_bytes())?;
+    write(&out.join("card.md"), page.as_bytes())?;
     // A model that is written over begins its life anew.
     let life = Lifecycle::new(card.model.clone());
-    write(&args.out.join(lifecycle::FILE), life.text().as_bytes())?;
+    write(&out.join(lifecycle::FILE), life.text().as_bytes())?;
     // Last, so that a folder with a model has its card.
     write(&model, &trained.artifact.write())?;
-    audit(ui, global, &format!("model {} trained into {}", card.id, args.out.display()), "")?;
+    audit(ui, global, &format!("model {} {verb}ed into {}", card.id, out.display()), "")?;
     for warning in &card.warnings {
         ui.warn(warning);
     }
-    let mut object = ui.head("trimloop.model.train/1", true);
+    let mut object = ui.head(&format!("trimloop.model.{verb}/1"), true);
     object["model"] = json!(model);
     object["card"] = json!(card);
     ui.result(&format!("{page}\nWritten to {}\n", model.display()), &object);
@@ -121,7 +135,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &TrainArgs) -> Result<Exit, Fa
 }
 
 /// A model that is merely trained is made again with one command; any other is not written over.
-fn vacant(model: &Path, dir: &Path) -> Result<(), Failure> {
+pub(super) fn vacant(model: &Path, dir: &Path) -> Result<(), Failure> {
     let state = Opened::open(dir).map(|there| there.life.state);
     if matches!(state, Ok(State::Trained)) {
         return Ok(());
@@ -173,7 +187,7 @@ fn fit(ui: &Ui, args: &TrainArgs, frame: &Frame) -> Result<Trained, LearnError> 
 }
 
 /// What the training rows look like to the model, where its kind brings no picture of its own.
-fn picture(scores: &Scores, card: &mut Card) {
+pub(super) fn picture(scores: &Scores, card: &mut Card) {
     if !card.plots.is_empty() {
         return;
     }

@@ -12,6 +12,9 @@ mod parquet;
 mod table;
 mod title;
 
+#[cfg(feature = "train")]
+pub(super) use title::named;
+
 use std::path::PathBuf;
 
 use super::{Frame, FrameBuilder, LearnError};

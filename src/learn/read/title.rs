@@ -8,7 +8,7 @@ use crate::output::{Zone, parse_instant};
 const NOTHING: [&str; 8] = ["", "nan", "na", "n/a", "#n/a", "null", "none", "nil"];
 
 /// `melt_temp [degC]` or `Torque[Nm]` as name and unit.
-pub(super) fn named(title: &str) -> (String, String) {
+pub(in crate::learn) fn named(title: &str) -> (String, String) {
     let title = title.trim();
     match title.strip_suffix(']').and_then(|rest| rest.rsplit_once('[')) {
         Some((name, unit)) if !name.trim().is_empty() => {

@@ -327,9 +327,24 @@ impl Cell {
             |m| self.models.get(m).is_some_and(|s: &crate::model::Score| s.known && s.in_domain);
         let fed = match &plan.controller {
             Controller::RunToRun(c1) => c1.feed_forward.is_none_or(in_domain),
-            Controller::Rules(_) => true,
+            Controller::Rules(_) => self.models_of_rules(plan).all(in_domain),
         };
         fed && plan.domain.is_none_or(in_domain)
+    }
+
+    /// Models whose predictions and probabilities have signatures on that a rule of the loop acts
+    /// on. A monitor is none of them: to be beyond its limits is what it tells.
+    pub(super) fn models_of_rules(&self, plan: &LoopPlan) -> impl Iterator<Item = ModelId> {
+        let rows = match &plan.controller {
+            Controller::Rules(c0) => c0.rows.as_slice(),
+            Controller::RunToRun(_) => &[],
+        };
+        let on = rows.iter().map(|(signature, _)| *signature).filter(|s| self.signatures.is_on(*s));
+        let clauses = on.filter_map(|s| self.plan.signatures.get(s.index()));
+        clauses.flat_map(|s| &s.clauses).filter_map(|clause| match clause.source {
+            Source::Prediction(m) | Source::Probability(m, _) => Some(m),
+            Source::Feature(_) | Source::Chart(_) | Source::T2(_) | Source::Spe(_) => None,
+        })
     }
 
     /// What the controller wants, decided by the guard.

@@ -367,7 +367,8 @@ impl Cell {
             _ => None,
         });
         let mut worst = Found::STATE;
-        for id in [fed, shared, plan.domain].into_iter().flatten() {
+        let known = [fed, shared, plan.domain].into_iter().flatten();
+        for id in known.chain(self.models_of_rules(plan)) {
             let found = self.domain_share(id).map_or(Found::STATE, |share| {
                 Found::at_most(Measure::Share, share, 1.0).about(id.0)
             });
@@ -384,6 +385,8 @@ impl Cell {
             }
             Model::Monitor(_) => Some(score.value),
             Model::Linear(linear) => self.span_share(&linear.inputs, &linear.span),
+            // Out of domain wherever it stands: it was never held against labels.
+            Model::Forest(forest) if forest.is_sensor() && forest.half_width.is_none() => None,
             Model::Forest(forest) => self.span_share(&forest.inputs, &forest.span),
             Model::Chart(_) => None,
         }
@@ -392,6 +395,10 @@ impl Cell {
     /// How far the input that is farthest out lies from the middle of its training span, 1 is the
     /// end of the span.
     fn span_share(&self, inputs: &[FeatureId], span: &[(f64, f64)]) -> Option<f64> {
+        // A model from elsewhere may have none: nothing says how far out it is.
+        if span.is_empty() {
+            return None;
+        }
         let mut share = 0.0_f64;
         for (input, (low, high)) in inputs.iter().zip(span) {
             let x = self.part_features.get(input.index())?.value?;

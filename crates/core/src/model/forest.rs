@@ -1,4 +1,5 @@
-//! Classifiers made of trees: probabilities, path contributions, evidence over parts.
+//! Classifiers and soft sensors made of trees: probabilities or a prediction, path contributions,
+//! evidence over parts. Linear terms may stand beside the trees or in their place.
 //!
 //! Columns are rounded to `f32` before a tree sees them, as they were in training, so that a part
 //! takes the same way in `f32` and `f64` (`methods.md` section 2, *Exactness*). Eight trees go down
@@ -23,7 +24,7 @@ const VOTES_FLOOR: f64 = 1e-3;
 /// The least probability that counts as evidence: no single part decides a diagnosis.
 const EVIDENCE_FLOOR: f64 = 1e-3;
 
-/// Memory and newest result of one classifier.
+/// Memory and newest result of one classifier or soft sensor.
 #[derive(Clone, Debug)]
 pub struct Forest {
     usable: bool,
@@ -65,8 +66,11 @@ impl Forest {
     /// - `monitor`: whether the monitor whose domain this classifier shares is in it; `None`
     ///   without such a monitor.
     ///
-    /// The score's value is the probability of the best class. An unknown input makes it unknown
-    /// and keeps means, deviations and evidence.
+    /// The score's value is the probability of the best class, of a soft sensor its prediction; low
+    /// and high are NaN where it has no interval. An unknown input makes it unknown and keeps
+    /// means, deviations and evidence. Out of domain is whatever lies outside the training spans,
+    /// and every part where there are none, or of a soft sensor no interval: such a model was
+    /// never held against this process.
     pub fn score(
         &mut self,
         plan: &ForestPlan,
@@ -76,22 +80,30 @@ impl Forest {
         if !self.usable {
             return Score::UNKNOWN;
         }
-        let mut inside = true;
-        for ((column, input), (low, high)) in
-            self.columns.iter_mut().zip(&plan.inputs).zip(&plan.span)
-        {
+        for (column, input) in self.columns.iter_mut().zip(&plan.inputs) {
             let Some(x) = known(features, *input) else { return Score::UNKNOWN };
-            inside &= *low <= x && x <= *high;
             *column = x;
         }
+        let mut spans = self.columns.iter().zip(&plan.span);
+        let inside = !plan.span.is_empty() && spans.all(|(x, (low, high))| low <= x && x <= high);
         if self.derive(plan).is_none() || self.run(plan).is_none() {
             return Score::UNKNOWN;
         }
+        let of = if plan.is_sensor() { &self.outputs } else { &self.probabilities };
+        if !of.iter().all(|x| x.is_finite()) {
+            return Score::UNKNOWN;
+        }
         self.weigh(plan);
-        let value = self.probabilities.get(self.best).copied().unwrap_or(f64::NAN);
+        let of = if plan.is_sensor() { &self.outputs } else { &self.probabilities };
+        let value = of.get(self.best).copied().unwrap_or(f64::NAN);
         let mut score = Score::of_value(value, false);
         if score.known {
             score.in_domain = inside && monitor.unwrap_or(true);
+        }
+        if score.known && plan.is_sensor() {
+            score.in_domain &= plan.half_width.is_some();
+            let half = plan.half_width.unwrap_or(f64::NAN);
+            (score.low, score.high) = (value - half, value + half);
         }
         score
     }
@@ -169,10 +181,19 @@ impl Forest {
         for (output, base) in self.outputs.iter_mut().zip(&plan.base) {
             *output = *base + plan.factor * *output;
         }
+        if let Some(linear) = &plan.linear {
+            let rows = linear.coefficients.chunks(self.columns.len().max(1));
+            for (output, row) in self.outputs.iter_mut().zip(rows) {
+                for (coefficient, x) in row.iter().zip(self.rounded.iter()) {
+                    *output += coefficient * f64::from(*x);
+                }
+            }
+        }
         self.link(plan);
         Some(())
     }
 
+    /// Probabilities of outputs; a soft sensor has none.
     fn link(&mut self, plan: &ForestPlan) {
         let calibrated = self.outputs.iter().zip(&plan.bias);
         if let ([output], [none, some]) =
@@ -216,6 +237,11 @@ impl Forest {
         }
     }
 
+    /// Whether it predicts a number, not a class.
+    pub(super) fn is_sensor(&self) -> bool {
+        self.probabilities.is_empty()
+    }
+
     /// `[c]` probabilities of the newest part.
     pub fn probabilities(&self) -> &[f64] {
         &self.probabilities
@@ -239,9 +265,12 @@ impl Forest {
         }
     }
 
-    /// Path contributions of the newest part to the output of a class, and what the roots give.
+    /// Path contributions of the newest part to the output of a class, and what the roots give. A
+    /// linear term contributes its coefficient times the distance from the centre; its value at the
+    /// centre belongs to the roots.
     ///
-    /// - `class`: with two classes, the first has the contributions of the second, negated.
+    /// - `class`: with two classes, the first has the contributions of the second, negated. 0 for a
+    ///   soft sensor.
     /// - `shares`: `[q]`, one per column, overwritten; with the returned value they sum to the
     ///   output (for the first of two classes, to its negative).
     pub fn contributions(&self, plan: &ForestPlan, class: usize, shares: &mut [f64]) -> f64 {
@@ -250,9 +279,9 @@ impl Forest {
             return 0.0;
         }
         let k = self.outputs.len();
-        let (output, sign) = match (k, class) {
-            (1, 0) => (0, -1.0),
-            (1, _) => (0, 1.0),
+        let (output, sign) = match (plan.classes.len(), class) {
+            (2, 0) => (0, -1.0),
+            (0 | 2, _) => (0, 1.0),
             _ => (class, 1.0),
         };
         let factor = sign * plan.factor;
@@ -279,6 +308,15 @@ impl Forest {
                 have = now;
             }
         }
+        if let Some(linear) = &plan.linear {
+            let q = self.columns.len();
+            let row = linear.coefficients.get(output * q..).unwrap_or_default();
+            let columns = self.rounded.iter().zip(&linear.centre);
+            for ((share, coefficient), (x, centre)) in shares.iter_mut().zip(row).zip(columns) {
+                *share += sign * coefficient * (f64::from(*x) - centre);
+                sum += sign * coefficient * centre;
+            }
+        }
         sum
     }
 
@@ -298,11 +336,13 @@ impl Forest {
                 }
             }
         }
-        for (((input, share), x), (low, high)) in
-            plan.inputs.iter().zip(shares.iter()).zip(&self.columns).zip(&plan.span)
+        for (place, ((input, share), x)) in
+            plan.inputs.iter().zip(shares.iter()).zip(&self.columns).enumerate()
         {
+            // Where no span is known, nothing says what is far.
+            let (low, high) = plan.span.get(place).copied().unwrap_or((0.0, 0.0));
             let half = (high - low) / 2.0;
-            let z = if half > 0.0 { (x - f64::midpoint(*low, *high)) / half } else { 0.0 };
+            let z = if half > 0.0 { (x - f64::midpoint(low, high)) / half } else { 0.0 };
             offer(Contribution { feature: *input, share: *share, z });
         }
     }
@@ -408,9 +448,12 @@ impl ForestPlan {
         });
         p > 0
             && q <= COLUMNS_MAX
-            && (2..=crate::plan::CLASSES_MAX).contains(&c)
-            && self.span.len() == p
+            && c != 1
+            && c <= crate::plan::CLASSES_MAX
+            && [0, p].contains(&self.span.len())
             && self.span.iter().all(|(low, high)| low <= high)
+            && self.linear_fits(q)
+            && self.sensor_fits()
             && steps
             && self.base.len() == k
             && self.bias.len() == k
@@ -424,6 +467,24 @@ impl ForestPlan {
             && self.nodes.len().checked_mul(k) == Some(self.values.len())
             && self.values.iter().all(|x| x.is_finite())
             && self.trees_fit(q)
+    }
+
+    fn linear_fits(&self, columns: usize) -> bool {
+        self.linear.as_ref().is_none_or(|linear| {
+            Some(linear.coefficients.len()) == self.outputs().checked_mul(columns)
+                && linear.centre.len() == columns
+                && linear.coefficients.iter().chain(&linear.centre).all(|x| x.is_finite())
+        })
+    }
+
+    /// An interval belongs to a soft sensor; classes, links and evidence to a classifier.
+    fn sensor_fits(&self) -> bool {
+        let width = self.half_width.is_none_or(|half| half >= 0.0 && half.is_finite());
+        if self.is_sensor() {
+            width && self.link == Link::Share && self.remember.is_none()
+        } else {
+            self.half_width.is_none()
+        }
     }
 
     fn trees_fit(&self, columns: usize) -> bool {
@@ -440,7 +501,7 @@ impl ForestPlan {
             }
             from = end;
         }
-        from == self.nodes.len() && !self.trees.is_empty()
+        from == self.nodes.len() && (!self.trees.is_empty() || self.linear.is_some())
     }
 }
 
@@ -477,7 +538,7 @@ fn tree_fits(nodes: &[Node], depth: u8, columns: usize) -> bool {
 mod tests {
     use super::*;
     use crate::model::tests::{unknown, value};
-    use crate::plan::FeatureId;
+    use crate::plan::{FeatureId, LinearTerms};
     use alloc::string::String;
 
     fn split(threshold: f32, column: u16, left: u16) -> Node {
@@ -525,6 +586,8 @@ mod tests {
             classes: ["a", "b", "c"].map(String::from).to_vec(),
             weights: vec![1.0; 3],
             remember: None,
+            linear: None,
+            half_width: None,
         }
     }
 
@@ -610,6 +673,55 @@ mod tests {
         assert!(libm::fabs(shares[0] + 0.5) < 1e-12);
     }
 
+    /// Linear terms beside trees, of a soft sensor: prediction, interval, domain, contributions.
+    #[test]
+    fn predicts() {
+        let mut plan = plan();
+        plan.classes.clear();
+        plan.weights.clear();
+        (plan.base, plan.bias) = (vec![0.25], vec![0.0]);
+        plan.values = plan.values.chunks(3).map(|row| row[0]).collect();
+        plan.linear =
+            Some(LinearTerms { coefficients: vec![2.0, -1.0, 0.0], centre: vec![1.0, 3.0, 0.0] });
+        plan.half_width = Some(0.5);
+        assert!(plan.fits());
+        let score = |plan: &ForestPlan, x: f64, y: f64| {
+            let mut forest = Forest::new(plan);
+            (forest.score(plan, &[value(y), value(x)], None), forest)
+        };
+        // Trees give 0.875 at (2, 3), of which 0.35 at the roots.
+        let (found, forest) = score(&plan, 2.0, 3.0);
+        assert!(libm::fabs(found.value - 2.125) < 1e-12, "{found:?}");
+        assert!(libm::fabs(found.low - 1.625) < 1e-12 && libm::fabs(found.high - 2.625) < 1e-12);
+        assert!(found.in_domain && forest.probabilities().is_empty());
+        let mut shares = [0.0; 3];
+        let roots = forest.contributions(&plan, 0, &mut shares);
+        assert!(libm::fabs(roots - (0.25 + 0.35 + 2.0 - 3.0)) < 1e-7, "{roots}");
+        assert!(libm::fabs(roots + shares.iter().sum::<f64>() - 2.125) < 1e-12);
+        assert!(!score(&plan, 11.0, 3.0).0.in_domain);
+        // Never held against labels, or against rows at all: never in domain.
+        plan.half_width = None;
+        let (found, _) = score(&plan, 2.0, 3.0);
+        assert!(found.known && !found.in_domain && found.low.is_nan() && found.high.is_nan());
+        plan.half_width = Some(0.5);
+        plan.span.clear();
+        assert!(plan.fits());
+        let (found, forest) = score(&plan, 2.0, 3.0);
+        assert!(found.known && !found.in_domain);
+        let mut offered = 0;
+        forest.offer(&plan, |c| {
+            assert_eq!(c.z, 0.0);
+            offered += 1;
+        });
+        assert_eq!(offered, 2);
+        // Linear terms alone.
+        plan.trees.clear();
+        plan.nodes.clear();
+        plan.values.clear();
+        assert!(plan.fits());
+        assert!(libm::fabs(score(&plan, 2.0, 3.0).0.value - 1.25) < 1e-12);
+    }
+
     /// Mean, deviation and root mean square of changes follow their recursions from the first part
     /// on; a part that is unknown leaves them alone; a reset begins anew.
     #[test]
@@ -657,7 +769,11 @@ mod tests {
     /// Arrays that do not fit together, or lead out of their tree, never give a known score.
     #[test]
     fn bad_plans_stay_unknown() {
-        let spoil: [fn(&mut ForestPlan); 14] = [
+        let spoil: [fn(&mut ForestPlan); 18] = [
+            |p| p.half_width = Some(1.0),
+            |p| p.span.truncate(1),
+            |p| p.classes.truncate(1),
+            |p| p.linear = Some(LinearTerms { coefficients: vec![1.0; 3], centre: vec![0.0; 3] }),
             |p| p.values.truncate(3),
             |p| p.values[0] = f32::NAN,
             |p| p.base.truncate(1),

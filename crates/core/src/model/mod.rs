@@ -198,6 +198,7 @@ impl Models {
             },
             Source::Prediction(id) => match self.states.get(id.index())? {
                 State::Linear(_) => self.known_score(id)?.value,
+                State::Forest(forest) if forest.is_sensor() => self.known_score(id)?.value,
                 _ => return None,
             },
             Source::Probability(id, class) => match self.states.get(id.index())? {

@@ -148,7 +148,7 @@ impl Plan {
             Model::Forest(forest) => {
                 let monitor = |m: super::ModelId| {
                     let found = self.models.get(m.index()).map(|m| &m.model);
-                    matches!(found, Some(Model::Pca(_)))
+                    matches!(found, Some(Model::Pca(_) | Model::Monitor(_)))
                 };
                 exists(&forest.inputs) && forest.fits() && forest.domain.is_none_or(monitor)
             }

@@ -1,4 +1,4 @@
-//! What a tree ensemble is made of.
+//! What a tree ensemble is made of; linear terms may stand beside the trees, or alone.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,19 +12,23 @@ pub const CLASSES_MAX: usize = 64;
 /// Deepest tree.
 pub const DEPTH_MAX: u8 = 64;
 
-/// A classifier made of trees. `p` inputs, `q` columns (inputs, then one per step), `c` classes,
-/// `k` outputs (1 for two classes: that of the second; else `c`).
+/// A classifier or a soft sensor made of trees, of linear terms, or of both. `p` inputs, `q` columns
+/// (inputs, then one per step), `c` classes (none for a soft sensor), `k` outputs (1 for two
+/// classes: that of the second; 1 for a soft sensor: its prediction; else `c`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ForestPlan {
     /// `[p]` features.
     pub inputs: Vec<FeatureId>,
     /// `[q - p]` what is worked out of the columns before it.
     pub steps: Vec<Step>,
-    /// `[p]` lowest and highest training values; outside is out of domain.
+    /// `[p]` lowest and highest training values; outside is out of domain. Empty where nobody knows
+    /// them, as of a model from elsewhere: then every part is out of domain.
     pub span: Vec<(f64, f64)>,
     /// Monitor whose domain this classifier shares.
     pub domain: Option<ModelId>,
-    /// The trees, in the order of summation.
+    /// Linear terms, added to what the trees give.
+    pub linear: Option<LinearTerms>,
+    /// The trees, in the order of summation; none where there are linear terms only.
     pub trees: Vec<Tree>,
     /// `[nodes]` of all trees.
     pub nodes: Vec<Node>,
@@ -41,19 +45,36 @@ pub struct ForestPlan {
     pub slope: f64,
     /// `[k]` calibration: what is added to the log-odds.
     pub bias: Vec<f64>,
-    /// `[c]` names of the classes, 2 to [`CLASSES_MAX`].
+    /// `[c]` names of the classes, 2 to [`CLASSES_MAX`]; none for a soft sensor.
     pub classes: Vec<String>,
     /// `[c]` the best class is the one of largest probability times weight, each > 0.
     pub weights: Vec<f64>,
     /// For a diagnosis: what remains of the evidence for each class from one part to the next,
     /// 0 to below 1; `None` judges every part alone.
     pub remember: Option<f64>,
+    /// Soft sensor: half the width of its interval [unit of y], >= 0; `None` where it was never held
+    /// against labels: then every part is out of domain. `None` for a classifier.
+    pub half_width: Option<f64>,
+}
+
+/// Linear terms: output `j` gains `sum(coefficients[j][i] * column[i])`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinearTerms {
+    /// `[k][q]` coefficients.
+    pub coefficients: Vec<f64>,
+    /// `[q]` values that contributions are counted from, such as the means of training.
+    pub centre: Vec<f64>,
 }
 
 impl ForestPlan {
     /// Outputs `k`.
     pub fn outputs(&self) -> usize {
-        if self.classes.len() == 2 { 1 } else { self.classes.len() }
+        if self.classes.len() > 2 { self.classes.len() } else { 1 }
+    }
+
+    /// Whether it predicts a number, not a class.
+    pub fn is_sensor(&self) -> bool {
+        self.classes.is_empty()
     }
 
     /// Columns `q`.

@@ -10,7 +10,8 @@ use super::rng::Rng;
 use crate::cell::Cell;
 use crate::event::{OrderRefusal, What};
 use crate::mode::{Mode, Owner, Rung, Trip, TripReason};
-use crate::plan::{BindingPlan, Controller, Cut, LoopId, Plan, RulesPlan, SignatureId};
+use crate::plan::{BindingPlan, Clause, Controller, Cut, LoopId, Model, ModelId, Plan, RulesPlan};
+use crate::plan::{SignatureId, Source};
 use crate::record::{Outcome, Record};
 use crate::scan::{Ack, AckResult, Action, Command, Link, Order, Proposal, Scan};
 use crate::tag::{Sample, Status, TagId, Value};
@@ -519,6 +520,28 @@ fn a_lost_input_gives_the_trim_back() {
     assert_eq!(bench.run(30), [(115, 110), (110, 105), (105, 100)]);
     let status = bench.cell.loop_status(LOOP).unwrap();
     assert_eq!((status.rung, status.trip), (Rung::Return, Trip::Clear));
+}
+
+/// Rules on a signature of a prediction move nothing while the model is out of its domain, though
+/// the recipe names no domain for the loop.
+#[test]
+fn rules_stay_on_known_ground() {
+    let scene = |span: (f64, f64)| {
+        let mut plan = plan();
+        let Model::Linear(sensor) = &mut plan.models[1].model else { panic!("no sensor") };
+        (sensor.span, sensor.domain) = (vec![span], None);
+        // 12 at a high input, 10 in the middle.
+        let source = Source::Prediction(ModelId(1));
+        plan.signatures[0].clauses[0] = Clause { source, above: true, on: 11.0, off: 10.5 };
+        let mut bench = Bench::new();
+        bench.cell = Cell::new(plan).unwrap();
+        bench.run(8);
+        bench.order(&[Command::SetMode(LOOP, Mode::Auto)]);
+        bench.input = HIGH;
+        bench.run(20)
+    };
+    assert_eq!(scene((15.0, 85.0)).first(), Some(&(100, 104)));
+    assert_eq!(scene((15.0, 65.0)), []);
 }
 
 /// A plan whose every limit is zero wide builds, runs and never moves anything (I14).

@@ -1,17 +1,17 @@
-//! Classifiers made of trees as arrays.
+//! Classifiers and soft sensors made of trees as arrays.
 
 use serde::{Deserialize, Serialize};
-use trimloop_core::plan::{FeatureId, ForestPlan, Link, Node, Step, Tree};
+use trimloop_core::plan::{FeatureId, ForestPlan, LinearTerms, Link, Node, Step, Tree};
 
 use super::{Array, Artifact, ArtifactError, Data, TEXT_MAX};
 
-/// What a classifier says besides numbers; part of the header.
+/// What a classifier, or a soft sensor made of trees, says besides numbers; part of the header.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Classifier {
     /// The label that it was trained on.
     pub label: String,
-    /// Names of the classes, in the order of the probabilities.
+    /// Names of the classes, in the order of the probabilities; none for a soft sensor.
     pub classes: Vec<String>,
     /// "share", "votes" or "margin": how outputs become probabilities.
     pub link: String,
@@ -33,7 +33,10 @@ pub struct Words {
 /// Most words of one input.
 const WORDS_MAX: usize = 256;
 
-/// Arrays of a forest, in file order.
+/// Arrays that only some forests have, behind the others.
+pub(super) const MORE: [&str; 3] = ["linear", "centre", "half_width"];
+
+/// Arrays that every forest has, in file order.
 pub(super) const NAMES: [&str; 13] = [
     "span",
     "base",
@@ -59,6 +62,14 @@ pub(super) fn arrays(plan: &ForestPlan) -> Vec<Array> {
         |name, shape: &[usize], data| Array { name, shape: shape.to_vec(), data: Data::U16(data) };
     let f32s =
         |name, shape: &[usize], data| Array { name, shape: shape.to_vec(), data: Data::F32(data) };
+    let more = plan.linear.iter().flat_map(|linear| {
+        let columns = linear.centre.len();
+        [
+            f64s("linear", &[outputs, columns], linear.coefficients.clone()),
+            f64s("centre", &[columns], linear.centre.clone()),
+        ]
+    });
+    let more = more.chain(plan.half_width.map(|half| f64s("half_width", &[1], vec![half])));
     let span = plan.span.iter().flat_map(|(low, high)| [*low, *high]).collect();
     let scalars = vec![plan.factor, plan.slope, plan.remember.unwrap_or(-1.0)];
     let kinds = plan.steps.iter().flat_map(|step| {
@@ -66,7 +77,7 @@ pub(super) fn arrays(plan: &ForestPlan) -> Vec<Array> {
         [kind(*step), a, b]
     });
     let root = plan.trees.iter().map(|tree| tree.root).collect();
-    vec![
+    let mut arrays = vec![
         f64s("span", &[inputs, 2], span),
         f64s("base", &[outputs], plan.base.clone()),
         f64s("bias", &[outputs], plan.bias.clone()),
@@ -84,18 +95,22 @@ pub(super) fn arrays(plan: &ForestPlan) -> Vec<Array> {
         u16s("column", &[nodes], plan.nodes.iter().map(|node| node.column).collect()),
         u16s("left", &[nodes], plan.nodes.iter().map(|node| node.left).collect()),
         f32s("values", &[nodes, outputs], plan.values.clone()),
-    ]
+    ];
+    arrays.extend(more);
+    arrays
 }
 
 /// Shapes as far as the number of inputs and classes says; the others follow the arrays.
 pub(super) fn shapes(artifact: &Artifact) -> Vec<(&'static str, Vec<usize>)> {
     let inputs = artifact.header.features.len();
     let classes = artifact.classifier.as_ref().map_or(0, |about| about.classes.len());
-    let outputs = if classes == 2 { 1 } else { classes };
+    let outputs = if classes > 2 { classes } else { 1 };
     let len = |name| artifact.array(name).map_or(0, |array| array.data.len());
+    // Nobody may know in which spans a model from elsewhere was trained.
+    let spans = if len("span") == 0 { 0 } else { inputs };
     let (steps, trees, nodes) = (len("step_weight"), len("root"), len("threshold"));
     let shapes = [
-        vec![inputs, 2],
+        vec![spans, 2],
         vec![outputs],
         vec![outputs],
         vec![classes],
@@ -109,7 +124,14 @@ pub(super) fn shapes(artifact: &Artifact) -> Vec<(&'static str, Vec<usize>)> {
         vec![nodes],
         vec![nodes, outputs],
     ];
-    NAMES.into_iter().zip(shapes).collect()
+    let columns = inputs + steps;
+    let more = [vec![outputs, columns], vec![columns], vec![1]];
+    // Linear terms come with their centre.
+    let linear = artifact.array("linear").is_some();
+    let there = [linear, linear, artifact.array("half_width").is_some()];
+    let more = MORE.into_iter().zip(more).zip(there);
+    let more = more.filter_map(|(named, there)| there.then_some(named));
+    NAMES.into_iter().zip(shapes).chain(more).collect()
 }
 
 /// The plan; only of an artifact whose shapes were checked.
@@ -154,6 +176,11 @@ pub(super) fn plan(artifact: &Artifact, inputs: Vec<FeatureId>) -> Option<Forest
         classes: about.classes.clone(),
         weights: artifact.data("weights").to_vec(),
         remember: (remember >= 0.0).then_some(remember),
+        linear: artifact.array("linear").map(|_| LinearTerms {
+            coefficients: artifact.data("linear").to_vec(),
+            centre: artifact.data("centre").to_vec(),
+        }),
+        half_width: artifact.data("half_width").first().copied(),
     })
 }
 
@@ -161,7 +188,7 @@ pub(super) fn check(artifact: &Artifact) -> Result<(), ArtifactError> {
     let header = |why: &str| Err(ArtifactError::Header(why.to_owned()));
     let impossible = |why: &str| Err(ArtifactError::Impossible(why.to_owned()));
     let Some(about) = &artifact.classifier else {
-        return header("a classifier must say its classes");
+        return header("a classifier must say its classes, a soft sensor its label");
     };
     let mut texts = about.classes.iter().chain([&about.label]);
     if texts.any(|text| text.is_empty() || text.len() > TEXT_MAX) {

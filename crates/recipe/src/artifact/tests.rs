@@ -6,7 +6,7 @@ use super::*;
 use trimloop_core::plan::MonitorPlan;
 
 use proptest::prelude::*;
-use trimloop_core::plan::{Link, Node, Step, Tree};
+use trimloop_core::plan::{LinearTerms, Link, Node, Step, Tree};
 
 /// Makes a plan one that cannot be.
 type Spoil<P> = fn(&mut P);
@@ -151,6 +151,8 @@ fn forest() -> ForestPlan {
         classes: vec!["1".to_owned(), "waste".to_owned()],
         weights: vec![1.0, 2.0],
         remember: Some(0.9),
+        linear: None,
+        half_width: None,
     }
 }
 
@@ -175,6 +177,55 @@ fn classifiers_round_trip() {
     }
     let by_hand = Artifact::new(header, &Model::Forest(forest())).unwrap_err();
     assert_eq!(by_hand.code(), "TL0505");
+}
+
+/// A soft sensor of trees and linear terms comes back as it was, with and without spans and interval;
+/// arrays that only some forests have must fit too.
+#[test]
+fn sensors_of_trees_round_trip() {
+    let sensor = || {
+        let mut plan = forest();
+        plan.classes.clear();
+        plan.weights.clear();
+        (plan.link, plan.remember) = (Link::Share, None);
+        plan.half_width = Some(0.25);
+        let linear = LinearTerms { coefficients: vec![1.0, -2.0, 0.0, 0.5], centre: vec![3.0; 4] };
+        plan.linear = Some(linear);
+        plan
+    };
+    let make = |plan: &ForestPlan| {
+        Artifact::classifier(header(Kind::Forest, 2), "weight", Vec::new(), plan)
+    };
+    let changes: [Spoil<ForestPlan>; 4] = [
+        |_| (),
+        |p| p.span.clear(),
+        |p| p.half_width = None,
+        |p| {
+            p.trees.clear();
+            p.nodes.clear();
+            p.values.clear();
+        },
+    ];
+    let by_name = |name: &str| Some((FeatureId(name[1..].parse().ok()?), "bar"));
+    for change in changes {
+        let mut plan = sensor();
+        change(&mut plan);
+        let bytes = make(&plan).unwrap().write();
+        let back = Artifact::read(&bytes).unwrap();
+        assert_eq!(back.bind(by_name).unwrap(), Model::Forest(plan));
+        assert!(back.about_classifier().unwrap().classes.is_empty());
+    }
+    let spoilt: [(Spoil<ForestPlan>, &str); 4] = [
+        (|p| p.half_width = Some(-1.0), "TL0508"),
+        (|p| p.linear.as_mut().unwrap().centre.truncate(2), "TL0506"),
+        (|p| p.linear.as_mut().unwrap().coefficients[1] = f64::NAN, "TL0507"),
+        (|p| p.link = Link::Margin, "TL0508"),
+    ];
+    for (spoil, code) in spoilt {
+        let mut plan = sensor();
+        spoil(&mut plan);
+        assert_eq!(make(&plan).unwrap_err().code(), code);
+    }
 }
 
 /// Trees that do not end, classes that are none and words of nothing are refused.

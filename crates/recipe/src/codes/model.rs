@@ -104,7 +104,7 @@ codes! {
     }
     MODEL_WRONG_KIND = "TL0515" {
         title: "a trained model of the wrong kind",
-        means: "T2, SPE and domains need a PCA monitor; predictions need a linear soft sensor.",
+        means: "T2, SPE and domains need a PCA monitor; predictions need a soft sensor.",
         why: "The other kind has no such number.",
         wrong: "t2 = \"weight-sensor\"",
         right: "t2 = \"upstream\"",
@@ -131,5 +131,35 @@ codes! {
         why: "It could never be held to what was found of the part.",
         wrong: "predicts = \"quality\" on a classifier of \"good\" and \"waste\"",
         right: "train it on classes that are numbers, or leave `predicts` out",
+    }
+    ONNX_DAMAGED = "TL0540" {
+        title: "the file is no whole ONNX model",
+        means: "Its bytes are no protobuf of an ONNX model, or end too early.",
+        why: "A model that was read by half would be another model.",
+        wrong: "trimloop model import model.pkl --out models/weight-r1",
+        right: "trimloop model import model.onnx --out models/weight-r1",
+    }
+    ONNX_TOO_LARGE = "TL0541" {
+        title: "an ONNX model is larger than any that is scored live",
+        means: "The file, a tree, the number of inputs or another list in it is beyond its bound.",
+        why: "Every part is scored within the cycle, with memory that is set aside at the start.",
+        wrong: "(a forest of 10,000 trees without a largest depth)",
+        right: "(200 trees of depth 12)",
+    }
+    ONNX_UNSUPPORTED = "TL0542" {
+        title: "an ONNX model does something that trimloop does not score the same",
+        means: "An operator, an attribute or a type of number stands between its inputs and its \
+                scores that cannot be folded into trees or linear terms exactly.",
+        why: "Nearly the same scores are other scores; nobody could say which are right.",
+        wrong: "(categorical splits, float64 inputs, a one-hot encoder, two models in one graph)",
+        right: "(one tree ensemble or linear model on float32 columns, scaled or not)",
+    }
+    ONNX_CONTRADICTION = "TL0543" {
+        title: "an ONNX model contradicts itself",
+        means: "A node or column it speaks of is not there, lists differ in length, or trees go \
+                round in circles.",
+        why: "There is no one way to score it.",
+        wrong: "(nodes_treeids and nodes_values of different length)",
+        right: "(a file that `onnx.checker.check_model` and a runtime accept)",
     }
 }

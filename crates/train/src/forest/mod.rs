@@ -124,5 +124,7 @@ fn plan(
         classes,
         weights,
         remember: None,
+        linear: None,
+        half_width: None,
     }
 }
