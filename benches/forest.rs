@@ -1,5 +1,6 @@
 //! One row through a random forest (200 trees of depth 8, 50 features) beside onnxruntime and
-//! scikit-learn, the same model in one run:
+//! scikit-learn, and through a PCA monitor (50 variables, 8 components) beside numpy; the same models
+//! in one run:
 //!
 //! ```console
 //! $ python3 -m venv v && v/bin/pip install numpy scikit-learn skl2onnx onnxruntime
@@ -19,8 +20,11 @@ use std::process::Command;
 use std::time::Instant;
 
 use trimloop_core::feature::FeatureValue;
+use trimloop_core::model::Models;
 use trimloop_core::model::forest::Forest;
-use trimloop_core::plan::{FeatureId, ForestPlan, Link, Node, Tree};
+use trimloop_core::plan::{
+    FeatureId, ForestPlan, Link, Model, ModelId, ModelPlan, Node, PcaLimits, PcaPlan, Plan, Tree,
+};
 
 #[derive(serde::Deserialize)]
 struct Foreign {
@@ -43,6 +47,10 @@ struct Times {
     onnxruntime_us: f64,
     onnxruntime_kernel_us: Option<f64>,
     scikit_us: f64,
+    numpy_us: f64,
+    numpy_many_us: f64,
+    numpy_t2: f64,
+    numpy_spe: f64,
 }
 
 fn main() {
@@ -61,6 +69,12 @@ fn main() {
     let foreign: Foreign = serde_json::from_str(&text).expect("trees");
     std::fs::remove_dir_all(&folder).unwrap();
 
+    random_forest(&foreign, &times);
+    println!();
+    monitor(&times);
+}
+
+fn random_forest(foreign: &Foreign, times: &Times) {
     let plan = plan(&foreign.trees);
     assert!(plan.fits());
     let mut forest = Forest::new(&plan);
@@ -79,16 +93,9 @@ fn main() {
     }
     assert!(far < 1e-5, "another answer than onnxruntime: {far}");
 
-    let mut each = Vec::new();
-    for at in 0..60_000 {
-        let row = &rows[at % rows.len()];
-        let begin = Instant::now();
-        black_box(forest.score(&plan, black_box(row), None));
-        each.push(begin.elapsed().as_nanos());
-    }
-    each.sort_unstable();
-    #[expect(clippy::cast_precision_loss, reason = "microseconds")]
-    let ours = each[each.len() / 2] as f64 / 1e3;
+    let ours = median_us(|at| {
+        black_box(forest.score(&plan, black_box(&rows[at % rows.len()]), None));
+    });
     println!("random forest, 200 trees of depth 8, 50 features, one row, median [us]");
     println!("trimloop                        {ours:10.2}");
     println!(
@@ -108,6 +115,71 @@ fn main() {
         times.scikit_us / ours
     );
     println!("largest difference to onnxruntime over {} rows: {far:.1e}", rows.len());
+}
+
+/// Median time of a call [us].
+fn median_us(mut call: impl FnMut(usize)) -> f64 {
+    let mut each = Vec::new();
+    for at in 0..60_000 {
+        let begin = Instant::now();
+        call(at);
+        each.push(begin.elapsed().as_nanos());
+    }
+    each.sort_unstable();
+    #[expect(clippy::cast_precision_loss, reason = "microseconds")]
+    let median = each[each.len() / 2] as f64 / 1e3;
+    median
+}
+
+/// T2 and SPE of one part, with the verdict on domain and alarm that numpy does not give.
+fn monitor(times: &Times) {
+    let model = ModelPlan { name: "m".to_owned(), hash: [1; 32], model: Model::Pca(pca()) };
+    let plan = Plan::of_models("m".to_owned(), [1; 32], vec![model]);
+    let mut models = Models::new(&plan);
+    let row: Vec<FeatureValue> = (0..50)
+        .map(|i| FeatureValue { value: Some(500.0 + f64::from(i % 7) - 3.0), coverage: 1.0 })
+        .collect();
+    models.score(&plan, &row);
+    let score = *models.get(ModelId(0)).expect("a score");
+    for (ours, theirs) in [(score.t2, times.numpy_t2), (score.spe, times.numpy_spe)] {
+        assert!((ours - theirs).abs() < 1e-9 * theirs, "{ours} instead of {theirs}");
+    }
+    let ours = median_us(|_| {
+        models.score(&plan, black_box(&row));
+        black_box(models.get(ModelId(0)).copied());
+    });
+    println!("PCA, 50 variables, 8 components, T2 and SPE of one row, median [us]");
+    println!("trimloop                        {ours:10.2}");
+    let per = |us: f64| us / ours;
+    println!(
+        "numpy, called from Python       {:10.2}  {:8.1} times",
+        times.numpy_us,
+        per(times.numpy_us)
+    );
+    println!(
+        "numpy, 10,000 rows in one call  {:10.2}  {:8.1} times (a row's share: the call spread over all)",
+        times.numpy_many_us,
+        per(times.numpy_many_us)
+    );
+}
+
+fn pca() -> PcaPlan {
+    let (p, components) = (50_u16, 8_u16);
+    // Rows of a discrete cosine transform are orthonormal.
+    let entry = |a: u16, i: u16| {
+        let angle = std::f64::consts::PI * (f64::from(i) + 0.5) * (f64::from(a) + 1.0);
+        (2.0 / f64::from(p)).sqrt() * (angle / f64::from(p)).cos()
+    };
+    PcaPlan {
+        inputs: (0..p).map(FeatureId).collect(),
+        mean: vec![500.0; usize::from(p)],
+        scale: vec![2.0; usize::from(p)],
+        loadings: (0..components).flat_map(|a| (0..p).map(move |i| entry(a, i))).collect(),
+        eigenvalues: (0..components).map(|a| 8.0 - f64::from(a) * 0.5).collect(),
+        alarm: PcaLimits { t2: 30.0, spe: 120.0 },
+        domain_out: PcaLimits { t2: 60.0, spe: 240.0 },
+        domain_in: PcaLimits { t2: 40.0, spe: 160.0 },
+    }
 }
 
 /// The same trees, breadth first, thresholds rounded down.

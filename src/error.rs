@@ -248,6 +248,23 @@ codes! {
         wrong: "trimloop connector resend influx   (as a user who may not read the data folder)",
         right: "sudo -u trimloop trimloop connector resend influx",
     }
+    INFLUX_QUERY = "TL0717" {
+        title: "InfluxDB gives no rows for this query",
+        means: "The query is no InfluxQL, does more than ask, has too large an answer, or the answer is no \
+                table that can be learnt from.",
+        why: "A part of the rows would be taken for all of them.",
+        wrong: "trimloop data audit --query 'SELEKT value FROM press'",
+        right: "trimloop data audit --query 'SELECT mean(value) FROM press WHERE time > now() - 7d \
+                GROUP BY time(1m), tag'",
+    }
+    LABELS = "TL0718" {
+        title: "labels cannot be kept",
+        means: "labels.db in the data folder cannot be used, or a label is given in another unit than it is \
+                kept in.",
+        why: "A correction in another unit would be learnt as if the part had changed.",
+        wrong: "weight [kg]               (kept in g)",
+        right: "weight [g]",
+    }
     JOURNAL_READ = "TL0730" {
         title: "there is no journal to read",
         means: "The folder or file is missing, may not be read, or holds no journal-NNNNNNNN.tlj.",

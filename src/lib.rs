@@ -22,6 +22,7 @@ pub mod notice;
 
 pub mod backtest;
 pub mod journal;
+pub mod labels;
 pub mod learn;
 pub mod limits;
 pub mod replay;

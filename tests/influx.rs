@@ -569,3 +569,140 @@ fn a_token_opens_and_is_not_shown() {
     // A new series is readable after a while.
     wait_for("the probe", || server.export("trimloop_probe_probe").len() == 1);
 }
+
+// --- The way back -----------------------------------------------------------------------------
+
+/// The command in the plant's folder: exit code, stdout, stderr.
+fn words(dir: &std::path::Path, line: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_trimloop"))
+        .current_dir(dir)
+        .args(line)
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// What the sink sent comes back as the rows of the history, to the nanosecond and the last bit;
+/// means of seconds too; and rows of another program by a query. Every refusal says why.
+#[test]
+fn rows_come_back_as_they_were_sent() {
+    let name = "rows_come_back_as_they_were_sent";
+    let Some(server) = or_skip(name, Influx::start()) else { return };
+    let plant = Plant::new("back");
+    // Not on a millisecond, and more rows than a block of the answer holds.
+    let now = plant.clock.utc().as_nanos();
+    let begin = Utc::from_nanos(now - now % 1_000_000_000 - 600_000_000_000 + 123_456_789);
+    plant.fill(begin, 4100);
+    let sink = plant.sink(settings(&format!("http://127.0.0.1:{}", server.port), Dialect::V1));
+    wait_sent(&sink, "all rows sent", |s| idle(s, 12_341));
+    sink.stop();
+    let influx = format!(
+        "[paths]\ndata = \".\"\n[influx]\nurl = \"http://127.0.0.1:{}\"\ndialect = \"v1\"\n\
+         database = \"{DATABASE}\"\ncell = \"cell-1\"\nsite = \"north\"\n",
+        server.port
+    );
+    let write = |text: &str| std::fs::write(plant.dir.join("trimloop.toml"), text).unwrap();
+    write(&influx);
+    // A label far away: the rows are all that is compared.
+    std::fs::write(plant.dir.join("none.csv"), "time,ok\n1999-01-01T00:00:00Z,1\n").unwrap();
+    let rows = |source: &[&str], out: &str| {
+        let line = [
+            &["data", "join", "--config", "."],
+            source,
+            &["--labels", "none.csv", "--delay", "1s", "--force", "--out", out],
+        ]
+        .concat();
+        let (code, _, error) = words(&plant.dir, &line);
+        assert_eq!(code, Some(0), "{line:?}: {error}");
+        std::fs::read_to_string(plant.dir.join(out)).unwrap()
+    };
+    let ours = rows(&["--history", "samples", "--every", "raw"], "a.csv");
+    let theirs = rows(&["--influx", "samples", "--every", "raw"], "b.csv");
+    assert_eq!(ours.lines().count(), 4101);
+    assert!(ours == theirs, "other rows came back than were sent");
+    assert!(ours.lines().nth(1).unwrap().contains("789Z,"), "{}", ours.lines().nth(1).unwrap());
+    let some = ["--tags", "temp,gate", "--every", "1s"];
+    let ours = rows(&[&["--history", "samples"], &some[..]].concat(), "a.csv");
+    let theirs = rows(&[&["--influx", "samples"], &some[..]].concat(), "b.csv");
+    assert_eq!((ours.lines().count(), theirs.lines().count()), (43, 43));
+    for (ours, theirs) in ours.lines().zip(theirs.lines()).skip(1) {
+        for (ours, theirs) in ours.split(',').zip(theirs.split(',')) {
+            let near = |a: &str, b: &str| {
+                let pair = a.parse::<f64>().ok().zip(b.parse::<f64>().ok());
+                pair.is_some_and(|(a, b)| (a - b).abs() <= 1e-9 * a.abs())
+            };
+            assert!(ours == theirs || near(ours, theirs), "{ours} and {theirs}");
+        }
+    }
+    // Somebody else's measurement.
+    let lines = "press,machine=m1 force=1.5 1000000001\npress,machine=m1 force=0.1 2000000000\n\
+                 press,machine=m2 force=7i 2000000000\n";
+    assert_eq!(server.write(&lines.replace("7i", "7")), 204);
+    let query = "SELECT force FROM press GROUP BY machine";
+    let found = rows(&["--query", query], "c.csv");
+    assert_eq!(
+        found.lines().take(3).collect::<Vec<_>>(),
+        [
+            "time,m1,m2,ok",
+            "1970-01-01T00:00:01.000000001Z,1.5,,",
+            "1970-01-01T00:00:02.000000000Z,0.1,7,",
+        ]
+    );
+    // An answer that fills its last block is whole.
+    let block: String = (0..10_000).map(|i| format!("block x={i} {i}\n")).collect();
+    assert_eq!(server.write(&block), 204);
+    assert_eq!(rows(&["--query", "SELECT x FROM block"], "d.csv").lines().count(), 10_001);
+    refusals(&plant.dir, &write, &influx, &server);
+}
+
+fn refusals(dir: &std::path::Path, write: &dyn Fn(&str), influx: &str, server: &Influx) {
+    let fails = |source: &[&str], code: &str, exit: i32, part: &str| {
+        let line = [&["data", "audit", "--config", "."], source].concat();
+        let (found, _, error) = words(dir, &line);
+        let told = error.contains(code) && error.contains(part);
+        assert!(told && found == Some(exit), "{line:?}: {found:?} {error}");
+    };
+    fails(&["--query", "SELEKT 1"], "TL0717", 1, "begin with SELECT");
+    fails(&["--query", "SELECT FROM"], "TL0717", 1, "error parsing query");
+    fails(&["--query", "SELECT * INTO a FROM press"], "TL0717", 1, "writes into the server");
+    fails(&["--query", "SHOW MEASUREMENTS"], "TL0717", 1, "no times");
+    fails(&["--query", "SELECT x FROM nothing"], "TL0721", 1, "there are no answers");
+    fails(&["--influx", "samples", "--to", "1999-01-01"], "TL0721", 1, "there are no samples");
+    fails(&["--influx", "samples", "--tags", "tempp"], "TL0720", 2, "temp");
+    fails(&["--influx", "features"], "TL0721", 1, "there are no features");
+    let both = words(dir, &["data", "audit", "--influx", "samples", "--history", "samples"]);
+    assert_eq!(both.0, Some(2), "{}", both.2);
+    write(&influx.replace(DATABASE, "elsewhere"));
+    fails(&["--influx", "samples"], "TL0714", 1, "database not found: elsewhere");
+    write(&influx.replace(&format!(":{}", server.port), ":9"));
+    fails(&["--influx", "samples"], "TL0713", 4, "does not answer");
+    write("[paths]\ndata = \".\"\n");
+    fails(&["--influx", "samples"], "TL0712", 2, "no table [influx]");
+}
+
+/// A token that is refused is not printed, and no answer of somebody else is taken for rows.
+#[test]
+fn a_query_is_refused_without_its_token() {
+    let name = "a_query_is_refused_without_its_token";
+    let Some(server) = or_skip(name, Victoria::start()) else { return };
+    let plant = Plant::new("query-token");
+    let text = format!(
+        "[paths]\ndata = \".\"\n[influx]\nurl = \"http://127.0.0.1:{}\"\ndialect = \"v2\"\n\
+         org = \"o\"\nbucket = \"b\"\ntoken_file = \"token\"\n",
+        server.port
+    );
+    std::fs::write(plant.dir.join("trimloop.toml"), text).unwrap();
+    for token in ["wrong-7", TOKEN] {
+        std::fs::write(plant.dir.join("token"), token).unwrap();
+        let line = ["data", "audit", "--config", ".", "--influx", "samples"];
+        let (code, out, error) = words(&plant.dir, &line);
+        let shown = format!("{out}{error}");
+        assert!(!shown.contains("wrong-7") && !shown.contains(TOKEN), "{shown}");
+        assert_eq!(code, Some(1), "{error}");
+        // VictoriaMetrics answers no InfluxQL: there are no rows, not wrong ones.
+        let expected = if token == TOKEN { "TL0721" } else { "TL07" };
+        assert!(error.contains(expected), "{token}: {error}");
+    }
+}

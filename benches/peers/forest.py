@@ -1,11 +1,15 @@
 """Random forest of 200 trees of depth 8 over 50 features: one row at a time in scikit-learn and
-onnxruntime. Writes the trees, rows and answers for the Rust side; prints times as JSON.
+onnxruntime; T2 and SPE of a PCA of 50 variables and 8 components in numpy. Writes the trees, rows and
+answers for the Rust side; prints times as JSON.
 
 Usage: forest.py FOLDER   (needs numpy, scikit-learn, skl2onnx, onnxruntime)
 """
 
 import json
 import os
+
+# One thread for each side.
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import sys
 import time
 
@@ -68,6 +72,44 @@ for tree in model.estimators_:
             "share": share.tolist(),
         }
     )
+# T2 and SPE of one part at a time, as a controller sees them, and of 10,000 in one call.
+P, K = 50, 8
+i = np.arange(P)
+V = np.array([np.sqrt(2 / P) * np.cos(np.pi * (i + 0.5) * (a + 1) / P) for a in range(K)])
+L = 8.0 - 0.5 * np.arange(K)
+mean, scale = np.full(P, 500.0), np.full(P, 2.0)
+part = 500.0 + i % 7 - 3.0
+
+
+def pca(part):
+    z = (part - mean) / scale
+    t = V @ z
+    r = z - V.T @ t
+    return float(np.sum(t * t / L)), float(r @ r)
+
+
+def pca_many(parts):
+    z = (parts - mean) / scale
+    t = z @ V.T
+    r = z - t @ V
+    return np.sum(t * t / L, axis=1), np.sum(r * r, axis=1)
+
+
+def median(call, argument, count):
+    times = []
+    for _ in range(count):
+        begin = time.perf_counter_ns()
+        call(argument)
+        times.append(time.perf_counter_ns() - begin)
+    return float(np.median(times)) / 1e3
+
+
+median(pca, part, 2000)
+numpy_us = median(pca, part, 20000)
+many = np.tile(part, (10000, 1))
+numpy_many_us = median(pca_many, many, 50) / len(many)
+numpy_t2, numpy_spe = pca(part)
+
 answers = session.run(None, {name: rows})[1][:, 1]
 with open(os.path.join(folder, "forest.json"), "w") as out:
     json.dump({"trees": trees, "rows": rows.tolist(), "answers": answers.tolist()}, out)
@@ -77,6 +119,10 @@ print(
             "onnxruntime_us": onnxruntime_us,
             "onnxruntime_kernel_us": float(np.median(kernel)) if kernel else None,
             "scikit_us": scikit_us,
+            "numpy_us": numpy_us,
+            "numpy_many_us": numpy_many_us,
+            "numpy_t2": numpy_t2,
+            "numpy_spe": numpy_spe,
         }
     )
 )

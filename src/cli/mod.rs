@@ -261,8 +261,14 @@ pub fn main() -> ExitCode {
             return ExitCode::from(Exit::Usage as u8);
         }
     };
-    if cli.global.format == Format::Csv && !matches!(cli.verb, Verb::Query(_) | Verb::Model(_)) {
-        let text = "--format csv is for `query` and `model score`, whose results are rows";
+    let has_rows = match &cli.verb {
+        Verb::Query(_) | Verb::Model(_) => true,
+        Verb::Data(args) => args.has_rows(),
+        _ => false,
+    };
+    if cli.global.format == Format::Csv && !has_rows {
+        let text = "--format csv is for commands whose results are rows: `query`, `model score`, \
+                    `data labels list`, `data capability`";
         let error = Cli::command().error(clap::error::ErrorKind::ArgumentConflict, text);
         drop(error.print());
         return ExitCode::from(Exit::Usage as u8);

@@ -188,13 +188,25 @@ pub(super) fn bad_length(text: &str) -> Failure {
     Failure::new(&SELECTION, message, Exit::Usage).help("write 90s, 15min, 1h or 7d")
 }
 
-/// The known names that fit the patterns, in their order; all of them when there are none.
+/// The names of the store that fit the patterns, in their order; all of them when there are none.
 fn names(
     archive: &Archive,
     what: What,
     patterns: &[String],
 ) -> Result<Vec<(String, String)>, Failure> {
     let known = archive.names(what).map_err(|error| read_failure(&error))?;
+    choose(known, patterns, "the store", what)
+}
+
+/// The known names that fit the patterns, in their order; all of them when there are none.
+///
+/// - `place`: who knows them, such as `the store`.
+pub(super) fn choose(
+    known: Vec<(String, String)>,
+    patterns: &[String],
+    place: &str,
+    what: What,
+) -> Result<Vec<(String, String)>, Failure> {
     if patterns.is_empty() {
         return Ok(known);
     }
@@ -212,7 +224,7 @@ fn names(
         }
         let is_known = found.len() > before || known.iter().any(|(name, _)| fits(pattern, name));
         if !is_known {
-            let message = format!("the store knows no {} \"{pattern}\"", what.name_word());
+            let message = format!("{place} knows no {} \"{pattern}\"", what.name_word());
             let shown: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).take(12).collect();
             let more = if known.len() > shown.len() { ", …" } else { "" };
             let help = did_you_mean(pattern, known.iter().map(|(name, _)| name.as_str()))

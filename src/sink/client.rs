@@ -24,6 +24,11 @@ use crate::settings::{Dialect, InfluxSettings, InfluxUser, SecretPlace};
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// For a whole request.
 pub const REQUEST_MAX: Duration = Duration::from_secs(10);
+/// For a question to a database: its first rows, and all of them.
+const FIRST_ROWS_MAX: Duration = Duration::from_secs(300);
+pub(super) const QUERY_MAX: Duration = Duration::from_secs(3600);
+/// Rows in a block of an answer.
+const BLOCK_ROWS: &str = "10000";
 /// Most of an answer that is read.
 const BODY_BYTES_MAX: u64 = 256 * 1024;
 
@@ -162,6 +167,42 @@ impl Client {
         answer(request.send(flux), user)
     }
 
+    /// Asks in InfluxQL for blocks of rows; `Err` within says why nobody answers.
+    ///
+    /// # Errors
+    /// [`ClientError::Secret`].
+    pub(super) fn query(&self, q: &str) -> Result<Result<Asked, String>, ClientError> {
+        let s = &self.settings;
+        // InfluxDB 2 knows a bucket by its name here, or by a mapping that its operator made.
+        let database = if s.dialect == Dialect::V2 { &s.bucket } else { &s.database };
+        let query = [
+            ("db", database.as_str()),
+            ("rp", &s.retention_policy),
+            ("org", &s.org),
+            ("epoch", "ns"),
+            ("chunked", "true"),
+            ("chunk_size", BLOCK_ROWS),
+        ];
+        let mut request = self
+            .agent
+            .post(self.address("query", &query))
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .header("Accept", "application/json");
+        let user = self.user()?;
+        if let Some(user) = &user {
+            request = request.header("Authorization", &user.header);
+        }
+        let request = request.config().timeout_recv_response(Some(FIRST_ROWS_MAX)).build();
+        let form = format!("q={}", utf8_percent_encode(q, NON_ALPHANUMERIC));
+        Ok(match request.send(form) {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                Ok(Asked { status, body: response.into_body().into_reader(), user })
+            }
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
     fn address(&self, path: &str, query: &[(&str, &str)]) -> String {
         let mut address = format!("{}/{path}", self.settings.url.trim_end_matches('/'));
         let mut separator = '?';
@@ -193,10 +234,25 @@ impl Client {
     }
 }
 
+/// An answer that is still to be read.
+pub(super) struct Asked {
+    pub(super) status: u16,
+    pub(super) body: ureq::BodyReader<'static>,
+    /// For hiding what a server says of it.
+    pub(super) user: Option<User>,
+}
+
 /// Who we are, for one request. Not `Debug`: it is never printed.
-struct User {
+pub(super) struct User {
     header: String,
     secret: String,
+}
+
+impl User {
+    /// The text without the secret.
+    pub(super) fn hide(&self, text: &str) -> String {
+        text.replace(&self.secret, "[secret]")
+    }
 }
 
 /// Whether an answer to [`Client::read_back`] holds the value that was written: `Some(false)` when
@@ -235,8 +291,7 @@ fn answer(
     match body.read_to_string() {
         Ok(body) => {
             // vmauth quotes the token that it refuses; what it says is logged and shown.
-            let body =
-                user.map_or_else(|| body.clone(), |user| body.replace(&user.secret, "[secret]"));
+            let body = user.map_or_else(|| body.clone(), |user| user.hide(&body));
             Answer::Http { status, retry_after, body }
         }
         // What the status says is known; the words are not needed where all is stored.
@@ -251,7 +306,7 @@ fn lost(error: &ureq::Error, why: String) -> Answer {
     if matches!(error, ureq::Error::Timeout(_)) { Answer::TimedOut(why) } else { Answer::Lost(why) }
 }
 
-fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, ClientError> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, ClientError> {
     let failed = |why: String| ClientError::Ca { path: path.to_owned(), why };
     let pem = fs::read(path).map_err(|error| failed(error.to_string()))?;
     let mut found = Vec::new();
@@ -266,7 +321,7 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, ClientError> {
 }
 
 /// The secret itself; an error never holds it.
-fn secret(place: &SecretPlace) -> Result<String, ClientError> {
+pub(crate) fn secret(place: &SecretPlace) -> Result<String, ClientError> {
     let path = match place {
         SecretPlace::File(path) => path.clone(),
         SecretPlace::Credential(name) => {

@@ -5,7 +5,9 @@
 //! - `engine` sends, waits, halves and holds; `answer` says what an answer means; `dead` keeps
 //!   what a server refuses; `client` makes the requests.
 //!
-//! Everything runs on one thread of low priority with memory for one batch; the loop shares
+//! The way back: `query` asks an InfluxDB for rows, for models; nothing live uses it.
+//!
+//! Everything else runs on one thread of low priority with memory for one batch; the loop shares
 //! nothing with it but the disk. A row is dropped in two cases only, both counted and told: it is
 //! older than `max_age`, or its history file is gone.
 
@@ -16,6 +18,7 @@ mod engine;
 mod line;
 pub mod measurements;
 mod probe;
+mod query;
 mod reader;
 
 use std::path::PathBuf;
@@ -39,8 +42,10 @@ use crate::notice::Notices;
 use crate::settings::InfluxSettings;
 use crate::store::StoreSender;
 
+pub(crate) use client::{ClientError, certificates, secret};
 pub use engine::{SinkState, SinkStatus};
 pub use probe::{Probe, ProbeError, Resent, dead_letters, probe, resend};
+pub use query::{Block, QueryError, query, quoted};
 
 /// The sink's name: in cursors, counters and commands.
 pub const INFLUX: &str = "influx";

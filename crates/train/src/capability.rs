@@ -9,7 +9,7 @@
 //! (`n (1 - r) / (1 + r)`, r the lag-1 autocorrelation) more so than of the spread
 //! (`n (1 - r^2) / (1 + r^2)`).
 
-use statrs::distribution::{ChiSquared, ContinuousCDF, Normal};
+use statrs::distribution::{ChiSquared, ContinuousCDF, DiscreteCDF, Normal, Poisson};
 
 use crate::TrainError;
 use crate::blocks::lag1;
@@ -20,6 +20,15 @@ const D2: f64 = core::f64::consts::FRAC_2_SQRT_PI;
 const PARTS_MIN: usize = 20;
 /// Autocorrelation from which the moving range says nothing about the spread of a process.
 const MEMORY_MAX: f64 = 0.5;
+
+/// Stretches of time that are compared, and the parts that each needs.
+const STRETCHES: usize = 5;
+const STRETCH_MIN: usize = 10;
+/// Standard errors from which a stretch has a level of its own: by chance in 1 of 500 processes.
+const SHIFT_MIN: f64 = 4.0;
+/// Share of a normal process beyond 3 standard deviations, and how unlikely more of them must be.
+const BEYOND: f64 = 0.0027;
+const BEYOND_CHANCE: f64 = 0.001;
 
 /// Tolerance of a characteristic, in its unit; at least one side.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,9 +73,38 @@ pub struct Capability {
     pub ppk: Index,
     /// Share of parts outside the tolerance.
     pub outside: f64,
+    /// The stretch of time whose level is furthest from that of the others, when it is more than
+    /// chance and memory explain: the process is not stable.
+    pub shift: Option<Shift>,
+    /// Parts beyond 3 standard deviations within of the mean.
+    pub beyond: usize,
+    /// They are more than a stable process has.
+    pub outliers: bool,
     /// Neighbours resemble one another so much (r above 0.5) that `cp` and `cpk` flatter; go by
     /// `pp` and `ppk`.
     pub flattered: bool,
+}
+
+/// A stretch of time with a level of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shift {
+    /// Which, counted from 1.
+    pub stretch: usize,
+    /// Of how many of the same length.
+    pub of: usize,
+    /// Its mean [unit].
+    pub mean: f64,
+    /// Distance from the mean of the others, in its standard errors.
+    pub errors: f64,
+}
+
+impl Capability {
+    /// Whether `cp` and `cpk` say what the process can do: it is stable, and its neighbours are
+    /// independent enough.
+    #[must_use]
+    pub fn is_stable(&self) -> bool {
+        self.shift.is_none() && !self.outliers && !self.flattered
+    }
 }
 
 /// Capability of measured values in time order.
@@ -109,6 +147,7 @@ pub fn capability(
         let nearest = sides.into_iter().flatten().fold(f64::INFINITY, f64::min);
         centred(nearest / (3.0 * deviation), (independent, for_spread), level)
     };
+    let beyond = values.iter().filter(|x| (*x - mean).abs() > 3.0 * within).count();
     Ok(Capability {
         parts: values.len(),
         independent,
@@ -120,8 +159,44 @@ pub fn capability(
         pp: width(overall),
         ppk: nearer(overall),
         outside: outside.count() as f64 / n,
+        shift: shift(values),
+        beyond,
+        outliers: is_more(beyond, BEYOND * n),
         flattered: memory > MEMORY_MAX,
     })
+}
+
+/// The stretch that is furthest off. Spread and memory are those within stretches, so that a shift
+/// does not hide itself.
+fn shift(values: &[f64]) -> Option<Shift> {
+    let of = (values.len() / STRETCH_MIN).min(STRETCHES);
+    let length = values.len() / of.max(1);
+    let stretches: Vec<&[f64]> = values.chunks(length.max(1)).take(of).collect();
+    let means: Vec<f64> =
+        stretches.iter().map(|x| x.iter().sum::<f64>() / x.len() as f64).collect();
+    let own: Vec<f64> = stretches
+        .iter()
+        .zip(&means)
+        .flat_map(|(stretch, mean)| stretch.iter().map(move |x| x - mean))
+        .collect();
+    let memory = lag1(&own).clamp(0.0, 0.95);
+    let variance = own.iter().map(|x| x * x).sum::<f64>() / (own.len() - of) as f64;
+    let error = libm::sqrt(variance / length as f64 * (1.0 + memory) / (1.0 - memory));
+    let all: f64 = means.iter().sum();
+    let others = |mean: f64| (all - mean) / (of as f64 - 1.0);
+    // A mean less the mean of the others.
+    let spread = error * libm::sqrt(of as f64 / (of as f64 - 1.0));
+    let errors = means.iter().map(|mean| (mean - others(*mean)) / spread);
+    let (place, errors) = errors.enumerate().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()))?;
+    let mean = means.get(place).copied()?;
+    (errors.abs() > SHIFT_MIN).then_some(Shift { stretch: place + 1, of, mean, errors })
+}
+
+/// Whether so many are more than the expected number has by chance.
+fn is_more(count: usize, expected: f64) -> bool {
+    let below = count.checked_sub(1).map(|below| below as u64);
+    let tail = |below| Poisson::new(expected).map_or(1.0, |poisson| 1.0 - poisson.cdf(below));
+    below.is_some_and(|below| tail(below) < BEYOND_CHANCE)
 }
 
 fn check(values: &[f64], tolerance: Tolerance, level: f64) -> Result<(), TrainError> {
@@ -226,6 +301,63 @@ mod tests {
             }
         }
         assert!(capability(&values(3, 2000, 1.0, 0.7), BOTH, 0.9).unwrap().flattered);
+    }
+
+    /// 40 values whose mean, ranges and squares are known by hand.
+    #[test]
+    fn indices_by_hand() {
+        let values: Vec<f64> =
+            (0..40).map(|part| 10.0 + [0.0, 1.0, -1.0, 0.0][part % 4] * 0.1).collect();
+        let found = capability(&values, Tolerance { low: Some(9.4), high: Some(10.5) }, 0.95);
+        let found = found.unwrap();
+        // Mean 10, squares 40/2 of 0.01; ranges 0.1, 0.2, 0.1, 0 in turn, 39 of them.
+        let overall = libm::sqrt(0.2 / 39.0);
+        let within = (10.0 * 0.4) / 39.0 / D2;
+        for (index, expect) in [
+            (found.pp.unwrap(), 1.1 / (6.0 * overall)),
+            (found.ppk, 0.5 / (3.0 * overall)),
+            (found.cp.unwrap(), 1.1 / (6.0 * within)),
+            (found.cpk, 0.5 / (3.0 * within)),
+        ] {
+            assert!((index.value - expect).abs() < 1e-9, "{index:?} instead of {expect}");
+        }
+        // Bissell: 1.96 sqrt(1/(9 n) + ppk^2/(2 (n - 1))) on either side; the ranges alternate, so
+        // every part counts.
+        let ppk = found.ppk;
+        let half = 1.959_963_984_540_054 * libm::sqrt(1.0 / 360.0 + ppk.value * ppk.value / 78.0);
+        assert!((ppk.high - ppk.value - half).abs() < 1e-6, "{ppk:?} {half}");
+        // Chi-squared of 39: 23.654 and 58.120 are its 2.5 % and 97.5 %.
+        let pp = found.pp.unwrap();
+        for (end, chi) in [(pp.low, 23.654_f64), (pp.high, 58.120)] {
+            assert!((end / pp.value - libm::sqrt(chi / 39.0)).abs() < 1e-4, "{pp:?}");
+        }
+        assert!(found.is_stable());
+    }
+
+    /// A process that moves by one deviation for a fifth of the time is not stable, nor is one with
+    /// outliers; a stable one is called unstable once in a hundred times at most, with memory too.
+    #[test]
+    fn instability_is_told() {
+        let mut moved = values(1, 500, 0.0, 0.0);
+        for x in &mut moved[300..400] {
+            *x += 1.0;
+        }
+        let found = capability(&moved, BOTH, 0.95).unwrap();
+        let shift = found.shift.unwrap();
+        assert!((shift.stretch, shift.of) == (4, 5) && shift.errors > 4.0, "{shift:?}");
+        assert!((shift.mean - 1.0).abs() < 0.4 && !found.is_stable());
+        let mut outliers = values(2, 500, 0.0, 0.0);
+        for x in outliers.iter_mut().step_by(50) {
+            *x = 5.0;
+        }
+        assert!(capability(&outliers, BOTH, 0.95).unwrap().outliers);
+        for rho in [0.0, 0.4] {
+            let unstable = (0..400)
+                .map(|seed| capability(&values(seed, 300, 0.0, rho), BOTH, 0.95).unwrap())
+                .filter(|found| found.shift.is_some() || (rho < 0.1 && found.outliers))
+                .count();
+            assert!(unstable <= 6, "memory {rho}: {unstable} of 400");
+        }
     }
 
     /// What cannot be told is refused.

@@ -7,8 +7,10 @@ use clap::{ArgAction, Args};
 use serde_json::json;
 
 use crate::cli::model::{failure, write_new};
-use crate::cli::{Exit, Failure, Ui};
+use crate::cli::source::{SourceArgs, kept_labels};
+use crate::cli::{Exit, Failure, Global, Ui};
 use crate::export::{Cell, Column, CsvSheet, Kind, Sheet};
+use crate::labels::{self, Kept};
 use crate::learn::join::{By, Joined, LabelColumns, join};
 use crate::learn::{Frame, LearnError, Values, read};
 use crate::output::{Zone, parse_length};
@@ -20,6 +22,7 @@ Examples:
       --characteristic what --source station --value result --out joined.csv
   trimloop data join --data line.csv --labels gauge.csv --delay 90s --out joined.csv
   trimloop data join --data line.csv --labels gauge.csv --volume 12.5 --flow throughput --out j.csv
+  trimloop data join --data parts.csv --stored --by part_id --out joined.csv
 
 A label is known by part, characteristic and source: given again it changes nothing, given again with
 another value the last one counts. With --delay a label goes to the last row at or before its time
@@ -30,12 +33,14 @@ second). Labels without a row are counted.";
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct JoinArgs {
-    /// Tables of rows (CSV, Parquet), one after the other
-    #[arg(long, env = "TRIMLOOP_DATA", hide_env = true, value_name = "FILE", num_args = 1.., required = true)]
-    data: Vec<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
     /// Tables of labels
-    #[arg(long, env = "TRIMLOOP_LABELS", hide_env = true, value_name = "FILE", num_args = 1.., required = true)]
+    #[arg(long, env = "TRIMLOOP_LABELS", hide_env = true, value_name = "FILE", num_args = 1.., required_unless_present = "stored")]
     labels: Vec<PathBuf>,
+    /// Labels that were imported (`trimloop data labels`) instead of tables, by part
+    #[arg(long, env = "TRIMLOOP_STORED", hide_env = true, value_parser = FalseyValueParser::new(), action = ArgAction::SetTrue, conflicts_with_all = ["labels", "delay", "volume", "characteristic", "label_source", "value"], requires = "by")]
+    stored: bool,
     /// Column of part ids in both
     #[arg(long, env = "TRIMLOOP_BY", hide_env = true, value_name = "COLUMN", conflicts_with_all = ["delay", "volume"])]
     by: Option<String>,
@@ -58,8 +63,14 @@ pub(super) struct JoinArgs {
     #[arg(long, env = "TRIMLOOP_CHARACTERISTIC", hide_env = true, value_name = "COLUMN")]
     characteristic: Option<String>,
     /// Column that says who measured
-    #[arg(long, env = "TRIMLOOP_SOURCE", hide_env = true, value_name = "COLUMN")]
-    source: Option<String>,
+    #[arg(
+        long = "source",
+        id = "label_source",
+        env = "TRIMLOOP_SOURCE",
+        hide_env = true,
+        value_name = "COLUMN"
+    )]
+    label_source: Option<String>,
     /// Column of the value, with --characteristic [default: value]
     #[arg(long, env = "TRIMLOOP_VALUE", hide_env = true, value_name = "COLUMN")]
     value: Option<String>,
@@ -71,8 +82,14 @@ pub(super) struct JoinArgs {
     force: bool,
 }
 
-pub(super) fn run(ui: &Ui, args: &JoinArgs) -> Result<Exit, Failure> {
-    let (frame, joined) = joined(args).map_err(|error| failure(&error))?;
+pub(super) fn run(ui: &Ui, global: &Global, args: &JoinArgs) -> Result<Exit, Failure> {
+    let mut frame = args.source.with_parts(ui, global, None)?;
+    let kept = if args.stored { kept_labels(global)?.unwrap_or_default() } else { Vec::new() };
+    let joined = match &args.by {
+        Some(part) if args.stored => stored(&mut frame, &kept, part),
+        _ => joined(args, &mut frame),
+    };
+    let joined = joined.map_err(|error| failure(&error))?;
     let bytes = csv(&frame).map_err(|error| failure(&LearnError::Write(error)))?;
     write_new(&args.out, &bytes, args.force)?;
     if joined.replaced > 0 {
@@ -102,7 +119,32 @@ pub(super) fn run(ui: &Ui, args: &JoinArgs) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn joined(args: &JoinArgs) -> Result<(Frame, Joined), LearnError> {
+/// Every label that was imported, a column for each characteristic (and source).
+fn stored(frame: &mut Frame, kept: &[Kept], part: &str) -> Result<Joined, LearnError> {
+    if kept.is_empty() {
+        let why = "no label was ever imported; see `trimloop data labels import`";
+        return Err(LearnError::Label(why.to_owned()));
+    }
+    let mut all = Joined::default();
+    for name in labels::characteristics(kept) {
+        if frame.column(&name).is_some() {
+            let why = format!("the rows have a column {name} already; leave it out or rename it");
+            return Err(LearnError::Option(why));
+        }
+        if let Some(joined) = labels::put(frame, kept, &name, part)? {
+            all.labels += joined.labels;
+            all.without_row += joined.without_row;
+            all.columns.push(name);
+        }
+    }
+    let has = |row: &usize| {
+        all.columns.iter().any(|name| frame.column(name).is_some_and(|c| c.text(*row).is_some()))
+    };
+    all.rows = (0..frame.rows()).filter(has).count();
+    Ok(all)
+}
+
+fn joined(args: &JoinArgs, frame: &mut Frame) -> Result<Joined, LearnError> {
     let by = match (&args.by, &args.delay, args.volume, &args.flow) {
         (Some(part), ..) => By::Part(part.clone()),
         (None, Some(text), ..) => {
@@ -118,15 +160,13 @@ fn joined(args: &JoinArgs) -> Result<(Frame, Joined), LearnError> {
             return Err(LearnError::Option(why.to_owned()));
         }
     };
-    let mut frame = read::frame(&args.data)?;
     let labels = read::frame(&args.labels)?;
     let columns = LabelColumns {
         characteristic: args.characteristic.clone(),
-        source: args.source.clone(),
+        source: args.label_source.clone(),
         value: args.value.clone(),
     };
-    let joined = join(&mut frame, &labels, &by, &columns)?;
-    Ok((frame, joined))
+    join(frame, &labels, &by, &columns)
 }
 
 /// The rows as CSV, the time first.

@@ -161,7 +161,12 @@ fn told(ui: &Ui, changed: &[(Opened, State)]) -> Exit {
 
 /// Puts what was done into the audit trail: through the service when it runs, else into its store;
 /// without a store there is no trail.
-pub(super) fn audit(ui: &Ui, global: &Global, what: &str, reason: &str) -> Result<(), Failure> {
+pub(in crate::cli) fn audit(
+    ui: &Ui,
+    global: &Global,
+    what: &str,
+    reason: &str,
+) -> Result<(), Failure> {
     let settings = settings(global)?;
     if !settings.data.join("state.db").is_file() {
         return Ok(());

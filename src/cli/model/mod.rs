@@ -13,6 +13,8 @@ mod show;
 #[cfg(feature = "train")]
 mod train;
 
+pub(super) use life::audit;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};

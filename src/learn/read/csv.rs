@@ -1,7 +1,7 @@
 //! CSV with any of the usual delimiters; titles in the first line.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{BufRead as _, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use csv::{ByteRecord, ReaderBuilder};
@@ -14,25 +14,30 @@ const SNIFF: u64 = 1 << 16;
 
 pub(super) fn read(path: &Path, builder: &mut FrameBuilder) -> Result<(), LearnError> {
     let wrong = |what: String| LearnError::File { path: path.to_owned(), what };
-    let mut file = File::open(path).map_err(|error| wrong(error.to_string()))?;
+    let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
+    let (source, decimal_comma) = rows(file).map_err(wrong)?;
+    Table { path, source, decimal_comma }.read(builder)
+}
+
+/// The rows of a file, and whether `12,5` is a number in it.
+pub(super) fn rows<R: Read + Seek>(mut input: R) -> Result<(Rows<R>, bool), String> {
     let mut first = Vec::new();
-    let sniffed = BufReader::new((&mut file).take(SNIFF)).read_until(b'\n', &mut first);
-    sniffed.map_err(|error| wrong(error.to_string()))?;
+    let sniffed = BufReader::new((&mut input).take(SNIFF)).read_until(b'\n', &mut first);
+    sniffed.map_err(|error| error.to_string())?;
     if first.contains(&0) {
-        return Err(wrong("it is no text file".to_owned()));
+        return Err("it is no text file".to_owned());
     }
     if first.iter().all(u8::is_ascii_whitespace) {
-        return Err(wrong("it does not begin with a line of titles".to_owned()));
+        return Err("it does not begin with a line of titles".to_owned());
     }
-    file.seek(SeekFrom::Start(0)).map_err(|error| wrong(error.to_string()))?;
+    input.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;
     let delimiter = delimiter(&first);
     let reader = ReaderBuilder::new()
         .delimiter(delimiter)
         .has_headers(false)
         .flexible(true)
-        .from_reader(BufReader::with_capacity(1 << 18, file));
-    let source = Rows { reader, record: ByteRecord::new() };
-    Table { path, source, decimal_comma: delimiter != b',' }.read(builder)
+        .from_reader(BufReader::with_capacity(1 << 18, input));
+    Ok((Rows { reader, record: ByteRecord::new() }, delimiter != b','))
 }
 
 /// The sign that parts the titles, whichever comes most often outside quotes.
@@ -50,12 +55,12 @@ fn delimiter(line: &[u8]) -> u8 {
     [b'|', b'\t', b';', b','].into_iter().max_by_key(|sign| count(*sign)).unwrap_or(b',')
 }
 
-struct Rows {
-    reader: csv::Reader<BufReader<File>>,
+pub(super) struct Rows<R> {
+    reader: csv::Reader<BufReader<R>>,
     record: ByteRecord,
 }
 
-impl Source for Rows {
+impl<R: Read> Source for Rows<R> {
     fn next(&mut self, cells: &mut Vec<String>) -> Result<Option<u64>, String> {
         let there = self.reader.read_byte_record(&mut self.record);
         if !there.map_err(|error| error.to_string())? {

@@ -10,8 +10,10 @@ mod long;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod table;
+mod texts;
 mod title;
 
+pub use texts::{Cell as TextCell, Texts, texts};
 #[cfg(feature = "train")]
 pub(super) use title::named;
 
