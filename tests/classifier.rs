@@ -135,6 +135,80 @@ fn failures_of_a_machine() {
     assert!(error.contains("TL0504"), "{error}");
 }
 
+/// A logistic classifier with a column by hand: the same layout of scores, contributions whose sum
+/// orders the probabilities, both domains, the same bytes twice, and clear refusals.
+#[test]
+fn logistic_failures_of_a_machine() {
+    let bench = Bench::new("logistic");
+    bench.put("train.csv", &machine(1, 400));
+    let train = |out: &str, more: &[&str]| {
+        let base = ["train", "--kind", "classifier", "--learner", "logistic"];
+        let args = [&base[..], &["--data", "train.csv", "--out", out], more].concat();
+        args.iter().map(|x| (*x).to_owned()).collect::<Vec<String>>()
+    };
+    let run = |args: Vec<String>| {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        bench.text(&args)
+    };
+    let power = ["--label", "failure", "--feature", "power = speed * torque"];
+    let card = run(train("a", &power));
+    for part in ["Logistic regression", "overload is a flag", "Platt", "penalty", "power"] {
+        assert!(card.contains(part), "{part}: {card}");
+    }
+    run(train("b", &power));
+    assert!(same(&bench.0.join("a/model.tlm"), &bench.0.join("b/model.tlm")));
+
+    let fresh = machine(2, 200);
+    bench.put("fresh.csv", &fresh);
+    let scores = bench.text(&["score", "--model", "a", "--data", "fresh.csv"]);
+    let titles = "time,class,p_0,p_1,domain,top1,top1_contribution,top2,";
+    assert!(scores.starts_with(titles), "{scores:.120}");
+    let truth = column(&fresh, "failure");
+    let classes = column(&scores, "class");
+    let right = classes.iter().zip(&truth).filter(|(a, b)| format!("{a}.0") == **b).count();
+    assert!(right >= 190, "{right} of 200");
+    // Four columns in all, so that every contribution is shown: to the class that is said.
+    let number = |name: &str| -> Vec<f64> {
+        column(&scores, name).iter().map(|cell| cell.parse().unwrap()).collect()
+    };
+    let shares: Vec<Vec<f64>> =
+        (1..=4).map(|top| number(&format!("top{top}_contribution"))).collect();
+    let mut order: Vec<(f64, f64)> = number("p_1")
+        .iter()
+        .enumerate()
+        .map(|(row, p)| {
+            let sign = if classes[row] == "1" { 1.0 } else { -1.0 };
+            (sign * shares.iter().map(|share| share[row]).sum::<f64>(), *p)
+        })
+        .collect();
+    order.sort_by(|a, b| a.0.total_cmp(&b.0));
+    assert!(order.windows(2).all(|pair| pair[0].1 <= pair[1].1));
+    assert!(order[0].1 < 0.1 && order[199].1 > 0.9);
+
+    // A gap, a grade that was never seen, a value beyond training.
+    let title = "part,grade,speed [rpm],torque [Nm]\n";
+    bench.put("odd.csv", &format!("{title}x,L,,40\ny,Z,1500,40\nz,L,9000,40\nw,M,1500,40\n"));
+    let odd = bench.text(&["score", "--model", "a", "--data", "odd.csv"]);
+    assert_eq!(column(&odd, "domain"), ["missing", "out", "out", "in"]);
+    assert!(bench.text(&["show", "a"]).contains("Log-odds of 1"));
+
+    let refused = |args: Vec<String>| {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        bench.refused(&args)
+    };
+    let three = refused(train("c", &["--label", "grade"]));
+    assert!(three.contains("TL0527") && three.contains("two classes"), "{three}");
+    let causes = refused(train("c", &["--label-from-file", "(tr)ain"]));
+    assert!(causes.contains("every label is") || causes.contains("forest"), "{causes}");
+    let kind = ["train", "--kind", "regression", "--learner", "logistic", "--label", "failure"];
+    let kind = bench.refused(&[&kind[..], &["--data", "train.csv", "--out", "c"]].concat());
+    assert!(kind.contains("TL0527") && kind.contains("ridge, pls"), "{kind}");
+    bench.put("train.csv", "x,y\n1,a\n2,b\n3,a\n");
+    assert!(refused(train("c", &["--label", "y"])).contains("too few"));
+    bench.put("train.csv", "x,y\n1,a\n2,a\n3,a\n");
+    assert!(refused(train("c", &["--label", "y"])).contains("every label is a"));
+}
+
 /// Columns by hand, and mistakes in them; labels that cannot be learnt from.
 #[test]
 fn what_cannot_be_learnt() {

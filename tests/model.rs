@@ -132,6 +132,115 @@ fn a_soft_sensor_is_trained_and_scores() {
     assert!(code == 2 && text.contains("TL0527") && text.contains("--label"), "{text}");
 }
 
+/// The same by partial least squares: components in the card, the same bytes twice.
+#[test]
+fn a_soft_sensor_by_partial_least_squares() {
+    let folder = folder("model-pls");
+    let train =
+        "model train --kind regression --learner pls --label weight --data normal.csv --out";
+    let card = folder.ok(&format!("{train} one"));
+    assert!(card.contains("partial least squares") && card.contains("Components, held-out"));
+    folder.ok(&format!("{train} two"));
+    let bytes = |dir: &str| std::fs::read(folder.0.join(dir).join("model.tlm")).unwrap();
+    assert!(bytes("one") == bytes("two"));
+    let text = folder.ok("model score --model one --data later.csv");
+    let number = |name: &str| -> Vec<f64> {
+        column(&text, name).iter().map(|cell| cell.parse().unwrap()).collect()
+    };
+    let truth: Vec<f64> =
+        process(2, LATER, 600, None).iter().map(|row| row[6].parse().unwrap()).collect();
+    let ends = number("low").into_iter().zip(number("high"));
+    let held = ends.zip(&truth).filter(|((low, high), y)| low <= *y && *y <= high).count();
+    assert!((0.84..=0.97).contains(&(held as f64 / 600.0)), "{held}");
+    let squares: f64 = number("prediction").iter().zip(&truth).map(|(a, b)| (a - b).powi(2)).sum();
+    assert!((squares / 600.0).sqrt() < 0.03, "{squares}");
+}
+
+/// MEWMA, CVA and combined monitors keep quiet on fresh normal rows and find the fault; the card says when
+/// rows are not what a MEWMA is for.
+#[test]
+fn other_monitors() {
+    let folder = folder("model-monitors");
+    for (learner, word) in [
+        ("mewma", "remember one another"),
+        ("cva", "canonical variates"),
+        ("combined", "found together"),
+    ] {
+        let card = folder.ok(&format!("{TRAIN} {learner} --learner {learner}"));
+        assert!(card.contains(word), "{card}");
+        let fresh = folder.ok(&format!("model score --model {learner} --data later.csv"));
+        let false_alarms = share(&column(&fresh, "alarm"), "1");
+        assert!(false_alarms <= 0.04, "{learner}: {false_alarms}");
+        let fault = folder.ok(&format!("model score --model {learner} --data fault.csv"));
+        let found = share(&column(&fault, "alarm").split_off(110), "1");
+        assert!(found >= 0.9, "{learner}: {found}");
+    }
+}
+
+/// Forecasts stand behind the scores, which stay as they are; intervals hold; a drift of the weight
+/// is told with the time that is left; nonsense is refused.
+#[test]
+fn forecasts() {
+    let folder = folder("model-forecast");
+    folder.ok(&format!("{TRAIN} m"));
+    folder.ok("model train --kind regression --label weight --data normal.csv --out w");
+    let plain = folder.ok("model score --model m --data later.csv");
+    let text = folder.ok("model score --model m --data later.csv --forecast 10");
+    let last = ",forecast,forecast_low,forecast_high,time_to_limit,trend";
+    assert!(text.lines().next().unwrap().ends_with(last));
+    for (with, without) in text.lines().zip(plain.lines()) {
+        assert!(with.starts_with(without));
+    }
+    let held = |text: &str, value: &str| {
+        let number = |name: &str| -> Vec<Option<f64>> {
+            column(text, name).iter().map(|cell| cell.parse().ok()).collect()
+        };
+        let (low, high, value) = (number("forecast_low"), number("forecast_high"), number(value));
+        let rows = low.iter().zip(&high).zip(value.iter().skip(10));
+        let known: Vec<bool> = rows
+            .filter_map(|((low, high), x)| Some((*low)? <= (*x)? && (*x)? <= (*high)?))
+            .collect();
+        assert!(known.len() > 550, "{}", known.len());
+        known.iter().filter(|held| **held).count() as f64 / known.len() as f64
+    };
+    let share = held(&text, "score");
+    assert!((0.84..=0.97).contains(&share), "{share}");
+
+    // The weight itself, not only its prediction, stays inside.
+    let truth = process(2, LATER, 600, None);
+    let text = folder.ok("model score --model w --data later.csv --forecast 10");
+    let mut lines = text.lines();
+    let mut with = format!("{},weight\n", lines.next().unwrap());
+    for (line, row) in lines.zip(&truth) {
+        with.push_str(&format!("{line},{}\n", row[6]));
+    }
+    let share = held(&with, "weight");
+    assert!((0.84..=0.97).contains(&share), "{share}");
+
+    // Pressure creeps up by 1 bar a row: 0.004 g, from 19.5 to 21 g in 375 rows.
+    let mut drift = process(5, LATER, 300, None);
+    for (row, cells) in drift.iter_mut().enumerate() {
+        let fill: f64 = cells[3].parse().unwrap();
+        cells[3] = format!("{:.4}", fill + row as f64);
+    }
+    folder.write("drift.csv", &csv(&TITLES, &drift));
+    let line = "model score --model w --data drift.csv --forecast 50 --limit-high 21";
+    let text = folder.ok(line);
+    assert_eq!(column(&text, "trend")[250], "up");
+    let time: f64 = column(&text, "time_to_limit")[250].parse().unwrap();
+    assert!((75.0..=175.0).contains(&time), "{time}");
+    assert_eq!(column(&text, "forecast")[0], "");
+
+    for (more, why) in [
+        ("--model m --data later.csv --forecast 0", "1 to 1000"),
+        ("--model m --data later.csv --forecast 5 --limit-high 2", "threshold"),
+        ("--model w --data later.csv --forecast 5 --limit-low 3 --limit-high 2", "below"),
+    ] {
+        let (code, text) = folder.fails(&format!("model score {more}"));
+        assert!(code == 2 && text.contains(why), "{text}");
+    }
+}
+
 /// Whatever is wrong is an error with its code and place, before anything is printed.
 #[test]
 fn what_is_wrong_is_told() {

@@ -5,10 +5,16 @@ mod columns;
 mod fit;
 #[cfg(feature = "train")]
 mod formula;
+#[cfg(feature = "train")]
+mod logistic;
+#[cfg(feature = "train")]
+mod tables;
 
 use trimloop_core::feature::FeatureValue;
+use trimloop_core::model::Score;
 use trimloop_core::model::forest::Forest;
-use trimloop_core::plan::{ForestPlan, Model};
+use trimloop_core::model::logistic::Logistic;
+use trimloop_core::plan::{ForestPlan, LogisticPlan, Model, Step};
 use trimloop_recipe::artifact::Artifact;
 
 use super::LearnError;
@@ -19,11 +25,99 @@ use crate::export::{Cell, Column, Kind};
 #[cfg(feature = "train")]
 pub(super) use fit::train;
 
-/// Scores with a forest.
+/// What tells the classes apart.
 #[derive(Debug)]
-pub struct ForestScorer {
-    plan: ForestPlan,
-    forest: Forest,
+enum Judge {
+    Forest(ForestPlan, Forest),
+    Logistic(LogisticPlan, Logistic),
+}
+
+impl Judge {
+    fn of(artifact: &Artifact) -> Result<Option<Self>, LearnError> {
+        let model = plan_of(artifact)?.models.into_iter().next().map(|model| model.model);
+        Ok(match model {
+            Some(Model::Forest(plan)) => {
+                let forest = Forest::new(&plan);
+                Some(Self::Forest(plan, forest))
+            }
+            Some(Model::Logistic(plan)) => {
+                let logistic = Logistic::new(&plan);
+                Some(Self::Logistic(plan, logistic))
+            }
+            _ => None,
+        })
+    }
+
+    fn classes(&self) -> &[String] {
+        match self {
+            Self::Forest(plan, _) => &plan.classes,
+            Self::Logistic(plan, _) => &plan.classes,
+        }
+    }
+
+    fn steps(&self) -> &[Step] {
+        match self {
+            Self::Forest(plan, _) => &plan.steps,
+            Self::Logistic(plan, _) => &plan.steps,
+        }
+    }
+
+    /// Whether evidence adds up over rows.
+    fn remembers(&self) -> bool {
+        matches!(self, Self::Forest(plan, _) if plan.remember.is_some())
+    }
+
+    fn score(&mut self, features: &[FeatureValue]) -> Score {
+        match self {
+            Self::Forest(plan, forest) => forest.score(plan, features, None),
+            Self::Logistic(plan, logistic) => logistic.score(plan, features, None),
+        }
+    }
+
+    fn best(&self) -> usize {
+        match self {
+            Self::Forest(_, forest) => forest.best(),
+            Self::Logistic(_, logistic) => logistic.best(),
+        }
+    }
+
+    fn cause(&self) -> usize {
+        match self {
+            Self::Forest(plan, forest) => forest.cause(plan),
+            Self::Logistic(_, logistic) => logistic.best(),
+        }
+    }
+
+    fn probabilities(&self) -> &[f64] {
+        match self {
+            Self::Forest(_, forest) => forest.probabilities(),
+            Self::Logistic(_, logistic) => logistic.probabilities(),
+        }
+    }
+
+    /// Contributions to the best class, one per column.
+    fn contributions(&self, shares: &mut [f64]) {
+        match self {
+            Self::Forest(plan, forest) => {
+                forest.contributions(plan, forest.best(), shares);
+            }
+            Self::Logistic(plan, logistic) => {
+                logistic.contributions(plan, logistic.best(), shares);
+            }
+        }
+    }
+
+    fn reset(&mut self) {
+        if let Self::Forest(_, forest) = self {
+            forest.reset();
+        }
+    }
+}
+
+/// Scores with a classifier.
+#[derive(Debug)]
+pub struct ClassScorer {
+    judge: Judge,
     inputs: Vec<Input>,
     /// Names of the columns, derived ones behind the inputs.
     columns: Vec<String>,
@@ -35,11 +129,10 @@ pub struct ForestScorer {
     cause: Option<usize>,
 }
 
-impl ForestScorer {
+impl ClassScorer {
     pub(super) fn new(artifact: &Artifact) -> Result<Self, LearnError> {
         let wrong = || LearnError::Train("the model is no classifier".to_owned());
-        let model = plan_of(artifact)?.models.into_iter().next().map(|model| model.model);
-        let Some(Model::Forest(plan)) = model else { return Err(wrong()) };
+        let judge = Judge::of(artifact)?.ok_or_else(wrong)?;
         let mut inputs = number_inputs(artifact);
         let about = artifact.about_classifier().ok_or_else(wrong)?;
         for words in &about.words {
@@ -49,19 +142,18 @@ impl ForestScorer {
         }
         let names: Vec<String> = inputs.iter().map(|input| input.name.clone()).collect();
         Ok(Self {
-            forest: Forest::new(&plan),
-            columns: columns::names(&names, &plan.steps),
+            columns: columns::names(&names, judge.steps()),
             features: vec![FeatureValue::UNKNOWN; inputs.len()],
-            shares: vec![0.0; plan.columns()],
-            whole: plan.classes.iter().all(|class| class.parse::<i64>().is_ok()),
-            plan,
+            shares: vec![0.0; inputs.len() + judge.steps().len()],
+            whole: judge.classes().iter().all(|class| class.parse::<i64>().is_ok()),
+            judge,
             inputs,
             cause: None,
         })
     }
 
     fn class<'c>(&self, place: usize) -> Cell<'c> {
-        let Some(name) = self.plan.classes.get(place) else { return Cell::Null };
+        let Some(name) = self.judge.classes().get(place) else { return Cell::Null };
         match name.parse::<i64>() {
             Ok(number) if self.whole => Cell::Int(number),
             _ => Cell::Text(name.clone().into()),
@@ -69,8 +161,7 @@ impl ForestScorer {
     }
 
     fn push_top(&mut self, cells: &mut Vec<Cell<'_>>) {
-        let best = self.forest.best();
-        self.forest.contributions(&self.plan, best, &mut self.shares);
+        self.judge.contributions(&mut self.shares);
         let mut order: Vec<(usize, f64)> = self.shares.iter().copied().enumerate().collect();
         order.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
         for (place, share) in order.into_iter().take(TOP) {
@@ -81,7 +172,7 @@ impl ForestScorer {
     }
 }
 
-impl Scorer for ForestScorer {
+impl Scorer for ClassScorer {
     fn inputs(&self) -> &[Input] {
         &self.inputs
     }
@@ -89,36 +180,36 @@ impl Scorer for ForestScorer {
     fn columns(&self) -> Vec<Column> {
         let class = if self.whole { Kind::Int } else { Kind::Text };
         let mut columns = vec![Column::new("class", class)];
-        if self.plan.remember.is_some() {
+        if self.judge.remembers() {
             columns.push(Column::new("cause", class));
         }
         let named = |class: &String| Column::new(&format!("p_{class}"), Kind::Number);
-        columns.extend(self.plan.classes.iter().map(named));
+        columns.extend(self.judge.classes().iter().map(named));
         columns.push(Column::new("domain", Kind::Text));
-        columns.extend(top_columns(self.plan.columns()));
+        columns.extend(top_columns(self.columns.len()));
         columns
     }
 
     fn row(&mut self, inputs: &[f64], cells: &mut Vec<Cell<'_>>) -> Domain {
         features_of(inputs, &mut self.features);
-        let score = self.forest.score(&self.plan, &self.features, None);
+        let score = self.judge.score(&self.features);
         if score.known {
-            self.cause = Some(self.forest.cause(&self.plan));
-            cells.push(self.class(self.forest.best()));
+            self.cause = Some(self.judge.cause());
+            cells.push(self.class(self.judge.best()));
         } else {
             cells.push(Cell::Null);
         }
-        if self.plan.remember.is_some() {
+        if self.judge.remembers() {
             // Evidence does not go away because a sensor does.
             cells.push(self.cause.map_or(Cell::Null, |cause| self.class(cause)));
         }
         if !score.known {
-            cells.extend(self.plan.classes.iter().map(|_| Cell::Null));
+            cells.extend(self.judge.classes().iter().map(|_| Cell::Null));
             cells.push(Domain::Missing.cell());
-            cells.extend(top_columns(self.plan.columns()).iter().map(|_| Cell::Null));
+            cells.extend(top_columns(self.columns.len()).iter().map(|_| Cell::Null));
             return Domain::Missing;
         }
-        cells.extend(self.forest.probabilities().iter().map(|p| Cell::Float(*p)));
+        cells.extend(self.judge.probabilities().iter().map(|p| Cell::Float(*p)));
         let domain = Domain::of(&score);
         cells.push(domain.cell());
         self.push_top(cells);
@@ -126,7 +217,7 @@ impl Scorer for ForestScorer {
     }
 
     fn restart(&mut self) {
-        self.forest.reset();
+        self.judge.reset();
         self.cause = None;
     }
 }

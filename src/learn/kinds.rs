@@ -24,10 +24,49 @@ pub enum TrainKind {
     Regression,
 }
 
+/// How a model of a kind is learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Learner {
+    /// Monitor: errors of predicting each row from the one before (default)
+    Dynamic,
+    /// Monitor: multivariate EWMA of the rows themselves, for parts that do not remember one another
+    Mewma,
+    /// Monitor: as dynamic, predicted from canonical variates only
+    Cva,
+    /// Monitor: dynamic and mewma together, under limits found together
+    Combined,
+    /// Classifier: random forest (default)
+    Forest,
+    /// Classifier: logistic regression of two classes
+    Logistic,
+    /// Regression: ridge (default)
+    Ridge,
+    /// Regression: partial least squares
+    Pls,
+}
+
+impl Learner {
+    const fn kind(self) -> TrainKind {
+        match self {
+            Self::Dynamic | Self::Mewma | Self::Cva | Self::Combined => TrainKind::Monitor,
+            Self::Forest | Self::Logistic => TrainKind::Classifier,
+            Self::Ridge | Self::Pls => TrainKind::Regression,
+        }
+    }
+
+    /// Word on the command line.
+    fn word(self) -> String {
+        use clap::ValueEnum as _;
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
 /// What is asked of a training run.
 pub struct TrainRequest<'a> {
     /// What the model is for.
     pub kind: TrainKind,
+    /// How it is learnt; `None` takes the kind's own.
+    pub learner: Option<Learner>,
     /// Rows to learn from, in the order of time.
     pub frame: &'a Frame,
     /// A second recording of normal operation, for limits.
@@ -66,6 +105,17 @@ pub struct Trained {
 /// [`LearnError`] when nothing can be learnt.
 #[cfg(feature = "train")]
 pub fn train(request: &TrainRequest<'_>) -> Result<Trained, LearnError> {
+    if let Some(learner) = request.learner.filter(|learner| learner.kind() != request.kind) {
+        use clap::ValueEnum as _;
+        let known = Learner::value_variants().iter().filter(|l| l.kind() == request.kind);
+        let known: Vec<String> = known.map(|learner| learner.word()).collect();
+        let why = format!(
+            "--learner {} learns another kind of model; this kind is learnt by: {}",
+            learner.word(),
+            known.join(", ")
+        );
+        return Err(LearnError::Option(why));
+    }
     match request.kind {
         TrainKind::Monitor => monitor::train(request),
         TrainKind::Regression => regression::train(request),
@@ -146,15 +196,18 @@ pub trait Scorer {
 /// [`LearnError`] when the artifact lacks what its kind needs.
 pub fn scorer(artifact: &Artifact) -> Result<Box<dyn Scorer>, LearnError> {
     Ok(match artifact.header().kind {
-        Kind::Pca | Kind::Monitor => Box::new(monitor::MonitorScorer::new(artifact)?),
+        Kind::Pca | Kind::Monitor | Kind::Combined => {
+            Box::new(monitor::MonitorScorer::new(artifact)?)
+        }
         Kind::Linear => Box::new(regression::LinearScorer::new(artifact)?),
         Kind::Forest => match artifact.about_classifier() {
             // Trees without classes predict a number.
             Some(about) if about.classes.is_empty() => {
                 Box::new(regression::LinearScorer::new(artifact)?)
             }
-            _ => Box::new(classifier::ForestScorer::new(artifact)?),
+            _ => Box::new(classifier::ClassScorer::new(artifact)?),
         },
+        Kind::Logistic => Box::new(classifier::ClassScorer::new(artifact)?),
     })
 }
 

@@ -14,6 +14,7 @@ mod classifier;
 pub mod drift;
 mod error;
 pub mod evaluate;
+pub mod forecast;
 mod frame;
 #[cfg(feature = "train")]
 pub mod import;

@@ -61,17 +61,19 @@ impl Scorer for MonitorScorer {
 
 #[cfg(feature = "train")]
 mod fit {
-    use trimloop_core::plan::{FeatureId, Model};
+    use trimloop_core::plan::FeatureId;
     use trimloop_recipe::artifact::{Artifact, Kind};
-    use trimloop_train::{MonitorFit, MonitorOptions, Table, fit_monitor};
+    use trimloop_train::{MonitorFit, MonitorOptions, Prediction, Table, fit_monitor};
 
     use crate::learn::card::Card;
-    use crate::learn::kinds::{TrainRequest, Trained};
+    use crate::learn::kinds::{Learner, TrainRequest, Trained};
     use crate::learn::plan::{header_of, training_facts};
     use crate::learn::{Column, Frame, Inputs, LearnError, numeric_inputs};
 
     /// Rows that hardly remember one another: they may be parts in no order.
     const PREDICTED_MIN: f64 = 0.1;
+    /// Rows that remember one another well: a MEWMA of them has to be wide.
+    const REMEMBER_MAX: f64 = 0.3;
     /// Rows a variable below which limits may be too narrow for runs livelier than that of training.
     const ROWS_PER_INPUT: usize = 10;
     /// Independent scores below which limits are wide, and a calibration run helps most.
@@ -87,13 +89,25 @@ mod fit {
             step(request, "reading the calibration", 1, steps)?;
         }
         step(request, "fitting, block by block", steps - 1, steps)?;
-        let fit = fit_monitor(&runs, &MonitorOptions { far: request.far, ..Default::default() })?;
+        let prediction = prediction(request);
+        let options = MonitorOptions { far: request.far, prediction, ..Default::default() };
+        let fit = fit_monitor(&runs, &options)?;
         let ids: Vec<FeatureId> = (0..).map(FeatureId).take(inputs.columns.len()).collect();
-        let mut header = header_of(request, Kind::Monitor, &inputs, &note(request, &fit));
+        let kind = if prediction == Prediction::Both { Kind::Combined } else { Kind::Monitor };
+        let mut header = header_of(request, kind, &inputs, &note(request, &fit));
         header.rows = fit.report.rows as u64;
-        let artifact = Artifact::new(header, &Model::Monitor(fit.plan(&ids)?))
+        let artifact = Artifact::new(header, &fit.plan(&ids)?)
             .map_err(|error| LearnError::Train(error.to_string()))?;
         Ok(Trained::new(artifact, card(request, inputs, &fit, runs.len())))
+    }
+
+    fn prediction(request: &TrainRequest<'_>) -> Prediction {
+        match request.learner {
+            Some(Learner::Mewma) => Prediction::Mean,
+            Some(Learner::Cva) => Prediction::Canonical,
+            Some(Learner::Combined) => Prediction::Both,
+            _ => Prediction::Row,
+        }
     }
 
     fn step(request: &TrainRequest<'_>, what: &str, done: u64, all: u64) -> Result<(), LearnError> {
@@ -157,9 +171,14 @@ mod fit {
 
     fn note(request: &TrainRequest<'_>, fit: &MonitorFit) -> String {
         let report = &fit.report;
+        let from = match (prediction(request), report.variates) {
+            (Prediction::Mean, _) => "could be predicted from the row before".to_owned(),
+            (_, Some(variates)) => format!("predicted from {variates} canonical variates"),
+            _ => "predicted".to_owned(),
+        };
         format!(
             "{:.2} % false alarms asked for, {:.2} % found on held-out blocks; {:.0} % of the \
-             variance of held-out rows predicted; ridge {}; the rows are worth {:.0} independent \
+             variance of held-out rows {from}; ridge {}; the rows are worth {:.0} independent \
              scores of T2, {:.0} of SPE.",
             100.0 * request.far,
             100.0 * report.held_out,
@@ -180,16 +199,22 @@ mod fit {
             ("runs without a gap".to_owned(), runs.to_string()),
             ("false alarms asked for".to_owned(), format!("{:.2} %", 100.0 * request.far)),
             ("limits".to_owned(), {
-                let limits = fit.limits();
-                format!(
-                    "T2 {:.1}, SPE {:.1}; widened by {:.2}",
-                    limits.t2, limits.spe, report.widened
-                )
+                let limits = fit.limits().map(|l| format!("T2 {:.1}, SPE {:.1}", l.t2, l.spe));
+                let limits: Vec<String> = limits.collect();
+                format!("{}; widened by {:.2}", limits.join(" and "), report.widened)
             }),
             ("fit".to_owned(), note(request, fit)),
         ]);
         let mut warnings = Vec::new();
-        if report.predicted < PREDICTED_MIN {
+        let learner = prediction(request);
+        if learner == Prediction::Mean && report.predicted > REMEMBER_MAX {
+            warnings.push(format!(
+                "the rows remember one another ({:.0} % of their variance could be predicted from \
+                 the row before): --learner dynamic judges what is left of that, and finds more",
+                100.0 * report.predicted
+            ));
+        }
+        if learner != Prediction::Mean && report.predicted < PREDICTED_MIN {
             warnings.push(format!(
                 "the rows hardly remember one another ({:.0} % predicted): are they in the order \
                  of time?",
@@ -214,9 +239,25 @@ mod fit {
             ));
         }
         Card {
-            headline: "Monitor (T2 and SPE of one-step errors): has the process left normal \
-                       operation?"
-                .to_owned(),
+            headline: match learner {
+                Prediction::Row => {
+                    "Monitor (T2 and SPE of one-step errors): has the process left normal \
+                     operation?"
+                }
+                Prediction::Canonical => {
+                    "Monitor (T2 and SPE of the errors of canonical variates, CVA): has the \
+                     process left normal operation?"
+                }
+                Prediction::Both => {
+                    "Monitor (one-step errors, and a MEWMA of the rows, under limits found \
+                     together): has the process left normal operation?"
+                }
+                Prediction::Mean => {
+                    "Monitor (MEWMA of the rows, and their smoothed squared distance): has the \
+                     process left normal operation?"
+                }
+            }
+            .to_owned(),
             facts,
             left_out: inputs.left_out,
             warnings,

@@ -52,10 +52,10 @@ impl Scorer for LinearScorer {
 mod fit {
     use trimloop_core::plan::{FeatureId, Model};
     use trimloop_recipe::artifact::{Artifact, Kind};
-    use trimloop_train::{RidgeOptions, Table, fit_ridge};
+    use trimloop_train::{PlsFit, PlsOptions, RidgeOptions, Table, fit_pls, fit_ridge};
 
-    use crate::learn::card::Card;
-    use crate::learn::kinds::{TrainRequest, Trained};
+    use crate::learn::card::{Card, CardTable};
+    use crate::learn::kinds::{Learner, TrainRequest, Trained};
     use crate::learn::plan::{header_of, training_facts};
     use crate::learn::{LearnError, numeric_inputs};
 
@@ -70,8 +70,13 @@ mod fit {
         let target = request.frame.need(label)?;
         let numbers = target.numbers()?;
         let y: Vec<f64> = inputs.rows.iter().filter_map(|row| numbers.get(*row)).copied().collect();
-        let options = RidgeOptions::default();
-        let fit = fit_ridge(&table, &y, &options)?;
+        let level = RidgeOptions::default().level;
+        let (fit, pls) = if request.learner == Some(Learner::Pls) {
+            let pls = fit_pls(&table, &y, &PlsOptions { level, ..PlsOptions::default() })?;
+            (pls.line.clone(), Some(pls))
+        } else {
+            (fit_ridge(&table, &y, &RidgeOptions::default())?, None)
+        };
         let ids: Vec<FeatureId> = (0..).map(FeatureId).take(inputs.columns.len()).collect();
         let note = format!(
             "Held out: RMSE {:.4} {unit}, R2 {:.3}, RMSE of the last label {:.4} {unit}; {:.0} % \
@@ -79,7 +84,7 @@ mod fit {
             fit.rmse_held_out,
             fit.r2_held_out,
             fit.rmse_persistence,
-            100.0 * options.level,
+            100.0 * level,
             fit.half_width,
             unit = target.unit,
         );
@@ -89,6 +94,9 @@ mod fit {
         let mut facts = training_facts(request, &inputs);
         facts.push(("predicts".to_owned(), label.to_owned()));
         facts.push(("fit".to_owned(), note));
+        if let Some(pls) = &pls {
+            facts.push(("components".to_owned(), pls.components.to_string()));
+        }
         let mut warnings = Vec::new();
         if fit.rmse_held_out > 0.8 * fit.rmse_persistence {
             warnings.push(
@@ -97,12 +105,25 @@ mod fit {
             );
         }
         let card = Card {
-            headline: format!("Linear soft sensor of {label} with a conformal interval."),
+            headline: format!(
+                "Linear soft sensor of {label}{} with a conformal interval.",
+                if pls.is_some() { " by partial least squares" } else { "" }
+            ),
+            tables: pls.iter().map(|pls| components(pls, &target.unit)).collect(),
             facts,
             left_out: inputs.left_out,
             warnings,
             ..Card::default()
         };
         Ok(Trained::new(artifact, card))
+    }
+
+    fn components(fit: &PlsFit, unit: &str) -> CardTable {
+        let rows = fit.tried.iter().enumerate();
+        CardTable {
+            title: "Components, held-out blocks".to_owned(),
+            head: vec!["components".to_owned(), format!("RMSE {unit}").trim_end().to_owned()],
+            rows: rows.map(|(at, rmse)| vec![(at + 1).to_string(), format!("{rmse:.4}")]).collect(),
+        }
     }
 }

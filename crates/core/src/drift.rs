@@ -142,7 +142,12 @@ impl Watch {
     fn new(plan: &Plan, of: &DriftPlan) -> Self {
         let model = plan.models.get(of.model.index()).map(|model| &model.model);
         let (width, floor) = match model {
+            // Trees that predict a number.
+            Some(Model::Forest(forest)) if forest.classes.is_empty() => {
+                (1, SENSOR_FLOOR * forest.half_width.unwrap_or(0.0))
+            }
             Some(Model::Forest(forest)) => (forest.classes.len() + 1, CLASS_FLOOR),
+            Some(Model::Logistic(logistic)) => (logistic.classes.len() + 1, CLASS_FLOOR),
             Some(Model::Linear(linear)) => (1, SENSOR_FLOOR * linear.half_width),
             _ => (0, 1.0),
         };
@@ -217,12 +222,12 @@ impl Watch {
         let Some((kept, said)) = memory.slot(number) else { return };
         *kept = 0;
         let Some(score) = models.get(of.model).filter(|s| s.known && s.in_domain) else { return };
-        if let Some(forest) = models.forest(of.model) {
+        if let Some((now, place)) = models.classes(of.model) {
             let Some((best, probabilities)) = said.split_last_mut() else { return };
             #[expect(clippy::cast_precision_loss, reason = "at most CLASSES_MAX")]
-            let place = forest.best() as f64;
+            let place = place as f64;
             *best = place;
-            for (slot, p) in probabilities.iter_mut().zip(forest.probabilities()) {
+            for (slot, p) in probabilities.iter_mut().zip(now) {
                 *slot = *p;
             }
         } else if let Some(slot) = said.first_mut() {

@@ -9,6 +9,7 @@
 mod check;
 mod drift;
 mod forest;
+mod logistic;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -20,6 +21,7 @@ use crate::unit::{Grid, Ticks};
 pub use drift::{BINS, ChallengerPlan, DriftPlan, InputReference, ScoreReference};
 pub use forest::{CLASSES_MAX, COLUMNS_MAX, DEPTH_MAX, ForestPlan, LinearTerms, Link, Node};
 pub use forest::{Step, Tree};
+pub use logistic::{Calibration, LogisticPlan};
 
 /// Most tags in one plan.
 pub const TAGS_MAX: usize = 60_000;
@@ -318,10 +320,14 @@ pub enum Model {
     Pca(PcaPlan),
     /// T2 and SPE of one-step errors: many features whose rows remember one another.
     Monitor(MonitorPlan),
+    /// Several dynamic monitors under limits found together.
+    Combined(CombinedPlan),
     /// Linear soft sensor with interval.
     Linear(LinearPlan),
     /// Classifier made of trees.
     Forest(ForestPlan),
+    /// Logistic classifier of two classes.
+    Logistic(LogisticPlan),
 }
 
 /// A control chart on one standardised feature or on the one-step residual of a soft sensor.
@@ -421,6 +427,20 @@ pub struct MonitorPlan {
     pub weight_spe: f64,
     /// Alarm limits. Beyond them the monitor is out of its domain too.
     pub alarm: PcaLimits,
+}
+
+/// Several dynamic monitors of the same features, whose limits were found together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CombinedPlan {
+    /// At least one, each with the same inputs.
+    pub members: Vec<MonitorPlan>,
+}
+
+impl CombinedPlan {
+    /// The features.
+    pub fn inputs(&self) -> &[FeatureId] {
+        self.members.first().map_or(&[], |member| &member.inputs)
+    }
 }
 
 /// A pair of limits.

@@ -21,7 +21,9 @@ use trimloop_core::plan::{
     Rate, RowPlan, RulesPlan, RunToRunPlan, ScoreReference, SetpointId, SetpointPlan, SignatureId,
     SignaturePlan, Source, TagPlan, Take,
 };
-use trimloop_core::plan::{ForestPlan, Link as TreeLink, Node, Step, Tree};
+use trimloop_core::plan::{
+    Calibration, CombinedPlan, ForestPlan, Link as TreeLink, LogisticPlan, Node, Step, Tree,
+};
 use trimloop_core::scan::{Ack, AckResult, Action, Command, Label, Link, Order, Scan};
 use trimloop_core::tag::{Sample, Status, TagId, Value};
 use trimloop_core::time::{Mono, Now, Span, Utc};
@@ -172,13 +174,30 @@ fn models() -> Vec<ModelPlan> {
         half_width: None,
     };
     let other = monitor.clone();
+    let logistic = LogisticPlan {
+        inputs: (0..4).map(|i| FeatureId(i * 6)).collect(),
+        steps: vec![Step::Product(0, 1)],
+        span: vec![(0.0, 100.0); 4],
+        domain: Some(ModelId(0)),
+        coefficients: vec![0.1, -0.1, 0.1, -0.1, 0.001],
+        intercept: 0.2,
+        mean: vec![50.0; 5],
+        scale: vec![10.0; 5],
+        precision: (0..25).map(|i| f64::from(u8::from(i % 6 == 0))).collect(),
+        t2_out: 40.0,
+        calibration: Calibration::Isotonic(vec![(-2.0, 0.1), (2.0, 0.9)]),
+        classes: vec![String::from("ok"), String::from("nok")],
+        weights: vec![1.0; 2],
+    };
     let plan = |of: &str, model| ModelPlan { name: String::from(of), hash: [0; 32], model };
     vec![
         plan("monitor", Model::Pca(monitor)),
         plan("sensor", Model::Linear(sensor)),
         plan("chart", Model::Chart(chart)),
-        plan("dynamic", Model::Monitor(dynamic)),
+        plan("dynamic", Model::Monitor(dynamic.clone())),
         plan("forest", Model::Forest(forest)),
+        plan("logistic", Model::Logistic(logistic)),
+        plan("combined", Model::Combined(CombinedPlan { members: vec![dynamic; 2] })),
         plan("monitor/other", Model::Pca(other)),
     ]
 }

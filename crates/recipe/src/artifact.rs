@@ -16,9 +16,11 @@
 //!
 //! Source: `methods.md` section 2, *Artifact*. Signatures are separate files, not read here.
 
+mod combined;
 mod data;
 mod error;
 mod forest;
+mod logistic;
 mod monitor;
 mod reference;
 
@@ -26,7 +28,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use trimloop_core::plan::{FeatureId, ForestPlan, LinearPlan, Model, PcaLimits, PcaPlan};
+use trimloop_core::plan::{
+    FeatureId, ForestPlan, LinearPlan, LogisticPlan, Model, PcaLimits, PcaPlan,
+};
 
 use data::{Data, dtype, width};
 
@@ -91,10 +95,14 @@ pub enum Kind {
     Pca,
     /// T2 and SPE of one-step errors over many features.
     Monitor,
+    /// Several monitors under limits found together.
+    Combined,
     /// Linear soft sensor with interval.
     Linear,
     /// Classifier or soft sensor made of trees or linear terms.
     Forest,
+    /// Logistic classifier of two classes.
+    Logistic,
 }
 
 impl Kind {
@@ -103,8 +111,10 @@ impl Kind {
         match self {
             Self::Pca => "pca",
             Self::Monitor => "monitor",
+            Self::Combined => "combined",
             Self::Linear => "linear",
             Self::Forest => "forest",
+            Self::Logistic => "logistic",
         }
     }
 }
@@ -240,6 +250,7 @@ impl Artifact {
                 (Kind::Pca, arrays)
             }
             Model::Monitor(m) => (Kind::Monitor, monitor::arrays(m)),
+            Model::Combined(m) => (Kind::Combined, combined::arrays(m)),
             Model::Linear(m) => {
                 let span = m.span.iter().flat_map(|(low, high)| [*low, *high]).collect();
                 let arrays = vec![
@@ -252,7 +263,7 @@ impl Artifact {
                 ];
                 (Kind::Linear, arrays)
             }
-            Model::Forest(_) => {
+            Model::Forest(_) | Model::Logistic(_) => {
                 return Err(ArtifactError::Header("a classifier must say its label".to_owned()));
             }
             Model::Chart(_) => {
@@ -294,6 +305,29 @@ impl Artifact {
             words,
         };
         Self::checked(header, Some(about), forest::arrays(plan))
+    }
+
+    /// Describes a trained logistic classifier; as [`Artifact::classifier`].
+    ///
+    /// # Errors
+    /// As [`Artifact::classifier`].
+    pub fn logistic(
+        header: Header,
+        label: &str,
+        words: Vec<Words>,
+        plan: &LogisticPlan,
+    ) -> Result<Self, ArtifactError> {
+        if header.kind != Kind::Logistic {
+            let why = format!("it says {}, the model is logistic", header.kind.word());
+            return Err(ArtifactError::Header(why));
+        }
+        let about = Classifier {
+            label: label.to_owned(),
+            classes: plan.classes.clone(),
+            link: logistic::link_word(&plan.calibration).to_owned(),
+            words,
+        };
+        Self::checked(header, Some(about), logistic::arrays(plan))
     }
 
     /// What a classifier says besides numbers; `None` for other kinds.
@@ -410,10 +444,15 @@ impl Artifact {
         Ok(match self.header.kind {
             Kind::Pca => Model::Pca(self.pca(inputs)),
             Kind::Monitor => Model::Monitor(monitor::plan(self, inputs)),
+            Kind::Combined => Model::Combined(combined::plan(self, &inputs)),
             Kind::Linear => Model::Linear(self.linear(inputs)),
             Kind::Forest => match forest::plan(self, inputs) {
                 Some(plan) => Model::Forest(plan),
                 // Every artifact was checked when it was made; this keeps the function total.
+                None => return Err(ArtifactError::Header("it is no classifier".to_owned())),
+            },
+            Kind::Logistic => match logistic::plan(self, inputs) {
+                Some(plan) => Model::Logistic(plan),
                 None => return Err(ArtifactError::Header("it is no classifier".to_owned())),
             },
         })
@@ -491,7 +530,7 @@ impl Artifact {
         arrays: Vec<Array>,
     ) -> Result<Self, ArtifactError> {
         header.check()?;
-        if classifier.is_some() != (header.kind == Kind::Forest) {
+        if classifier.is_some() != matches!(header.kind, Kind::Forest | Kind::Logistic) {
             let why = "classes belong to a classifier, and to nothing else";
             return Err(ArtifactError::Header(why.to_owned()));
         }
@@ -534,8 +573,10 @@ impl Artifact {
         let mut shapes = match self.header.kind {
             Kind::Pca => pca_shapes(p, length("eigenvalues")),
             Kind::Monitor => monitor::shapes(p, length("gap")),
+            Kind::Combined => combined::shapes(self),
             Kind::Linear => linear_shapes(p),
             Kind::Forest => forest::shapes(self),
+            Kind::Logistic => logistic::shapes(self),
         };
         shapes.extend(reference::shapes(self));
         shapes
@@ -565,7 +606,13 @@ impl Artifact {
                 }
             }
             Kind::Monitor => {
-                if let Some(why) = monitor::impossible(self) {
+                let inputs = (0..).map(FeatureId).take(self.header.features.len()).collect();
+                if let Some(why) = monitor::impossible(&monitor::plan(self, inputs)) {
+                    return impossible(why);
+                }
+            }
+            Kind::Combined => {
+                if let Some(why) = combined::impossible(self) {
                     return impossible(why);
                 }
             }
@@ -579,6 +626,7 @@ impl Artifact {
                 }
             }
             Kind::Forest => forest::check(self)?,
+            Kind::Logistic => logistic::check(self)?,
         }
         reference::impossible(self).map_or(Ok(()), impossible)
     }
@@ -656,7 +704,7 @@ fn linear_shapes(p: usize) -> Shapes {
 
 /// Names of all arrays; those of a forest stand beside it.
 const ARRAYS: &str = "mean scale loadings eigenvalues limits coefficients span intercept \
-                      half_width transition precision gap weights";
+                      half_width transition precision gap weights t2_out curve";
 
 fn read_array(body: &[u8], data: usize, raw: &RawArray) -> Result<Array, ArtifactError> {
     let wrong = |why: String| ArtifactError::Shape(why);

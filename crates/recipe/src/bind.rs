@@ -494,6 +494,10 @@ impl Binder<'_> {
                 self.used_features.extend(monitor.inputs.iter().copied());
                 (&artifact.as_sensor, "a monitor", "a soft sensor")
             }
+            Model::Combined(combined) => {
+                self.used_features.extend(combined.inputs().iter().copied());
+                (&artifact.as_sensor, "a monitor", "a soft sensor")
+            }
             Model::Linear(linear) => {
                 self.used_features.extend(linear.inputs.iter().copied());
                 linear.domain = artifact.domain;
@@ -504,6 +508,11 @@ impl Binder<'_> {
                 forest.domain = artifact.domain;
                 let is = if forest.is_sensor() { "a soft sensor" } else { "a classifier" };
                 (&artifact.as_monitor, is, "a monitor")
+            }
+            Model::Logistic(logistic) => {
+                self.used_features.extend(logistic.inputs.iter().copied());
+                logistic.domain = artifact.domain;
+                (&artifact.as_monitor, "a classifier", "a monitor")
             }
             Model::Chart(_) => return model,
         };
@@ -520,7 +529,11 @@ impl Binder<'_> {
     /// Gives clauses over probabilities the places of their classes.
     fn classes(&mut self, artifact: &ArtifactUse, model: &Model) {
         let none = Vec::new();
-        let known = if let Model::Forest(forest) = model { &forest.classes } else { &none };
+        let known = match model {
+            Model::Forest(forest) => &forest.classes,
+            Model::Logistic(logistic) => &logistic.classes,
+            _ => &none,
+        };
         let id = ModelId(u16::try_from(self.plan.models.len()).unwrap_or(u16::MAX));
         let mut places = Vec::new();
         for class in &artifact.classes {

@@ -14,7 +14,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use trimloop_core::plan::{ForestPlan, LinearPlan, Link, Model, Node, PcaLimits, PcaPlan, Tree};
+use trimloop_core::plan::{
+    Calibration, ForestPlan, LinearPlan, Link, LogisticPlan, Model, ModelId, Node, PcaLimits,
+    PcaPlan, Source, Tree,
+};
 use trimloop_recipe::artifact::{Artifact, FeatureSpec, Header, Kind};
 use trimloop_recipe::{
     Color, Diagnostic, Models, PlcConfig, Project, check, check_plc_config, codes, render,
@@ -104,6 +107,58 @@ fn classifier(classes: [&str; 2]) -> Vec<u8> {
     Artifact::classifier(header, "quality", Vec::new(), &plan).unwrap().write()
 }
 
+/// Log-odds of class 2 that fall with the pressure.
+fn logistic() -> Vec<u8> {
+    let feature = FeatureSpec { name: "fill_pressure".to_owned(), unit: "bar".to_owned() };
+    let header = Header {
+        id: "mistakes-r1".to_owned(),
+        kind: Kind::Logistic,
+        features: vec![feature],
+        recipe: "base r1".to_owned(),
+        rows: 1000,
+        window: None,
+        seed: 1,
+        note: String::new(),
+    };
+    let plan = LogisticPlan {
+        inputs: Vec::new(),
+        steps: Vec::new(),
+        span: vec![(500.0, 700.0)],
+        domain: None,
+        coefficients: vec![-0.1],
+        intercept: 60.0,
+        mean: vec![600.0],
+        scale: vec![20.0],
+        precision: vec![1.0],
+        t2_out: 30.0,
+        calibration: Calibration::Platt { slope: 1.0, bias: 0.0 },
+        classes: vec!["1".to_owned(), "2".to_owned()],
+        weights: vec![1.0; 2],
+    };
+    Artifact::logistic(header, "quality", Vec::new(), &plan).unwrap().write()
+}
+
+/// A logistic classifier stands in a recipe where a forest may: its probability in a signature, its
+/// classes by name, and the same words when a class is not there.
+#[test]
+fn logistic_classifiers_are_bound() {
+    let project = project();
+    let path = folder().join("tl0516-unknown-class.toml");
+    let text = std::fs::read_to_string(path).unwrap().replace("\"quality\"", "\"logistic\"");
+    let known = text.replace("\"scrap\"", "\"2\"");
+    let (recipe, found) = check("logistic.toml", &known);
+    assert!(found.is_empty(), "{}", render(&found, Color::Never));
+    let bound = project.bind(&recipe.unwrap()).unwrap();
+    let plan = &bound.plan;
+    let place = plan.models.iter().position(|m| matches!(m.model, Model::Logistic(_))).unwrap();
+    let wanted = Source::Probability(ModelId(u16::try_from(place).unwrap()), 1);
+    let mut sources = plan.signatures.iter().flat_map(|s| &s.clauses).map(|c| c.source);
+    assert!(sources.any(|source| source == wanted));
+    let unknown = diagnose(&project, "logistic.toml", &text);
+    let codes: Vec<&str> = unknown.iter().map(|found| found.code.code).collect();
+    assert_eq!(codes, ["TL0516"]);
+}
+
 fn models() -> Models {
     let inputs = [("fill_pressure", "bar"), ("melt_temp", "degC")];
     let good = artifact(Kind::Pca, &inputs);
@@ -116,6 +171,7 @@ fn models() -> Models {
     models.insert("monitor", good);
     models.insert("quality", classifier(["1", "2"]));
     models.insert("words", classifier(["good", "waste"]));
+    models.insert("logistic", logistic());
     models.insert("sensor", artifact(Kind::Linear, &inputs));
     models.insert("other-feature", artifact(Kind::Pca, &[("cushion", "mm"), inputs[1]]));
     models.insert("other-unit", artifact(Kind::Pca, &[("fill_pressure", "MPa"), inputs[1]]));

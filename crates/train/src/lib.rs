@@ -6,7 +6,8 @@
 //!
 //! - [`fit_pca`]: T2 and SPE monitor with limits that hold on fresh rows.
 //! - [`fit_monitor`]: T2 and SPE of one-step errors, for rows that remember one another.
-//! - [`fit_ridge`]: linear soft sensor with a conformal interval.
+//! - [`fit_ridge`], [`fit_pls`]: linear soft sensors with a conformal interval.
+//! - [`fit_forest`], [`fit_logistic`]: classifiers with calibrated probabilities.
 //! - [`capability`]: Cp, Cpk, Pp, Ppk of a characteristic, with intervals.
 //! - [`fit_ar1`]: mean, spread and memory of one feature, for its chart.
 //!
@@ -22,9 +23,11 @@ mod capability;
 mod forest;
 mod limits;
 mod linear_algebra;
+mod logistic;
 mod monitor;
 mod noise;
 mod pca;
+mod pls;
 mod ridge;
 mod table;
 
@@ -33,7 +36,9 @@ pub use blocks::conformal;
 pub use capability::{Capability, Index, Tolerance, capability};
 pub use forest::{ClassScore, ForestFit, ForestOptions, Growth, HeldOut, Reliability, fit_forest};
 pub use limits::{LimitError, spe_limit, t2_limit, t2_limit_training};
-pub use monitor::{MonitorFit, MonitorOptions, MonitorReport, fit_monitor};
+pub use logistic::{LogisticFit, LogisticOptions, fit_logistic};
+pub use monitor::{MonitorFit, MonitorOptions, MonitorReport, Prediction, fit_monitor};
 pub use pca::{PcaFit, PcaOptions, PcaReport, fit_pca};
+pub use pls::{PlsFit, PlsOptions, fit_pls};
 pub use ridge::{LinearFit, RidgeOptions, fit_ridge};
 pub use table::{Table, TrainError};

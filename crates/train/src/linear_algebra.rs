@@ -110,22 +110,42 @@ impl Cholesky {
         let mut solved = right.clone();
         let upper = self.0.transposed();
         for x in solved.rows_mut() {
-            for (index, row) in self.0.rows().enumerate() {
-                let (done, rest) = x.split_at_mut(index);
-                let sum: f64 = row.iter().zip(&*done).map(|(a, b)| a * b).sum();
-                if let (Some(x), Some(diagonal)) = (rest.first_mut(), row.get(index)) {
-                    *x = (*x - sum) / diagonal;
-                }
-            }
-            for (index, row) in upper.rows().enumerate().rev() {
-                let (head, done) = x.split_at_mut(index + 1);
-                let sum: f64 = row.iter().skip(index + 1).zip(&*done).map(|(a, b)| a * b).sum();
-                if let (Some(x), Some(diagonal)) = (head.last_mut(), row.get(index)) {
-                    *x = (*x - sum) / diagonal;
-                }
-            }
+            self.solve_with(&upper, x);
         }
         solved
+    }
+
+    /// `matrix^-1 x`, in place.
+    pub(crate) fn solve(&self, x: &mut [f64]) {
+        self.solve_with(&self.0.transposed(), x);
+    }
+
+    /// - `upper`: the transposed factor.
+    fn solve_with(&self, upper: &Square, x: &mut [f64]) {
+        self.forward(x);
+        for (index, row) in upper.rows().enumerate().rev() {
+            let (head, done) = x.split_at_mut(index + 1);
+            let sum: f64 = row.iter().skip(index + 1).zip(&*done).map(|(a, b)| a * b).sum();
+            if let (Some(x), Some(diagonal)) = (head.last_mut(), row.get(index)) {
+                *x = (*x - sum) / diagonal;
+            }
+        }
+    }
+
+    /// `factor^-1 x`, in place.
+    pub(crate) fn forward(&self, x: &mut [f64]) {
+        for (index, row) in self.0.rows().enumerate() {
+            let (done, rest) = x.split_at_mut(index);
+            let sum: f64 = row.iter().zip(&*done).map(|(a, b)| a * b).sum();
+            if let (Some(x), Some(diagonal)) = (rest.first_mut(), row.get(index)) {
+                *x = (*x - sum) / diagonal;
+            }
+        }
+    }
+
+    /// The lower factor.
+    pub(crate) fn factor(&self) -> &Square {
+        &self.0
     }
 
     /// `matrix^-1`, exactly symmetric.

@@ -9,14 +9,15 @@
 //! - **Memory**: smoothed scores resemble their neighbours, so n rows say less than n independent
 //!   ones. Limits are one-sided tolerance limits for as many independent scores as the rows are
 //!   worth: with 95 % confidence no more than the promised share of fresh rows lies beyond.
-//! - **Jointly**: T2 and SPE get half of the promised share each, and both limits are widened
-//!   until no more than that share of the held-out rows lies beyond either.
+//! - **Jointly**: T2 and SPE, of each member where there are several, get equal parts of the
+//!   promised share, and all limits are widened by one factor until no more than that share of the
+//!   held-out rows lies beyond any.
 //!
 //! More runs make the model and the limits better: a second normal run is what a calibration is.
 
 use std::ops::Range;
 
-use trimloop_core::plan::{FeatureId, MonitorPlan, PcaLimits};
+use trimloop_core::plan::{CombinedPlan, FeatureId, Model as Plan, MonitorPlan, PcaLimits};
 
 use crate::TrainError;
 use crate::blocks::{blocks, largest, trains};
@@ -27,7 +28,7 @@ mod limits;
 mod pairs;
 
 use limits::Normality;
-use pairs::{Pairs, Transition};
+use pairs::{Pairs, Transition, Way};
 
 /// Most columns: two matrices of their square are kept and multiplied at each row.
 const COLUMNS_MAX: usize = 200;
@@ -52,11 +53,35 @@ const GAPS: usize = 8;
 /// Rows from which the growth of errors over gaps is found.
 const GAP_ROWS: usize = 2000;
 
+/// Ranks that are tried for canonical variates, up to the number of columns.
+const RANKS: [usize; 12] = [1, 2, 3, 5, 8, 12, 18, 27, 40, 60, 90, 135];
+/// A variate more has to lower the held-out error by this share.
+const WORTH: f64 = 0.01;
+
+/// What a row is predicted from, before its error is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Prediction {
+    /// All variables of the row before it.
+    #[default]
+    Row,
+    /// As many canonical variates of the row before it as held-out rows are worth: CVA with a past
+    /// of one row. Fewer numbers are learnt where many variables follow a few slow states.
+    Canonical,
+    /// Nothing: T2 is the multivariate EWMA (MEWMA) of the rows themselves, for rows that do not
+    /// remember one another.
+    Mean,
+    /// Once the row before and once nothing: two members under limits found together. The first
+    /// sees what changes from row to row, the second what drifts so slowly that it is predicted.
+    Both,
+}
+
 /// How a dynamic monitor is fitted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MonitorOptions {
     /// Share of normal rows that may alarm, T2 and SPE together, above 0, at most 0.2.
     pub far: f64,
+    /// What each row is predicted from.
+    pub prediction: Prediction,
     /// Blocks of time that are held out in turn, 2 to 50. `None`: 10 below 20 rows a column, so
     /// that the models that score them are nearly as good as the final one; 3 from there on,
     /// long enough to differ from their neighbours as one run differs from another.
@@ -67,7 +92,7 @@ pub struct MonitorOptions {
 
 impl Default for MonitorOptions {
     fn default() -> Self {
-        Self { far: 0.01, blocks: None, gap: 5 }
+        Self { far: 0.01, prediction: Prediction::Row, blocks: None, gap: 5 }
     }
 }
 
@@ -76,8 +101,8 @@ impl Default for MonitorOptions {
 pub struct MonitorFit {
     /// `[p]` names of the columns.
     pub names: Vec<String>,
-    /// Everything else; its inputs are numbered in the order of the columns.
-    plan: MonitorPlan,
+    /// Everything else, one of each member; inputs are numbered in the order of the columns.
+    plans: Vec<MonitorPlan>,
     /// What an approver should know.
     pub report: MonitorReport,
 }
@@ -89,35 +114,46 @@ pub struct MonitorReport {
     pub rows: usize,
     /// Ridge that predicted held-out rows best, in pairs of rows.
     pub ridge: f64,
-    /// Share of the variance of held-out rows that their prediction explains; below 0.1 the rows
-    /// hardly remember one another.
+    /// Canonical variates that rows are predicted from; `None` for other predictions.
+    pub variates: Option<usize>,
+    /// Share of the variance of held-out rows that a prediction from the row before explains, also
+    /// where the monitor does not predict; below 0.1 the rows hardly remember one another.
     pub predicted: f64,
-    /// Independent scores that the held-out ones are worth, for T2.
+    /// Independent scores that the held-out ones are worth, for T2 (of the member with the fewest).
     pub independent_t2: f64,
     /// The same for SPE.
     pub independent_spe: f64,
-    /// Factor by which both limits were widened to keep the promise on the held-out rows; 1 when
+    /// Factor by which all limits were widened to keep the promise on the held-out rows; 1 when
     /// they kept it at once.
     pub widened: f64,
-    /// Share of held-out rows beyond the final limits (either one).
+    /// Share of held-out rows beyond the final limits (any of them).
     pub held_out: f64,
 }
 
 impl MonitorFit {
-    /// As a monitor of the plan.
+    /// As a model of the plan.
     ///
     /// # Errors
     /// [`TrainError::Ids`] unless there is one id for each column, in their order.
-    pub fn plan(&self, inputs: &[FeatureId]) -> Result<MonitorPlan, TrainError> {
+    pub fn plan(&self, inputs: &[FeatureId]) -> Result<Plan, TrainError> {
         if inputs.len() != self.names.len() {
             return Err(TrainError::Ids { have: inputs.len(), need: self.names.len() });
         }
-        Ok(MonitorPlan { inputs: inputs.to_vec(), ..self.plan.clone() })
+        let plans = self.plans.iter().cloned();
+        let mut plans: Vec<MonitorPlan> =
+            plans.map(|plan| MonitorPlan { inputs: inputs.to_vec(), ..plan }).collect();
+        Ok(match plans.pop() {
+            Some(plan) if plans.is_empty() => Plan::Monitor(plan),
+            last => {
+                plans.extend(last);
+                Plan::Combined(CombinedPlan { members: plans })
+            }
+        })
     }
 
-    /// Alarm limits of T2 and SPE.
-    pub fn limits(&self) -> PcaLimits {
-        self.plan.alarm
+    /// Alarm limits of T2 and SPE, of each member.
+    pub fn limits(&self) -> impl Iterator<Item = PcaLimits> {
+        self.plans.iter().map(|plan| plan.alarm)
     }
 }
 
@@ -134,29 +170,68 @@ pub fn fit_monitor(runs: &[Table], options: &MonitorOptions) -> Result<MonitorFi
     let scaling = Scaling::of(&table)?;
     let rows = Rows::new(runs, &table, &scaling);
     let folds = rows.folds(options);
-    let (ridge, predicted) = best_ridge(&rows, &folds).ok_or(TrainError::Singular)?;
-    let scores = held_out(&rows, &folds, ridge).ok_or(TrainError::Singular)?;
-    let found = scores.runs.iter().map(Vec::len).sum();
+    let ridges = RIDGES.map(Way::Ridge);
+    let tried = judged(&rows, &folds, &ridges);
+    let best = least(&tried).ok_or(TrainError::Singular)?;
+    let (ridge, mut predicted) = (RIDGES[best], 1.0 - tried[best]);
+    let (mut ways, mut variates) = (vec![Way::Ridge(ridge)], None);
+    match options.prediction {
+        Prediction::Row => {}
+        Prediction::Mean => ways = vec![Way::Mean],
+        Prediction::Both => ways.push(Way::Mean),
+        Prediction::Canonical => {
+            let ranks = RANKS.into_iter().filter(|rank| *rank < rows.p).chain([rows.p]);
+            let canonical: Vec<Way> = ranks.map(|rank| Way::Canonical(ridge, rank)).collect();
+            let tried = judged(&rows, &folds, &canonical);
+            let best = fewest(&tried).ok_or(TrainError::Singular)?;
+            predicted = 1.0 - tried[best];
+            ways = vec![canonical[best]];
+            variates = match canonical[best] {
+                Way::Canonical(_, rank) => Some(rank),
+                Way::Ridge(_) | Way::Mean => None,
+            };
+        }
+    }
+    let scores: Option<Vec<Scores>> =
+        ways.iter().map(|way| held_out(&rows, &folds, *way)).collect();
+    let scores = scores.ok_or(TrainError::Singular)?;
+    let found = scores.iter().flat_map(|scores| &scores.runs).map(Vec::len).sum::<usize>();
+    let found = found / scores.len().max(1);
     if found < SCORES_MIN {
         let what = "the limits of a dynamic monitor (rows whose 20 predecessors are there too)";
         return Err(TrainError::TooFewRows { have: found, need: SCORES_MIN, what });
     }
-    let normality = [0, 1].map(|which| Normality::of(&scores.cube_roots(which)));
-    let [t2, spe] = normality.map(|normality| normality.limit(options.far / 2.0));
-    let widened = scores.widening(t2, spe, options.far);
-    let alarm = PcaLimits { t2: t2 * widened, spe: spe * widened };
-    let whole = Model::fit(&rows.pairs(0..rows.len()), ridge).ok_or(TrainError::Singular)?;
+    let normality: Vec<[Normality; 2]> = scores
+        .iter()
+        .map(|scores| [0, 1].map(|which| Normality::of(&scores.cube_roots(which))))
+        .collect();
+    let share = options.far / (2 * ways.len()) as f64;
+    let limits = |[t2, spe]: &[Normality; 2]| (t2.limit(share), spe.limit(share));
+    let limits: Vec<(f64, f64)> = normality.iter().map(limits).collect();
+    let shares = shares(&scores, &limits);
+    let widened = widening(&shares, options.far);
     let names = table.names().to_vec();
+    let independent = |which: usize| {
+        let members = normality.iter().filter_map(|both| both.get(which));
+        members.map(|normality| normality.independent).fold(f64::INFINITY, f64::min)
+    };
     let report = MonitorReport {
         rows: rows.len(),
         ridge,
+        variates,
         predicted,
-        independent_t2: normality[0].independent,
-        independent_spe: normality[1].independent,
+        independent_t2: independent(0),
+        independent_spe: independent(1),
         widened,
-        held_out: scores.beyond(alarm.t2, alarm.spe),
+        held_out: beyond(&shares, widened),
     };
-    Ok(MonitorFit { names, plan: whole.plan(&rows, &scaling, alarm), report })
+    let pairs = rows.pairs(0..rows.len());
+    let member = |(way, (t2, spe)): (&Way, &(f64, f64))| {
+        let alarm = PcaLimits { t2: t2 * widened, spe: spe * widened };
+        Some(Model::fit(&pairs, *way)?.plan(&rows, &scaling, alarm))
+    };
+    let plans: Option<Vec<MonitorPlan>> = ways.iter().zip(&limits).map(member).collect();
+    Ok(MonitorFit { names, plans: plans.ok_or(TrainError::Singular)?, report })
 }
 
 fn joined(runs: &[Table]) -> Result<Table, TrainError> {
@@ -271,23 +346,33 @@ impl Rows {
     }
 }
 
-/// The ridge that predicts held-out rows best, and the share of their variance it explains.
-fn best_ridge(rows: &Rows, folds: &[Fold]) -> Option<(f64, f64)> {
+/// Share of the variance of held-out rows that each way leaves; NaN where it is undefined.
+fn judged(rows: &Rows, folds: &[Fold], ways: &[Way]) -> Vec<f64> {
     let lost = in_parallel(folds, |fold| {
-        RIDGES.map(|ridge| {
-            let transition = fold.kept.transition(ridge)?;
+        let lost = |way: &Way| {
+            let transition = fold.kept.expectation(*way)?;
             Some(fold.judged.errors(&transition).diagonal().sum::<f64>())
-        })
+        };
+        ways.iter().map(lost).collect::<Vec<Option<f64>>>()
     });
-    let total = |ridge: usize| {
-        lost.iter().map(|fold| fold.get(ridge).copied().flatten()).sum::<Option<f64>>()
-    };
-    let tried = RIDGES.iter().enumerate();
-    let tried = tried.filter_map(|(index, ridge)| Some((*ridge, total(index)?)));
-    let (ridge, lost) = tried.min_by(|a, b| a.1.total_cmp(&b.1))?;
     let pairs: f64 = folds.iter().map(|fold| fold.judged.count()).sum();
+    let total =
+        |way: usize| lost.iter().map(|fold| fold.get(way).copied().flatten()).sum::<Option<f64>>();
     // The rows are standardised: each column has a variance of 1.
-    Some((ridge, 1.0 - lost / (pairs * rows.p as f64)))
+    let share = |way| total(way).map_or(f64::NAN, |lost| lost / (pairs * rows.p as f64));
+    (0..ways.len()).map(share).collect()
+}
+
+/// Place of the least; the first of equals.
+fn least(lost: &[f64]) -> Option<usize> {
+    let known = lost.iter().enumerate().filter(|(_, x)| x.is_finite());
+    known.min_by(|a, b| a.1.total_cmp(b.1)).map(|(at, _)| at)
+}
+
+/// The first place that is hardly worse than the least.
+fn fewest(lost: &[f64]) -> Option<usize> {
+    let least = *lost.get(least(lost)?)?;
+    lost.iter().position(|x| *x <= least * (1.0 + WORTH))
 }
 
 /// A transition with the inverse covariance of its errors.
@@ -303,8 +388,8 @@ struct Scores {
 }
 
 impl Model {
-    fn fit(pairs: &Pairs, ridge: f64) -> Option<Self> {
-        let transition = pairs.transition(ridge)?;
+    fn fit(pairs: &Pairs, way: Way) -> Option<Self> {
+        let transition = pairs.expectation(way)?;
         let precision = pairs.precision(&transition)?;
         Some(Self { transition, precision })
     }
@@ -419,29 +504,40 @@ impl Scores {
         let of = |(t2, spe): &(f64, f64)| libm::cbrt(if which == 0 { *t2 } else { *spe });
         self.runs.iter().map(|run| run.iter().map(of).collect()).collect()
     }
+}
 
-    fn shares(&self, t2: f64, spe: f64) -> Vec<f64> {
-        self.runs.iter().flatten().map(|score| (score.0 / t2).max(score.1 / spe)).collect()
+/// Largest share of a limit in each held-out row, over all members.
+fn shares(scores: &[Scores], limits: &[(f64, f64)]) -> Vec<f64> {
+    let mut shares: Vec<f64> = Vec::new();
+    for (scores, (t2, spe)) in scores.iter().zip(limits) {
+        let rows = scores.runs.iter().flatten();
+        let of: Vec<f64> = rows.map(|score| (score.0 / t2).max(score.1 / spe)).collect();
+        // The blocks are the same, so that members have the same rows.
+        shares.resize(of.len(), 0.0);
+        for (share, x) in shares.iter_mut().zip(of) {
+            *share = share.max(x);
+        }
     }
+    shares
+}
 
-    fn beyond(&self, t2: f64, spe: f64) -> f64 {
-        let shares = self.shares(t2, spe);
-        shares.iter().filter(|share| **share > 1.0).count() as f64 / shares.len().max(1) as f64
-    }
+/// Share of rows beyond limits that were widened.
+fn beyond(shares: &[f64], widened: f64) -> f64 {
+    let beyond = shares.iter().filter(|share| **share > widened).count();
+    beyond as f64 / shares.len().max(1) as f64
+}
 
-    /// Factor, at least 1, that leaves no more than `far` of the rows beyond both limits.
-    fn widening(&self, t2: f64, spe: f64, far: f64) -> f64 {
-        let mut shares = self.shares(t2, spe);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to n")]
-        let rank = libm::floor(far * shares.len() as f64 + 1e-9) as usize + 1;
-        largest(&mut shares, rank).unwrap_or(1.0).max(1.0)
-    }
+/// Factor, at least 1, that leaves no more than `far` of the rows beyond any limit.
+fn widening(shares: &[f64], far: f64) -> f64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to n")]
+    let rank = libm::floor(far * shares.len() as f64 + 1e-9) as usize + 1;
+    largest(&mut shares.to_vec(), rank).unwrap_or(1.0).max(1.0)
 }
 
 /// Scores of every block by the model of the others; `None` when one of them cannot be fitted.
-fn held_out(rows: &Rows, folds: &[Fold], ridge: f64) -> Option<Scores> {
+fn held_out(rows: &Rows, folds: &[Fold], way: Way) -> Option<Scores> {
     let scored = in_parallel(folds, |fold| {
-        Model::fit(&fold.kept, ridge).map(|model| model.score(rows, &fold.held))
+        Model::fit(&fold.kept, way).map(|model| model.score(rows, &fold.held))
     });
     let mut runs = vec![Vec::new(); rows.starts.len()];
     for block in scored {
@@ -468,7 +564,7 @@ fn smooth(state: &mut [f64], newest: &[f64], weight: f64) {
 
 /// Maps in as many threads as there are cores; results in the order of the items, whatever the
 /// number of cores.
-fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let share = items.len().div_ceil(cores).max(1);
     let work = &work;

@@ -124,32 +124,49 @@ pub fn fit_ridge(x: &Table, y: &[f64], options: &RidgeOptions) -> Result<LinearF
         let rows = held.clone().filter_map(|index| Some((index, y.get(index)?)));
         residuals.extend(rows.map(|(index, y)| (y - line.predict(x.row(index))).abs()));
     }
-    let n = y.len() as f64;
-    let mean = y.iter().sum::<f64>() / n;
-    let variance = y.iter().map(|y| (y - mean) * (y - mean)).sum::<f64>();
-    let squares = residuals.iter().map(|r| r * r).sum::<f64>();
-    let steps = y.windows(2).filter_map(|pair| match pair {
-        [last, next] => Some((next - last) * (next - last)),
-        _ => None,
-    });
     let line = Line::fit(x, y, scaling, options.ridge, |_| true)?;
-    Ok(LinearFit {
-        names: x.names().to_vec(),
-        rows: y.len(),
-        rmse_held_out: libm::sqrt(squares / n),
-        r2_held_out: 1.0 - squares / variance,
-        rmse_persistence: libm::sqrt(steps.sum::<f64>() / (n - 1.0)),
-        half_width: conformal(&mut residuals, options.level)
-            .ok_or(TrainError::Option("the interval needs more rows for this level"))?,
-        span: (0..x.columns()).map(|column| span(x.column(column))).collect(),
-        coefficients: line.coefficients,
-        intercept: line.intercept,
-        mean: line.scaling.mean,
-        scale: line.scaling.scale,
-    })
+    let line = (line.coefficients, line.intercept, line.scaling);
+    LinearFit::of(x, y, line, residuals, options.level)
 }
 
-fn check(x: &Table, y: &[f64], options: &RidgeOptions) -> Result<(), TrainError> {
+impl LinearFit {
+    /// A line with what its held-out residuals, one for each row, say about it.
+    ///
+    /// - `line`: `[p]` coefficients, intercept, and the scaling they were found with.
+    /// - `residuals`: absolute ones.
+    pub(crate) fn of(
+        x: &Table,
+        y: &[f64],
+        (coefficients, intercept, scaling): (Vec<f64>, f64, Scaling),
+        mut residuals: Vec<f64>,
+        level: f64,
+    ) -> Result<Self, TrainError> {
+        let n = y.len() as f64;
+        let mean = y.iter().sum::<f64>() / n;
+        let variance = y.iter().map(|y| (y - mean) * (y - mean)).sum::<f64>();
+        let squares = residuals.iter().map(|r| r * r).sum::<f64>();
+        let steps = y.windows(2).filter_map(|pair| match pair {
+            [last, next] => Some((next - last) * (next - last)),
+            _ => None,
+        });
+        Ok(Self {
+            names: x.names().to_vec(),
+            rows: y.len(),
+            rmse_held_out: libm::sqrt(squares / n),
+            r2_held_out: 1.0 - squares / variance,
+            rmse_persistence: libm::sqrt(steps.sum::<f64>() / (n - 1.0)),
+            half_width: conformal(&mut residuals, level)
+                .ok_or(TrainError::Option("the interval needs more rows for this level"))?,
+            span: (0..x.columns()).map(|column| span(x.column(column))).collect(),
+            coefficients,
+            intercept,
+            mean: scaling.mean,
+            scale: scaling.scale,
+        })
+    }
+}
+
+pub(crate) fn check(x: &Table, y: &[f64], options: &RidgeOptions) -> Result<(), TrainError> {
     let (have, what) = (x.columns(), "a soft sensor");
     if !(1..=COLUMNS_MAX).contains(&have) {
         return Err(TrainError::Columns { have, low: 1, high: COLUMNS_MAX, what });

@@ -11,6 +11,7 @@ use crate::cli::query::Lines;
 use crate::cli::source::SourceArgs;
 use crate::cli::{Exit, Failure, Format, Global, Ui};
 use crate::export::{Column, CsvSheet, Sheet};
+use crate::learn::forecast::{ForecastOptions, Forecasting};
 use crate::learn::score::{Summary, score};
 use crate::learn::{Frame, LearnError, kinds};
 use crate::output::Zone;
@@ -20,10 +21,15 @@ Examples:
   trimloop model score --model models/press-r1 --data today.csv --format csv > scores.csv
   trimloop model score --model models/press-r1 --data a.csv b.csv --output scores.csv
   trimloop model score --model models/press-r1 --data today.csv --format jsonl | jq .score
+  trimloop model score --model models/press-r1 --data today.csv --forecast 20
+  trimloop model score --model models/weight-r1 --data today.csv --forecast 50 \\
+      --limit-low 18.9 --limit-high 19.4
 
 A row out for each row in. Columns that the model does not know are ignored. domain: in, out (unlike
 the rows of training), missing (a value that the model needs is not there; alarm keeps its last
 state). Each file is a run of its own: states begin anew.
+--forecast N adds at the end: forecast, forecast_low, forecast_high (N rows ahead, 90 %),
+time_to_limit (rows; a monitor's limit is its threshold), trend (none, up, down).
 Exit: 0 done, 1 nothing could be scored, 2 wrong use.";
 
 /// Which rows, with what.
@@ -35,6 +41,29 @@ pub(super) struct ScoreArgs {
     model: PathBuf,
     #[command(flatten)]
     source: SourceArgs,
+    /// Forecast the score or the prediction so many rows ahead
+    #[arg(long, env = "TRIMLOOP_FORECAST", hide_env = true, value_name = "ROWS")]
+    forecast: Option<u16>,
+    /// Lower limit of what is predicted, for the time to it
+    #[arg(
+        long,
+        env = "TRIMLOOP_LIMIT_LOW",
+        hide_env = true,
+        value_name = "X",
+        requires = "forecast",
+        allow_negative_numbers = true
+    )]
+    limit_low: Option<f64>,
+    /// Upper limit of what is predicted
+    #[arg(
+        long,
+        env = "TRIMLOOP_LIMIT_HIGH",
+        hide_env = true,
+        value_name = "X",
+        requires = "forecast",
+        allow_negative_numbers = true
+    )]
+    limit_high: Option<f64>,
     /// File instead of stdout
     #[arg(short, long, env = "TRIMLOOP_OUTPUT", hide_env = true, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -62,6 +91,10 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &ScoreArgs) -> Result<Exit, Fa
 fn scored(ui: &Ui, model: &Path, frame: &Frame, args: &ScoreArgs) -> Result<Summary, LearnError> {
     let artifact = read(&file_of(model))?;
     let mut scorer = kinds::scorer(&artifact)?;
+    if let Some(rows) = args.forecast {
+        let options = ForecastOptions { rows, low: args.limit_low, high: args.limit_high };
+        scorer = Box::new(Forecasting::new(scorer, options)?);
+    }
     let Some(path) = &args.output else {
         return score(frame, &mut *scorer, |columns| sheet(ui, columns, io::stdout().lock()));
     };

@@ -14,7 +14,7 @@ use crate::cli::{Exit, Failure, Global, Ui};
 use crate::error::EXPORT_FILE;
 use crate::learn::card::Card;
 use crate::learn::evaluate::Scores;
-use crate::learn::kinds::{TrainKind, TrainRequest, Trained, train};
+use crate::learn::kinds::{Learner, TrainKind, TrainRequest, Trained, train};
 use crate::learn::lifecycle::{self, Lifecycle, State};
 use crate::learn::{Frame, LearnError, drift, kinds, plots, read};
 
@@ -26,6 +26,9 @@ Examples:
   trimloop model train --kind classifier --label-from-file 'fault_(\\d+)' --data f*.csv --out m/f-r1
   trimloop model train --kind regression --label weight --feature 'power = torque * speed' \\
       --ignore part_id --data parts.csv --out models/weight-r1
+  trimloop model train --kind classifier --learner logistic --label nok --data parts.csv --out m/n-r1
+  trimloop model train --kind regression --learner pls --label weight --data parts.csv --out m/w-r1
+  trimloop model train --kind monitor --learner mewma --data parts.csv --out m/parts-r1
 
 Rows are in the order of time; limits and errors come from held-out blocks of time. The same data,
 options and seed give the same model.tlm, byte for byte. Memory: 8 bytes a cell for the table, twice
@@ -38,6 +41,9 @@ pub(super) struct TrainArgs {
     /// What the model is for
     #[arg(long, env = "TRIMLOOP_KIND", hide_env = true, value_enum)]
     kind: TrainKind,
+    /// How it is learnt [default: dynamic, forest, ridge by the kind]
+    #[arg(long, env = "TRIMLOOP_LEARNER", hide_env = true, value_enum)]
+    learner: Option<Learner>,
     #[command(flatten)]
     source: SourceArgs,
     /// Column to predict or to tell apart
@@ -160,6 +166,7 @@ fn fit(ui: &Ui, args: &TrainArgs, frame: &Frame) -> Result<Trained, LearnError> 
     };
     let trained = train(&TrainRequest {
         kind: args.kind,
+        learner: args.learner,
         frame,
         calibration: calibration.as_ref(),
         label: args.label.as_deref(),

@@ -3,9 +3,12 @@
 use trimloop_recipe::artifact::{Artifact, Kind, Words};
 use trimloop_train::{ForestFit, ForestOptions, Table, fit_forest};
 
-use super::formula;
-use crate::learn::card::{Card, CardTable, Mark, Plot, Series};
-use crate::learn::kinds::{TrainRequest, Trained};
+use super::tables::{
+    class_doubts, class_tables, decision, held_out, held_out_note, percent, reliability,
+};
+use super::{formula, logistic};
+use crate::learn::card::{Card, CardTable};
+use crate::learn::kinds::{Learner, TrainRequest, Trained};
 use crate::learn::plan::{header_of, training_facts};
 use crate::learn::{Column, Frame, Inputs, LearnError, Values, labels, leak};
 
@@ -18,6 +21,9 @@ pub(in crate::learn) fn train(request: &TrainRequest<'_>) -> Result<Trained, Lea
     let found = labels(request.frame, request.label, request.label_from_file)?;
     let frame = Prepared::new(request, &found.of_row, found.classes.len())?;
     let inputs = frame.inputs(request, &found.of_row)?;
+    if request.learner == Some(Learner::Logistic) {
+        return logistic::train(request, &found, &frame, inputs);
+    }
     let names: Vec<String> = inputs.columns.iter().map(|column| column.name.clone()).collect();
     let steps = request
         .features
@@ -55,7 +61,7 @@ pub(in crate::learn) fn train(request: &TrainRequest<'_>) -> Result<Trained, Lea
         },
     )?;
     let label = request.label.or(request.label_from_file).unwrap_or("label");
-    let note = note(&fit);
+    let note = held_out_note(&fit.held_out, fit.blocked);
     let header = header_of(request, Kind::Forest, &inputs, &note);
     let artifact = Artifact::classifier(header, label, frame.words.clone(), &fit.plan)
         .map_err(|error| LearnError::Train(error.to_string()))?;
@@ -70,7 +76,7 @@ pub(in crate::learn) fn train(request: &TrainRequest<'_>) -> Result<Trained, Lea
         left_out: inputs.left_out,
         warnings,
         tables: tables(&fit),
-        plots: plots(&fit),
+        plots: reliability(&fit.held_out),
         ..Card::default()
     };
     Ok(Trained::new(artifact, card))
@@ -84,12 +90,12 @@ fn runs(frame: &Frame, kept: &[usize]) -> Vec<std::ops::Range<usize>> {
 }
 
 /// The frame with words as codes, without what is no input.
-struct Prepared {
+pub(super) struct Prepared {
     frame: Frame,
-    words: Vec<Words>,
+    pub(super) words: Vec<Words>,
     ignore: Vec<String>,
     left_out: Vec<String>,
-    warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl Prepared {
@@ -216,26 +222,12 @@ impl Prepared {
     }
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
-}
-
 fn headline(fit: &ForestFit, label: &str) -> String {
     if fit.plan.remember.is_some() {
         format!("Random forest that tells causes apart ({label}), evidence adding up over rows.")
     } else {
         format!("Random forest that tells the classes of {label} apart.")
     }
-}
-
-fn note(fit: &ForestFit) -> String {
-    let how = if fit.blocked { "time-blocked" } else { "stratified" };
-    format!(
-        "Held out, {how} 5-fold: accuracy {}, log loss {:.3}, Brier {:.3}.",
-        percent(fit.held_out.accuracy),
-        fit.held_out.log_loss,
-        fit.held_out.brier,
-    )
 }
 
 fn facts_of(fit: &ForestFit) -> Vec<(String, String)> {
@@ -253,10 +245,7 @@ fn facts_of(fit: &ForestFit) -> Vec<(String, String)> {
     } else if !derived.is_empty() {
         facts.push(fact("derived columns", derived.join(", ")));
     }
-    let how = if fit.blocked { "blocks of time" } else { "rows, stratified by class" };
-    let folds: Vec<String> = fit.held_out.folds.iter().map(|share| percent(*share)).collect();
-    facts.push(fact("held out", format!("{how}, 5 folds: accuracy {}", folds.join(", "))));
-    facts.push(fact("accuracy held out", percent(fit.held_out.accuracy)));
+    facts.extend(held_out(&fit.held_out, fit.blocked));
     facts.push(fact(
         "calibration",
         format!(
@@ -264,43 +253,12 @@ fn facts_of(fit: &ForestFit) -> Vec<(String, String)> {
             fit.plan.slope, fit.held_out.log_loss, fit.held_out.brier
         ),
     ));
-    let weights: Vec<String> = fit
-        .plan
-        .classes
-        .iter()
-        .zip(&fit.plan.weights)
-        .filter(|(_, weight)| (**weight - 1.0).abs() > 1e-9)
-        .map(|(class, weight)| format!("{class} counts {weight:.2} times"))
-        .collect();
-    let weights = if weights.is_empty() {
-        "the class of the largest probability".to_owned()
-    } else {
-        format!("probabilities weighed for the F1 of the rarer class: {}", weights.join(", "))
-    };
-    facts.push(fact("decision", weights));
+    facts.push(decision(&fit.plan.classes, &fit.plan.weights));
     facts
 }
 
 fn doubts(fit: &ForestFit) -> Vec<String> {
-    let mut doubts = Vec::new();
-    let total: usize = fit.held_out.classes.iter().map(|class| class.rows).sum();
-    let most = fit.held_out.classes.iter().map(|class| class.rows).max().unwrap_or(0);
-    #[expect(clippy::cast_precision_loss, reason = "rows of a table")]
-    let blind = most as f64 / total.max(1) as f64;
-    if fit.held_out.accuracy <= blind {
-        doubts.push(format!(
-            "it is no better than always saying the commonest class ({} right)",
-            percent(blind)
-        ));
-    }
-    for class in &fit.held_out.classes {
-        if class.rows < 10 {
-            doubts.push(format!(
-                "class {} has {} rows only: what is said of it rests on little",
-                class.class, class.rows
-            ));
-        }
-    }
+    let mut doubts = class_doubts(&fit.held_out);
     if fit.plan.remember.is_some() {
         doubts.push(
             "Rows of one run resemble each other: what was held out is part of the same runs, so \
@@ -313,40 +271,7 @@ fn doubts(fit: &ForestFit) -> Vec<String> {
 
 fn tables(fit: &ForestFit) -> Vec<CardTable> {
     let texts = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
-    let classes = fit.held_out.classes.iter().map(|class| {
-        vec![
-            class.class.clone(),
-            class.rows.to_string(),
-            class.precision.map_or_else(|| "-".to_owned(), |p| format!("{p:.3}")),
-            format!("{:.3}", class.recall),
-            format!("{:.3}", class.f1),
-        ]
-    });
-    let mut tables = vec![CardTable {
-        title: "Classes, held out".to_owned(),
-        head: texts(&["class", "rows", "precision", "recall", "F1"]),
-        rows: classes.collect(),
-    }];
-    let mut head = vec!["is \\ taken for".to_owned()];
-    head.extend(fit.plan.classes.iter().cloned());
-    let confusion = fit.held_out.confusion.iter().zip(&fit.plan.classes).map(|(row, class)| {
-        let mut cells = vec![class.clone()];
-        cells.extend(row.iter().map(ToString::to_string));
-        cells
-    });
-    tables.push(CardTable {
-        title: "Confusion, held out".to_owned(),
-        head,
-        rows: confusion.collect(),
-    });
-    let reliability = fit.held_out.reliability.iter().map(|bin| {
-        vec![format!("{:.3}", bin.said), format!("{:.3}", bin.came), bin.rows.to_string()]
-    });
-    tables.push(CardTable {
-        title: "Reliability, held out".to_owned(),
-        head: texts(&["probability said", "share that came true", "rows"]),
-        rows: reliability.collect(),
-    });
+    let mut tables = class_tables(&fit.held_out, &fit.plan.classes);
     let mut order: Vec<(&String, f64)> =
         fit.columns.iter().zip(fit.importance.iter().copied()).collect();
     order.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -366,24 +291,4 @@ fn tables(fit: &ForestFit) -> Vec<CardTable> {
         });
     }
     tables
-}
-
-fn plots(fit: &ForestFit) -> Vec<Plot> {
-    let dots = fit.held_out.reliability.iter().map(|bin| (bin.said, bin.came)).collect();
-    let series = |name: &str, mark, points| Series {
-        name: name.to_owned(),
-        mark,
-        points,
-        names: Vec::new(),
-    };
-    vec![Plot {
-        title: "Reliability, held out".to_owned(),
-        x: "probability said".to_owned(),
-        y: "share that came true".to_owned(),
-        series: vec![
-            series("as promised", Mark::Line, vec![(0.0, 0.0), (1.0, 1.0)]),
-            series("held out", Mark::Dots, dots),
-        ],
-        levels: Vec::new(),
-    }]
 }

@@ -316,8 +316,14 @@ impl Cell {
             Some(Model::Chart(chart)) => f(chart.input.index()),
             Some(Model::Pca(pca)) => pca.inputs.iter().for_each(|i| f(i.index())),
             Some(Model::Monitor(monitor)) => monitor.inputs.iter().for_each(|i| f(i.index())),
+            Some(Model::Combined(combined)) => {
+                combined.inputs().iter().for_each(|i| f(i.index()));
+            }
             Some(Model::Linear(linear)) => linear.inputs.iter().for_each(|i| f(i.index())),
             Some(Model::Forest(forest)) => forest.inputs.iter().for_each(|i| f(i.index())),
+            Some(Model::Logistic(logistic)) => {
+                logistic.inputs.iter().for_each(|i| f(i.index()));
+            }
             None => {}
         }
     }

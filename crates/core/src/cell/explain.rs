@@ -364,6 +364,7 @@ impl Cell {
         let shared = fed.and_then(|id| match self.plan.models.get(id.index()).map(|m| &m.model) {
             Some(Model::Linear(linear)) => linear.domain,
             Some(Model::Forest(forest)) => forest.domain,
+            Some(Model::Logistic(logistic)) => logistic.domain,
             _ => None,
         });
         let mut worst = Found::STATE;
@@ -383,11 +384,15 @@ impl Cell {
             Model::Pca(pca) => {
                 Some((score.t2 / pca.domain_out.t2).max(score.spe / pca.domain_out.spe))
             }
-            Model::Monitor(_) => Some(score.value),
+            Model::Monitor(_) | Model::Combined(_) => Some(score.value),
             Model::Linear(linear) => self.span_share(&linear.inputs, &linear.span),
             // Out of domain wherever it stands: it was never held against labels.
             Model::Forest(forest) if forest.is_sensor() && forest.half_width.is_none() => None,
             Model::Forest(forest) => self.span_share(&forest.inputs, &forest.span),
+            Model::Logistic(logistic) => {
+                let span = self.span_share(&logistic.inputs, &logistic.span)?;
+                Some(span.max(score.t2 / logistic.t2_out))
+            }
             Model::Chart(_) => None,
         }
     }

@@ -326,16 +326,7 @@ impl Forest {
         let mut room = [0.0; COLUMNS_MAX];
         let Some(shares) = room.get_mut(..plan.columns()) else { return };
         self.contributions(plan, self.best, shares);
-        let p = plan.inputs.len();
-        for (index, step) in plan.steps.iter().enumerate().rev() {
-            let share = shares.get(p + index).copied().unwrap_or(0.0);
-            let (a, b) = step.operands();
-            for operand in [a, b] {
-                if let Some(of) = shares.get_mut(usize::from(operand)) {
-                    *of += share / 2.0;
-                }
-            }
-        }
+        split_steps(&plan.steps, plan.inputs.len(), shares);
         for (place, ((input, share), x)) in
             plan.inputs.iter().zip(shares.iter()).zip(&self.columns).enumerate()
         {
@@ -356,6 +347,20 @@ impl Forest {
     pub fn reset(&mut self) {
         self.memory.fill(None);
         self.evidence.fill(0.0);
+    }
+}
+
+/// Gives the shares of derived columns, behind the first `p`, in equal parts to the columns that
+/// they are made of.
+pub(super) fn split_steps(steps: &[Step], p: usize, shares: &mut [f64]) {
+    for (index, step) in steps.iter().enumerate().rev() {
+        let share = shares.get(p + index).copied().unwrap_or(0.0);
+        let (a, b) = step.operands();
+        for operand in [a, b] {
+            if let Some(of) = shares.get_mut(usize::from(operand)) {
+                *of += share / 2.0;
+            }
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! Scores over features: control charts, principal-component and dynamic monitors, linear soft
-//! sensors, classifiers.
+//! sensors, classifiers of trees and logistic ones.
 //!
 //! Terms: T2 is the distance of a part inside the plane of the components, SPE the squared
 //! distance off it, a *contribution* one variable's share of a score. A model is *in domain* while
@@ -13,8 +13,11 @@
 //! - Nothing is allocated after [`Models::new`].
 
 mod chart;
+mod combined;
+pub mod forecast;
 pub mod forest;
 mod linear;
+pub mod logistic;
 mod monitor;
 mod pca;
 mod rules;
@@ -25,8 +28,10 @@ use crate::feature::FeatureValue;
 use crate::plan::{FeatureId, Model, ModelId, Plan, Source};
 
 use chart::ChartState;
+use combined::CombinedState;
 use forest::Forest;
 use linear::LinearState;
+use logistic::Logistic;
 use monitor::MonitorState;
 use pca::PcaState;
 
@@ -46,7 +51,7 @@ pub struct Score {
     pub in_domain: bool,
     /// This part is beyond the alarm limit of a chart or a monitor. Never true when unknown.
     pub alarm: bool,
-    /// T2 of a monitor, dimensionless, >= 0.
+    /// T2 of a monitor, or of the domain of a logistic classifier, dimensionless, >= 0.
     pub t2: f64,
     /// SPE of a monitor, dimensionless, >= 0.
     pub spe: f64,
@@ -115,8 +120,10 @@ enum State {
     Chart(ChartState),
     Pca(PcaState),
     Monitor(MonitorState),
+    Combined(CombinedState),
     Linear(LinearState),
     Forest(Forest),
+    Logistic(Logistic),
 }
 
 impl Models {
@@ -129,8 +136,10 @@ impl Models {
             Model::Chart(chart) => State::Chart(ChartState::new(chart)),
             Model::Pca(pca) => State::Pca(PcaState::new(pca)),
             Model::Monitor(monitor) => State::Monitor(MonitorState::new(monitor)),
+            Model::Combined(combined) => State::Combined(CombinedState::new(combined)),
             Model::Linear(linear) => State::Linear(LinearState::new(linear)),
             Model::Forest(forest) => State::Forest(Forest::new(forest)),
+            Model::Logistic(logistic) => State::Logistic(Logistic::new(logistic)),
         });
         Self { states: states.collect(), scores: alloc::vec![Score::UNKNOWN; plan.models.len()] }
     }
@@ -150,6 +159,9 @@ impl Models {
                 (Model::Monitor(monitor), State::Monitor(state)) => {
                     *score = state.score(monitor, features);
                 }
+                (Model::Combined(combined), State::Combined(state)) => {
+                    *score = state.score(combined, features);
+                }
                 // The second pass writes these.
                 _ => *score = Score::UNKNOWN,
             }
@@ -158,10 +170,14 @@ impl Models {
             let domain = match &model.model {
                 Model::Linear(linear) => linear.domain,
                 Model::Forest(forest) => forest.domain,
-                Model::Chart(_) | Model::Pca(_) | Model::Monitor(_) => continue,
+                Model::Logistic(logistic) => logistic.domain,
+                Model::Chart(_) | Model::Pca(_) | Model::Monitor(_) | Model::Combined(_) => {
+                    continue;
+                }
             };
             let monitor = domain.map(|id| {
-                matches!(self.states.get(id.index()), Some(State::Pca(_) | State::Monitor(_)))
+                let state = self.states.get(id.index());
+                matches!(state, Some(State::Pca(_) | State::Monitor(_) | State::Combined(_)))
                     && self.get(id).is_some_and(|score| score.in_domain)
             });
             let score = match (&model.model, self.states.get_mut(index)) {
@@ -170,6 +186,9 @@ impl Models {
                 }
                 (Model::Forest(forest), Some(State::Forest(state))) => {
                     state.score(forest, features, monitor)
+                }
+                (Model::Logistic(logistic), Some(State::Logistic(state))) => {
+                    state.score(logistic, features, monitor)
                 }
                 _ => continue,
             };
@@ -206,16 +225,28 @@ impl Models {
                     self.known_score(id)?;
                     *forest.probabilities().get(usize::from(class))?
                 }
+                State::Logistic(logistic) => {
+                    self.known_score(id)?;
+                    *logistic.probabilities().get(usize::from(class))?
+                }
                 _ => return None,
             },
             Source::T2(id) => match self.states.get(id.index())? {
                 State::Pca(pca) => self.known_score(id)?.t2 / pca.alarm().t2,
                 State::Monitor(monitor) => self.known_score(id)?.t2 / monitor.alarm().t2,
+                State::Combined(combined) => {
+                    self.known_score(id)?;
+                    combined.shares().0
+                }
                 _ => return None,
             },
             Source::Spe(id) => match self.states.get(id.index())? {
                 State::Pca(pca) => self.known_score(id)?.spe / pca.alarm().spe,
                 State::Monitor(monitor) => self.known_score(id)?.spe / monitor.alarm().spe,
+                State::Combined(combined) => {
+                    self.known_score(id)?;
+                    combined.shares().1
+                }
                 _ => return None,
             },
         };
@@ -243,12 +274,18 @@ impl Models {
         let offer = |contribution: Contribution| offer(top, &mut count, contribution);
         match (&model_plan.model, self.states.get(model.index())) {
             (Model::Forest(forest), Some(State::Forest(state))) => state.offer(forest, offer),
+            (Model::Logistic(logistic), Some(State::Logistic(state))) => {
+                state.offer(logistic, offer);
+            }
             (Model::Chart(chart), Some(State::Chart(state))) => {
                 state.contributions(chart, score, offer);
             }
             (Model::Pca(pca), Some(State::Pca(state))) => state.contributions(pca, score, offer),
             (Model::Monitor(monitor), Some(State::Monitor(state))) => {
                 state.contributions(monitor, score, offer);
+            }
+            (Model::Combined(combined), Some(State::Combined(state))) => {
+                state.contributions(combined, score, offer);
             }
             (Model::Linear(linear), Some(State::Linear(_))) => {
                 linear::contributions(linear, features, offer);
@@ -269,12 +306,15 @@ impl Models {
         }
     }
 
-    /// The classifier of the newest part, for its probabilities and best class; `None` when the
-    /// score is unknown or the model is of another kind.
-    pub fn forest(&self, model: ModelId) -> Option<&Forest> {
+    /// Probability of each class, `[k]`, and the place of the best one, for the newest part; `None`
+    /// when the score is unknown or the model tells no classes apart.
+    pub fn classes(&self, model: ModelId) -> Option<(&[f64], usize)> {
         self.known_score(model)?;
         match self.states.get(model.index())? {
-            State::Forest(forest) => Some(forest),
+            State::Forest(forest) if !forest.is_sensor() => {
+                Some((forest.probabilities(), forest.best()))
+            }
+            State::Logistic(logistic) => Some((logistic.probabilities(), logistic.best())),
             _ => None,
         }
     }

@@ -1,8 +1,8 @@
 //! The last look at a plan before a cell is built on it.
 
 use super::{
-    BUDGET_MAX, Clause, Controller, Cut, FEATURES_MAX, LAG_MAX, LoopPlan, Model, N_OF_M_MAX,
-    PLCS_MAX, Plan, PlanError, SETPOINTS_MAX, SetpointPlan, Source, TAGS_MAX,
+    BUDGET_MAX, Clause, Controller, Cut, FEATURES_MAX, LAG_MAX, LoopPlan, Model, MonitorPlan,
+    N_OF_M_MAX, PLCS_MAX, Plan, PlanError, SETPOINTS_MAX, SetpointPlan, Source, TAGS_MAX,
 };
 use crate::tag::TagId;
 use crate::time::Span;
@@ -114,6 +114,10 @@ impl Plan {
     fn check_model(&self, model: &Model) -> Result<(), PlanError> {
         let exists =
             |inputs: &[super::FeatureId]| inputs.iter().all(|f| f.index() < self.features.len());
+        let monitor = |m: super::ModelId| {
+            let found = self.models.get(m.index()).map(|m| &m.model);
+            matches!(found, Some(Model::Pca(_) | Model::Monitor(_) | Model::Combined(_)))
+        };
         let fits = match model {
             Model::Chart(chart) => exists(&[chart.input]),
             Model::Pca(pca) => {
@@ -123,21 +127,14 @@ impl Plan {
                     && pca.scale.len() == p
                     && pca.loadings.len() == p * k
             }
-            Model::Monitor(monitor) => {
-                let p = monitor.inputs.len();
-                exists(&monitor.inputs)
-                    && monitor.mean.len() == p
-                    && monitor.scale.len() == p
-                    && monitor.transition.len() == p * p
-                    && monitor.precision.len() == p * p
-                    && !monitor.gap.is_empty()
+            Model::Monitor(monitor) => exists(&monitor.inputs) && monitor_fits(monitor),
+            Model::Combined(combined) => {
+                exists(combined.inputs())
+                    && combined.fits()
+                    && combined.members.iter().all(monitor_fits)
             }
             Model::Linear(linear) => {
                 let p = linear.inputs.len();
-                let monitor = |m: super::ModelId| {
-                    let found = self.models.get(m.index()).map(|m| &m.model);
-                    matches!(found, Some(Model::Pca(_) | Model::Monitor(_)))
-                };
                 exists(&linear.inputs)
                     && linear.coefficients.len() == p
                     && linear.mean.len() == p
@@ -146,11 +143,10 @@ impl Plan {
                     && linear.domain.is_none_or(monitor)
             }
             Model::Forest(forest) => {
-                let monitor = |m: super::ModelId| {
-                    let found = self.models.get(m.index()).map(|m| &m.model);
-                    matches!(found, Some(Model::Pca(_) | Model::Monitor(_)))
-                };
                 exists(&forest.inputs) && forest.fits() && forest.domain.is_none_or(monitor)
+            }
+            Model::Logistic(logistic) => {
+                exists(&logistic.inputs) && logistic.fits() && logistic.domain.is_none_or(monitor)
             }
         };
         if fits { Ok(()) } else { Err(PlanError("a model's arrays do not fit together")) }
@@ -212,4 +208,13 @@ fn check_setpoint(s: &SetpointPlan) -> Result<(), PlanError> {
     let budget =
         s.budget.is_none_or(|b| (1..=BUDGET_MAX).contains(&b.writes) && b.per > Span::ZERO);
     need(budget, "a budget is not in its range")
+}
+
+fn monitor_fits(monitor: &MonitorPlan) -> bool {
+    let p = monitor.inputs.len();
+    monitor.mean.len() == p
+        && monitor.scale.len() == p
+        && monitor.transition.len() == p * p
+        && monitor.precision.len() == p * p
+        && !monitor.gap.is_empty()
 }

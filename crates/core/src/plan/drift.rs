@@ -105,7 +105,8 @@ impl Plan {
         match &self.models.get(model.index())?.model {
             Model::Linear(linear) => linear.domain,
             Model::Forest(forest) => forest.domain,
-            Model::Chart(_) | Model::Pca(_) | Model::Monitor(_) => None,
+            Model::Logistic(logistic) => logistic.domain,
+            Model::Chart(_) | Model::Pca(_) | Model::Monitor(_) | Model::Combined(_) => None,
         }
     }
 
@@ -120,6 +121,7 @@ impl Plan {
             need(!twice, "a model is watched twice")?;
             let classes = match model {
                 Model::Forest(forest) if drift.truth.is_some() => forest.classes.len(),
+                Model::Logistic(logistic) if drift.truth.is_some() => logistic.classes.len(),
                 _ => 0,
             };
             need(drift.classes.len() == classes, "a drift watch's classes")?;

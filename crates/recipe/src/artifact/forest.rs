@@ -72,10 +72,6 @@ pub(super) fn arrays(plan: &ForestPlan) -> Vec<Array> {
     let more = more.chain(plan.half_width.map(|half| f64s("half_width", &[1], vec![half])));
     let span = plan.span.iter().flat_map(|(low, high)| [*low, *high]).collect();
     let scalars = vec![plan.factor, plan.slope, plan.remember.unwrap_or(-1.0)];
-    let kinds = plan.steps.iter().flat_map(|step| {
-        let (a, b) = step.operands();
-        [kind(*step), a, b]
-    });
     let root = plan.trees.iter().map(|tree| tree.root).collect();
     let mut arrays = vec![
         f64s("span", &[inputs, 2], span),
@@ -83,21 +79,38 @@ pub(super) fn arrays(plan: &ForestPlan) -> Vec<Array> {
         f64s("bias", &[outputs], plan.bias.clone()),
         f64s("weights", &[plan.classes.len()], plan.weights.clone()),
         f64s("scalars", &[3], scalars),
-        u16s("step", &[steps, 3], kinds.collect()),
-        f64s(
-            "step_weight",
-            &[steps],
-            plan.steps.iter().map(|step| step.weight().unwrap_or(0.0)).collect(),
-        ),
+    ];
+    arrays.extend(step_arrays(&plan.steps, steps));
+    arrays.extend([
         Array { name: "root", shape: vec![trees], data: Data::U32(root) },
         u16s("depth", &[trees], plan.trees.iter().map(|tree| u16::from(tree.depth)).collect()),
         f32s("threshold", &[nodes], plan.nodes.iter().map(|node| node.threshold).collect()),
         u16s("column", &[nodes], plan.nodes.iter().map(|node| node.column).collect()),
         u16s("left", &[nodes], plan.nodes.iter().map(|node| node.left).collect()),
         f32s("values", &[nodes, outputs], plan.values.clone()),
-    ];
+    ]);
     arrays.extend(more);
     arrays
+}
+
+/// Derived columns as arrays: kinds with their operands, then the weights of those with a memory.
+pub(super) fn step_arrays(steps: &[Step], count: usize) -> [Array; 2] {
+    let kinds = steps.iter().flat_map(|step| {
+        let (a, b) = step.operands();
+        [kind(*step), a, b]
+    });
+    let weights = steps.iter().map(|step| step.weight().unwrap_or(0.0)).collect();
+    [
+        Array { name: "step", shape: vec![count, 3], data: Data::U16(kinds.collect()) },
+        Array { name: "step_weight", shape: vec![count], data: Data::F64(weights) },
+    ]
+}
+
+/// The derived columns of an artifact; `None` when one is of no known kind.
+pub(super) fn steps(artifact: &Artifact) -> Option<Vec<Step>> {
+    let (kinds, _) = artifact.u16s("step").as_chunks::<3>();
+    let steps = kinds.iter().zip(artifact.data("step_weight"));
+    steps.map(|(kind, weight)| step(*kind, *weight)).collect()
 }
 
 /// Shapes as far as the number of inputs and classes says; the others follow the arrays.
@@ -139,9 +152,6 @@ pub(super) fn plan(artifact: &Artifact, inputs: Vec<FeatureId>) -> Option<Forest
     let about = artifact.classifier.as_ref()?;
     let (span, _) = artifact.data("span").as_chunks::<2>();
     let [factor, slope, remember] = *artifact.data("scalars").first_chunk::<3>()?;
-    let (kinds, _) = artifact.u16s("step").as_chunks::<3>();
-    let steps = kinds.iter().zip(artifact.data("step_weight"));
-    let steps: Option<Vec<_>> = steps.map(|(kind, weight)| step(*kind, *weight)).collect();
     let trees = artifact.u32s("root").iter().zip(artifact.u16s("depth"));
     let trees: Option<Vec<_>> = trees
         .map(|(root, depth)| Some(Tree { root: *root, depth: u8::try_from(*depth).ok()? }))
@@ -156,7 +166,7 @@ pub(super) fn plan(artifact: &Artifact, inputs: Vec<FeatureId>) -> Option<Forest
     };
     Some(ForestPlan {
         inputs,
-        steps: steps?,
+        steps: steps(artifact)?,
         span: span.iter().map(|[low, high]| (*low, *high)).collect(),
         domain: None,
         trees: trees?,
@@ -184,9 +194,9 @@ pub(super) fn plan(artifact: &Artifact, inputs: Vec<FeatureId>) -> Option<Forest
     })
 }
 
-pub(super) fn check(artifact: &Artifact) -> Result<(), ArtifactError> {
+/// Label, classes and words of a classifier of any kind.
+pub(super) fn check_words(artifact: &Artifact) -> Result<(), ArtifactError> {
     let header = |why: &str| Err(ArtifactError::Header(why.to_owned()));
-    let impossible = |why: &str| Err(ArtifactError::Impossible(why.to_owned()));
     let Some(about) = &artifact.classifier else {
         return header("a classifier must say its classes, a soft sensor its label");
     };
@@ -207,6 +217,12 @@ pub(super) fn check(artifact: &Artifact) -> Result<(), ArtifactError> {
             return header("the words of a feature are not valid");
         }
     }
+    Ok(())
+}
+
+pub(super) fn check(artifact: &Artifact) -> Result<(), ArtifactError> {
+    let impossible = |why: &str| Err(ArtifactError::Impossible(why.to_owned()));
+    check_words(artifact)?;
     let remember = artifact.data("scalars").get(2).copied().unwrap_or(-1.0);
     #[expect(clippy::float_cmp, reason = "-1 is written for none")]
     if remember < 0.0 && remember != -1.0 {

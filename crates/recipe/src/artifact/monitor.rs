@@ -57,27 +57,26 @@ pub(super) fn plan(artifact: &Artifact, inputs: Vec<FeatureId>) -> MonitorPlan {
 }
 
 /// Why a monitor with arrays of the right shapes is none; scales were checked before.
-pub(super) fn impossible(artifact: &Artifact) -> Option<&'static str> {
-    let all = |name, holds: fn(f64) -> bool| artifact.data(name).iter().all(|x| holds(*x));
-    if artifact.data("gap").is_empty() || artifact.data("gap").len() > GAP_MAX {
+pub(super) fn impossible(plan: &MonitorPlan) -> Option<&'static str> {
+    let all = |values: &[f64], holds: fn(f64) -> bool| values.iter().all(|x| holds(*x));
+    if plan.gap.is_empty() || plan.gap.len() > GAP_MAX {
         return Some("it must look across 1 to 64 missing rows");
     }
-    if !all("gap", |x| x >= 1.0) {
+    if !all(&plan.gap, |x| x >= 1.0) {
         return Some("an error after a gap cannot be smaller than one without");
     }
-    if !all("weights", |x| x > 0.0 && x <= 1.0) {
+    if !all(&[plan.weight_t2, plan.weight_spe], |x| x > 0.0 && x <= 1.0) {
         return Some("a smoothing weight must be above 0 and at most 1");
     }
-    if !all("limits", |x| x > 0.0) {
+    if !all(&[plan.alarm.t2, plan.alarm.spe], |x| x > 0.0) {
         return Some("a limit is not above 0");
     }
-    let (precision, p) = (artifact.data("precision"), artifact.header.features.len());
-    (!positive_definite(precision, p))
+    (!positive_definite(&plan.precision, plan.inputs.len()))
         .then_some("the precision is not symmetric and positive definite")
 }
 
 /// Symmetry, then whether a Cholesky decomposition comes to its end.
-fn positive_definite(matrix: &[f64], p: usize) -> bool {
+pub(super) fn positive_definite(matrix: &[f64], p: usize) -> bool {
     let rows: Vec<&[f64]> = matrix.chunks_exact(p.max(1)).collect();
     let most = matrix.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
     let at = |row: usize, column: usize| rows.get(row).and_then(|r| r.get(column)).copied();

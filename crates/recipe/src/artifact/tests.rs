@@ -3,7 +3,7 @@
 #![expect(clippy::cast_precision_loss, reason = "small counts")]
 
 use super::*;
-use trimloop_core::plan::MonitorPlan;
+use trimloop_core::plan::{Calibration, CombinedPlan, MonitorPlan};
 
 use proptest::prelude::*;
 use trimloop_core::plan::{LinearTerms, Link, Node, Step, Tree};
@@ -252,6 +252,93 @@ fn classifiers_are_checked() {
     }
     let strange = vec![Words { feature: "f9".to_owned(), codes: vec!["L".to_owned()] }];
     assert_eq!(refuse(|_| (), strange), "TL0505");
+}
+
+/// Members come back as they were; what is none is refused.
+#[test]
+fn combined_monitors_round_trip() {
+    let mut other = monitor(3);
+    other.transition = vec![0.0; 9];
+    other.alarm.t2 = 44.0;
+    let plan = CombinedPlan { members: vec![monitor(3), other] };
+    let made =
+        |plan: CombinedPlan| Artifact::new(header(Kind::Combined, 3), &Model::Combined(plan));
+    let artifact = made(plan.clone()).unwrap();
+    let back = Artifact::read(&artifact.write()).unwrap();
+    assert_eq!(back, artifact);
+    let by_name = |name: &str| Some((FeatureId(name[1..].parse().ok()?), "bar"));
+    assert_eq!(back.bind(by_name).unwrap(), Model::Combined(plan.clone()));
+    let spoilt: [(Spoil<CombinedPlan>, &str); 5] = [
+        (|p| p.members.clear(), "TL0506"),
+        (|p| p.members[1].precision[8] = -1.0, "TL0508"),
+        (|p| p.members[1].alarm.spe = 0.0, "TL0508"),
+        (|p| p.members[1].gap.truncate(1), "TL0506"),
+        (|p| p.members[0].transition[1] = f64::NAN, "TL0507"),
+    ];
+    for (spoil, code) in spoilt {
+        let mut plan = plan.clone();
+        spoil(&mut plan);
+        assert_eq!(made(plan).unwrap_err().code(), code);
+    }
+}
+
+/// A logistic classifier with a derived column.
+fn logistic(calibration: Calibration) -> LogisticPlan {
+    LogisticPlan {
+        inputs: vec![FeatureId(0), FeatureId(1)],
+        steps: vec![Step::Ratio(0, 1)],
+        span: vec![(0.0, 1.0), (2.0, 3.0)],
+        domain: None,
+        coefficients: vec![0.5, -1.0, 2.0],
+        intercept: 0.25,
+        mean: vec![0.5, 2.5, 0.2],
+        scale: vec![0.1, 0.2, 0.3],
+        precision: vec![2.0, 0.5, 0.0, 0.5, 1.0, 0.0, 0.0, 0.0, 1.0],
+        t2_out: 16.0,
+        calibration,
+        classes: vec!["1".to_owned(), "waste".to_owned()],
+        weights: vec![1.0, 2.0],
+    }
+}
+
+/// Logistic classifiers come back as they were, with either calibration; what is none is refused.
+#[test]
+fn logistic_classifiers_round_trip() {
+    let platt = || Calibration::Platt { slope: 1.5, bias: -0.5 };
+    let isotonic = Calibration::Isotonic(vec![(-1.0, 0.1), (0.5, 0.4), (2.0, 0.9)]);
+    let made = |plan: &LogisticPlan| {
+        Artifact::logistic(header(Kind::Logistic, 2), "quality", words(), plan)
+    };
+    let by_name = |name: &str| Some((FeatureId(name[1..].parse().ok()?), "bar"));
+    for calibration in [platt(), isotonic] {
+        let plan = logistic(calibration);
+        let artifact = made(&plan).unwrap();
+        let bytes = artifact.write();
+        let back = Artifact::read(&bytes).unwrap();
+        assert_eq!(back, artifact);
+        assert_eq!(back.bind(by_name).unwrap(), Model::Logistic(plan));
+        for cut in 0..bytes.len() {
+            assert!(Artifact::read(&bytes[..cut]).is_err());
+        }
+    }
+    let rows: [(Spoil<LogisticPlan>, &str); 9] = [
+        (|p| p.coefficients.truncate(2), "TL0506"),
+        (|p| p.precision[3] = f64::NAN, "TL0507"),
+        (|p| p.scale[0] = 0.0, "TL0508"),
+        (|p| p.t2_out = -1.0, "TL0508"),
+        (|p| p.precision[0] = -2.0, "TL0508"),
+        (|p| p.steps[0] = Step::Mean { of: 0, weight: 0.1 }, "TL0508"),
+        (|p| p.calibration = Calibration::Isotonic(vec![(0.0, 0.9), (1.0, 0.1)]), "TL0508"),
+        (|p| p.calibration = Calibration::Platt { slope: -1.0, bias: 0.0 }, "TL0508"),
+        (|p| p.classes[1] = "1".to_owned(), "TL0505"),
+    ];
+    for (spoil, code) in rows {
+        let mut plan = logistic(platt());
+        spoil(&mut plan);
+        assert_eq!(made(&plan).unwrap_err().code(), code);
+    }
+    let wrong = Artifact::logistic(header(Kind::Forest, 2), "y", Vec::new(), &logistic(platt()));
+    assert_eq!(wrong.unwrap_err().code(), "TL0505");
 }
 
 /// The bytes of one small file are fixed: a change of the format needs a new format number.

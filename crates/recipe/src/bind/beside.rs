@@ -1,7 +1,8 @@
 //! What runs beside the models that drive: the watch over their drift, and their challengers.
 
 use trimloop_core::plan::{
-    ChallengerPlan, CharacteristicId, DriftPlan, FeatureId, Model, ModelId, ModelPlan,
+    ChallengerPlan, CharacteristicId, DriftPlan, FeatureId, ForestPlan, LogisticPlan, Model,
+    ModelId, ModelPlan,
 };
 
 use super::{Binder, ModelFile, Models};
@@ -26,11 +27,16 @@ impl Binder<'_> {
         let predicts = artifact.predicts;
         let (truth, classes) = match model {
             Model::Linear(_) => (predicts, Vec::new()),
-            Model::Forest(forest) => match predicts {
-                Some(label) => self.measured(artifact, label, &forest.classes),
+            // Trees that predict a number.
+            Model::Forest(forest) if forest.classes.is_empty() => (predicts, Vec::new()),
+            Model::Forest(ForestPlan { classes, .. })
+            | Model::Logistic(LogisticPlan { classes, .. }) => match predicts {
+                Some(label) => self.measured(artifact, label, classes),
                 None => (None, Vec::new()),
             },
-            Model::Chart(_) | Model::Pca(_) | Model::Monitor(_) => (None, Vec::new()),
+            Model::Chart(_) | Model::Pca(_) | Model::Monitor(_) | Model::Combined(_) => {
+                (None, Vec::new())
+            }
         };
         self.plan.drifts.push(DriftPlan {
             model: next(&self.plan.models),
@@ -98,7 +104,8 @@ impl Binder<'_> {
             match &mut model {
                 Model::Linear(linear) => linear.domain = artifact.domain,
                 Model::Forest(forest) => forest.domain = artifact.domain,
-                Model::Chart(_) | Model::Pca(_) | Model::Monitor(_) => {}
+                Model::Logistic(logistic) => logistic.domain = artifact.domain,
+                Model::Chart(_) | Model::Pca(_) | Model::Monitor(_) | Model::Combined(_) => {}
             }
             self.plan.challengers.push(ChallengerPlan { model: next(&self.plan.models), of });
             self.plan.models.push(ModelPlan { name, hash: read.hash(), model });
@@ -114,9 +121,10 @@ fn next(models: &[ModelPlan]) -> ModelId {
 const fn sort(model: &Model) -> &'static str {
     match model {
         Model::Chart(_) => "a chart",
-        Model::Pca(_) | Model::Monitor(_) => "a monitor",
+        Model::Pca(_) | Model::Monitor(_) | Model::Combined(_) => "a monitor",
         Model::Linear(_) => "a soft sensor",
-        Model::Forest(_) => "a classifier",
+        Model::Forest(forest) if forest.classes.is_empty() => "a soft sensor",
+        Model::Forest(_) | Model::Logistic(_) => "a classifier",
     }
 }
 
@@ -127,5 +135,9 @@ fn inputs_of(model: &Model) -> Vec<FeatureId> {
         Model::Monitor(monitor) => monitor.inputs.clone(),
         Model::Linear(linear) => linear.inputs.clone(),
         Model::Forest(forest) => forest.inputs.clone(),
+        Model::Logistic(logistic) => logistic.inputs.clone(),
+        Model::Combined(combined) => {
+            combined.members.first().map_or_else(Vec::new, |first| first.inputs.clone())
+        }
     }
 }

@@ -23,18 +23,24 @@ pub(super) fn fit(votes: &[Vec<f64>], labels: &[u16], k: usize) -> (f64, Vec<f64
     if k == 1 { platt(votes, labels) } else { (temperature(votes, labels), vec![0.0; k]) }
 }
 
-/// Platt's two parameters with his smoothed targets, by Newton's method on the log loss.
 fn platt(votes: &[Vec<f64>], labels: &[u16]) -> (f64, Vec<f64>) {
+    let vote = |vote: &Vec<f64>| log_odds(vote.first().copied().unwrap_or(0.5));
+    let odds: Vec<f64> = votes.iter().map(vote).collect();
+    let (slope, bias) = platt_of(&odds, labels);
+    (slope, vec![bias])
+}
+
+/// Platt's two parameters with his smoothed targets, by Newton's method on the log loss.
+///
+/// - `odds`: `[n]` log-odds of the second of two classes, from rows that were held out.
+pub(crate) fn platt_of(odds: &[f64], labels: &[u16]) -> (f64, f64) {
     let some = labels.iter().filter(|label| **label == 1).count() as f64;
     let none = labels.len() as f64 - some;
     let target = |label: u16| {
         if label == 1 { (some + 1.0) / (some + 2.0) } else { 1.0 / (none + 2.0) }
     };
-    let points: Vec<(f64, f64)> = votes
-        .iter()
-        .zip(labels)
-        .map(|(vote, label)| (log_odds(vote.first().copied().unwrap_or(0.5)), target(*label)))
-        .collect();
+    let points: Vec<(f64, f64)> =
+        odds.iter().zip(labels).map(|(x, label)| (*x, target(*label))).collect();
     let (mut slope, mut bias) = (1.0, 0.0);
     for _ in 0..50 {
         let (mut g, mut h) = ([0.0; 2], [1e-6, 0.0, 1e-6]);
@@ -60,9 +66,9 @@ fn platt(votes: &[Vec<f64>], labels: &[u16]) -> (f64, Vec<f64>) {
     }
     // Votes that say nothing would turn the order of probabilities round.
     if slope > 0.02 && slope.is_finite() && bias.is_finite() {
-        (slope, vec![bias])
+        (slope, bias)
     } else {
-        (0.02, vec![log_odds(some / (some + none))])
+        (0.02, log_odds(some / (some + none)))
     }
 }
 

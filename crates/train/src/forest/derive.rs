@@ -7,7 +7,7 @@ use super::{Grown, fit::ForestOptions};
 use crate::table::{Table, TrainError};
 
 /// A derived column with its name, such as `torque * speed`.
-pub(super) type Named = (String, Step);
+pub(crate) type Named = (String, Step);
 
 /// Most columns that a screening keeps.
 const KEPT_MAX: usize = 80;

@@ -15,7 +15,8 @@ use crate::table::{Table, TrainError};
 const ROWS_MIN: usize = 20;
 /// Trees of a screening.
 const SCREEN_TREES: usize = 30;
-const FOLDS: usize = 5;
+/// Parts that are held out in turn.
+pub(crate) const FOLDS: usize = 5;
 /// A trial with more columns must lower the log loss by this share to be taken.
 const WORTH: f64 = 0.01;
 /// Weight of the newest row in the means and deviations of a diagnosis: ten rows of memory.
@@ -259,45 +260,15 @@ impl Fit<'_> {
             .collect()
     }
 
-    /// The fold of each row: blocks of time (of each run), else every class dealt out evenly.
     fn folds(&self) -> Vec<usize> {
-        let n = self.labels.len();
-        let mut fold = vec![0; n];
-        let whole = std::iter::once(0..n).collect();
-        if let (true, runs) | (_, runs @ Some(_)) = (self.options.blocked, &self.options.runs) {
-            for run in runs.as_ref().unwrap_or(&whole) {
-                for (at, block) in blocks(run.len(), FOLDS).enumerate() {
-                    fold[run.start + block.start..run.start + block.end].fill(at);
-                }
-            }
-            return fold;
-        }
-        let mut noise = Noise::new(self.options.seed ^ 0x00F0_1D5A);
-        let mut next = 0;
-        for class in 0..self.classes.len() {
-            let of = |row: &usize| usize::from(self.labels[*row]) == class;
-            let mut rows: Vec<usize> = (0..n).filter(of).collect();
-            for at in (1..rows.len()).rev() {
-                rows.swap(at, noise.below(at + 1));
-            }
-            for row in rows {
-                fold[row] = next % FOLDS;
-                next += 1;
-            }
-        }
-        fold
+        let (labels, runs) = (self.labels, self.options.runs.as_deref());
+        let blocked = self.options.blocked;
+        fold_of(labels, self.classes.len(), (blocked, runs), self.options.seed)
     }
 
-    /// Rows that may train what is judged on a fold: in blocks of time, neighbours stay out too.
     fn train_rows(&self, fold: &[usize], held: usize) -> Vec<u32> {
         let blocked = self.options.blocked || self.options.runs.is_some();
-        let gap = if blocked { (fold.len() / 500).clamp(1, 20) } else { 0 };
-        let near = |row: usize| {
-            let from = row.saturating_sub(gap);
-            let to = (row + gap + 1).min(fold.len());
-            fold[from..to].contains(&held)
-        };
-        self.rows(|row| fold[row] != held && (gap == 0 || !near(row)))
+        train_rows(fold, held, blocked)
     }
 
     fn screen(&self, grounds: &Grounds, train: &[u32]) -> Vec<usize> {
@@ -436,6 +407,53 @@ impl Fit<'_> {
         }
         (plan, names, importance)
     }
+}
+
+/// The fold of each row: blocks of time (of each run), else every class dealt out evenly.
+pub(crate) fn fold_of(
+    labels: &[u16],
+    classes: usize,
+    (blocked, runs): (bool, Option<&[Range<usize>]>),
+    seed: u64,
+) -> Vec<usize> {
+    let n = labels.len();
+    let mut fold = vec![0; n];
+    if blocked || runs.is_some() {
+        for run in runs.unwrap_or(std::slice::from_ref(&(0..n))) {
+            for (at, block) in blocks(run.len(), FOLDS).enumerate() {
+                fold[run.start + block.start..run.start + block.end].fill(at);
+            }
+        }
+        return fold;
+    }
+    let mut noise = Noise::new(seed ^ 0x00F0_1D5A);
+    let mut next = 0;
+    for class in 0..classes {
+        let of = |row: &usize| usize::from(labels[*row]) == class;
+        let mut rows: Vec<usize> = (0..n).filter(of).collect();
+        for at in (1..rows.len()).rev() {
+            rows.swap(at, noise.below(at + 1));
+        }
+        for row in rows {
+            fold[row] = next % FOLDS;
+            next += 1;
+        }
+    }
+    fold
+}
+
+/// Rows that may train what is judged on a fold: in blocks of time, neighbours stay out too.
+pub(crate) fn train_rows(fold: &[usize], held: usize, blocked: bool) -> Vec<u32> {
+    let gap = if blocked { (fold.len() / 500).clamp(1, 20) } else { 0 };
+    let near = |row: usize| {
+        let from = row.saturating_sub(gap);
+        let to = (row + gap + 1).min(fold.len());
+        fold[from..to].contains(&held)
+    };
+    (0..fold.len())
+        .filter(|row| fold[*row] != held && (gap == 0 || !near(*row)))
+        .map(|row| u32::try_from(row).unwrap_or(u32::MAX))
+        .collect()
 }
 
 /// Level, deviation and roughness of every input, as they have lately been.

@@ -46,9 +46,19 @@ pub(super) fn judge(
     names: &[String],
     (slope, bias, weights): (f64, &[f64], &[f64]),
 ) -> HeldOut {
+    let of = |v: &Vec<f64>| calibrate::probabilities(v, slope, bias);
+    judge_said(votes.iter().map(of).collect(), labels, fold, names, weights)
+}
+
+/// - `probabilities`: `[n][c]`, calibrated; the other arguments as for [`judge`].
+pub(crate) fn judge_said(
+    probabilities: Vec<Vec<f64>>,
+    labels: &[u16],
+    fold: &[usize],
+    names: &[String],
+    weights: &[f64],
+) -> HeldOut {
     let c = names.len();
-    let probabilities: Vec<Vec<f64>> =
-        votes.iter().map(|v| calibrate::probabilities(v, slope, bias)).collect();
     let best: Vec<usize> = probabilities.iter().map(|p| best_of(p, weights)).collect();
     let mut confusion = vec![vec![0; c]; c];
     let mut folds: Vec<(f64, f64)> = Vec::new();
@@ -109,7 +119,7 @@ pub(super) fn best_of(probabilities: &[f64], weights: &[f64]) -> usize {
 }
 
 /// Weights of two classes: even, unless another threshold finds the rarer one clearly better.
-pub(super) fn weights(probabilities: &[Vec<f64>], labels: &[u16], classes: usize) -> Vec<f64> {
+pub(crate) fn weights(probabilities: &[Vec<f64>], labels: &[u16], classes: usize) -> Vec<f64> {
     let even = vec![1.0; classes];
     if classes != 2 {
         return even;

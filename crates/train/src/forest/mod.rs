@@ -3,11 +3,11 @@
 //! [`fit_forest`] tries ways of growing and columns derived from the inputs by cross-validation,
 //! grows the best on all rows, and calibrates its probabilities on what was held out.
 
-mod calibrate;
+pub(crate) mod calibrate;
 mod derive;
-mod fit;
+pub(crate) mod fit;
 mod grow;
-mod held_out;
+pub(crate) mod held_out;
 mod ranks;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Sums over pairs of neighbouring rows, from which a transition is fitted without the rows.
 
+use nalgebra::{DMatrix, SymmetricEigen};
+
 use crate::linear_algebra::{Cholesky, Square};
 
 /// Share of each error's variance that is taken out of its covariance with the others: relations
@@ -8,6 +10,17 @@ const SHRINKAGE: f64 = 0.01;
 /// Smallest error variance, in variances of the variable: what repeats itself exactly in training
 /// may still move by a thousandth of its spread.
 const ERROR_MIN: f64 = 1e-6;
+
+/// From what of the row before each row is predicted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Way {
+    /// All of it, by ridge regression; the ridge in pairs.
+    Ridge(f64),
+    /// So many of its canonical variates; the ridge as above.
+    Canonical(f64, usize),
+    /// Nothing: the mean is expected.
+    Mean,
+}
 
 /// Sums over pairs (row before, row) of standardised rows.
 #[derive(Clone, Debug)]
@@ -75,6 +88,49 @@ impl Pairs {
         before_before.diagonal_mut().for_each(|x| *x += ridge * self.n);
         let matrix = Cholesky::new(&before_before)?.solve_rows(&after_before);
         Some(Transition { mean, matrix })
+    }
+
+    /// How the next row is expected from one; `None` as for [`Pairs::transition`].
+    pub(super) fn expectation(&self, way: Way) -> Option<Transition> {
+        match way {
+            Way::Ridge(ridge) => self.transition(ridge),
+            Way::Canonical(ridge, rank) => self.canonical(ridge, rank),
+            Way::Mean => {
+                let mean: Vec<f64> = self.after.iter().map(|sum| sum / self.n.max(1.0)).collect();
+                Some(Transition { matrix: Square::zeros(mean.len()), mean })
+            }
+        }
+    }
+
+    /// The ridge transition through the `rank` canonical variates that go most with the next row:
+    /// canonical variate analysis with a past of one row.
+    ///
+    /// With the covariance of the rows `L L'` and `A` the ridge transition, `U` the leading
+    /// eigenvectors of `L^-1 A S_before,after L^-T`, it is `L U U' L^-1 A`.
+    fn canonical(&self, ridge: f64, rank: usize) -> Option<Transition> {
+        let full = self.transition(ridge)?;
+        let (_, after_before, mut after_after) = self.centred(&full.mean);
+        after_after.diagonal_mut().for_each(|x| *x += ridge * self.n);
+        let factor = Cholesky::new(&after_after)?;
+        let mut explained = full.matrix.times(&after_before.transposed());
+        explained.rows_mut().for_each(|row| factor.forward(row));
+        let mut explained = explained.transposed();
+        explained.rows_mut().for_each(|row| factor.forward(row));
+        let p = self.after.len();
+        let mirrored = explained.transposed();
+        explained.add(1.0, &mirrored);
+        let eigen = SymmetricEigen::new(DMatrix::from_vec(p, p, explained.into_values()));
+        let mut order: Vec<usize> = (0..p).collect();
+        order.sort_by(|a, b| eigen.eigenvalues[*b].total_cmp(&eigen.eigenvalues[*a]));
+        let mut onto = Square::zeros(p);
+        for column in order.into_iter().take(rank) {
+            let vector: Vec<f64> = eigen.eigenvectors.column(column).iter().copied().collect();
+            onto.add_outer(1.0, &vector, &vector);
+        }
+        let mut whitened = full.matrix.transposed();
+        whitened.rows_mut().for_each(|row| factor.forward(row));
+        let through = onto.times(&whitened.transposed());
+        Some(Transition { matrix: factor.factor().times(&through), mean: full.mean })
     }
 
     /// Sum of the outer products of the errors that a transition makes on these pairs.

@@ -223,7 +223,11 @@ impl Oracle<'_> {
     fn inside_domain(&self, id: ModelId) -> bool {
         let Some(x) = self.feature else { return false };
         match &self.plan.models[id.index()].model {
-            Model::Pca(_) | Model::Monitor(_) | Model::Forest(_) => self.in_domain,
+            Model::Pca(_)
+            | Model::Monitor(_)
+            | Model::Combined(_)
+            | Model::Forest(_)
+            | Model::Logistic(_) => self.in_domain,
             Model::Linear(linear) => {
                 let (low, high) = linear.span[0];
                 let monitor = linear.domain.is_none_or(|m| self.inside_domain(m));
