@@ -146,7 +146,7 @@ fn logistic_classifiers_are_bound() {
     let path = folder().join("tl0516-unknown-class.toml");
     let text = std::fs::read_to_string(path).unwrap().replace("\"quality\"", "\"logistic\"");
     let known = text.replace("\"scrap\"", "\"2\"");
-    let (recipe, found) = check("logistic.toml", &known);
+    let (recipe, found) = check("tl0516-unknown-class.toml", &known);
     assert!(found.is_empty(), "{}", render(&found, Color::Never));
     let bound = project.bind(&recipe.unwrap()).unwrap();
     let plan = &bound.plan;
@@ -154,7 +154,7 @@ fn logistic_classifiers_are_bound() {
     let wanted = Source::Probability(ModelId(u16::try_from(place).unwrap()), 1);
     let mut sources = plan.signatures.iter().flat_map(|s| &s.clauses).map(|c| c.source);
     assert!(sources.any(|source| source == wanted));
-    let unknown = diagnose(&project, "logistic.toml", &text);
+    let unknown = diagnose(&project, "tl0516-unknown-class.toml", &text);
     let codes: Vec<&str> = unknown.iter().map(|found| found.code.code).collect();
     assert_eq!(codes, ["TL0516"]);
 }
