@@ -68,7 +68,11 @@ impl<R: Read> Source for Rows<R> {
         }
         cells.clear();
         cells.extend(self.record.iter().map(text));
-        Ok(Some(self.record.position().map_or(0, csv::Position::line)))
+        // A record begins where the one before it ended: blank lines between them are not its own.
+        let begin = self.record.position().map_or(0, csv::Position::line);
+        let own = 1 + self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+        let passed = self.reader.position().line().saturating_sub(begin);
+        Ok(Some(begin + passed.saturating_sub(own)))
     }
 }
 
