@@ -343,7 +343,7 @@ impl Look<'_> {
                 .flatten()
                 .any(|file| file.file_name().to_string_lossy().starts_with(&aside));
             let why = if damaged { "is damaged and was set aside" } else { "is no longer kept" };
-            out.missing = Some(format!("{name} {why}: {}", from_journal(of)));
+            out.missing = Some(format!("{name} {why}: {}", self.in_journal(of)));
             return Ok(());
         }
         let Ok(day) = open(&path) else {
@@ -401,8 +401,21 @@ impl Look<'_> {
             }
         }
         let why = "no evidence was stored for this decision, as below the disk floor";
-        out.missing = Some(format!("{why}: {}", from_journal(of)));
+        out.missing = Some(format!("{why}: {}", self.in_journal(of)));
         Ok(())
+    }
+
+    /// How to see what a day file no longer tells: the journal holds the same rows.
+    fn in_journal(&self, of: &Decision) -> String {
+        let show = match of.moved() {
+            Some(write) => format!("--break-on write={}-{write}", of.boot),
+            None => format!("--from {}-1 --break-on write --break-on trip", of.boot),
+        };
+        let journal = self.data.join("journal");
+        format!(
+            "inputs, scores and margins are in the journal while it is kept: trimloop replay {} {show}",
+            journal.display()
+        )
     }
 
     /// Who raised the loop, who approved.
@@ -535,15 +548,6 @@ fn order_row(row: &Row<'_>) -> rusqlite::Result<Order> {
         what: row.get(3)?,
         reason: row.get(4)?,
     })
-}
-
-/// How to see what a day file no longer tells: the journal holds the same rows.
-fn from_journal(of: &Decision) -> String {
-    let show = match of.moved() {
-        Some(write) => format!(" --break-on write={}-{write}", of.boot),
-        None => format!(" --from {}-1 --break-on write --break-on trip", of.boot),
-    };
-    format!("inputs, scores and margins are in the journal while it is kept: trimloop replay{show}")
 }
 
 /// Names and units of a history file.
