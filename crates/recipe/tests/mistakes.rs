@@ -71,19 +71,24 @@ fn artifact(kind: Kind, inputs: &[(&str, &str)]) -> Vec<u8> {
     Artifact::new(header, &model).unwrap().write()
 }
 
-/// One tree with one split: the first class above 600 bar, the second below.
-fn classifier(classes: [&str; 2]) -> Vec<u8> {
+/// The header of a model of one pressure.
+fn header(kind: Kind) -> Header {
     let feature = FeatureSpec { name: "fill_pressure".to_owned(), unit: "bar".to_owned() };
-    let header = Header {
+    Header {
         id: "mistakes-r1".to_owned(),
-        kind: Kind::Forest,
+        kind,
         features: vec![feature],
         recipe: "base r1".to_owned(),
         rows: 1000,
         window: None,
         seed: 1,
         note: String::new(),
-    };
+    }
+}
+
+/// One tree with one split: the first class above 600 bar, the second below.
+fn classifier(classes: [&str; 2]) -> Vec<u8> {
+    let header = header(Kind::Forest);
     let node = |threshold, left| Node { threshold, column: 0, left };
     let plan = ForestPlan {
         inputs: Vec::new(),
@@ -109,17 +114,7 @@ fn classifier(classes: [&str; 2]) -> Vec<u8> {
 
 /// Log-odds of class 2 that fall with the pressure.
 fn logistic() -> Vec<u8> {
-    let feature = FeatureSpec { name: "fill_pressure".to_owned(), unit: "bar".to_owned() };
-    let header = Header {
-        id: "mistakes-r1".to_owned(),
-        kind: Kind::Logistic,
-        features: vec![feature],
-        recipe: "base r1".to_owned(),
-        rows: 1000,
-        window: None,
-        seed: 1,
-        note: String::new(),
-    };
+    let header = header(Kind::Logistic);
     let plan = LogisticPlan {
         inputs: Vec::new(),
         steps: Vec::new(),

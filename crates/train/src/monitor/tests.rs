@@ -330,7 +330,7 @@ fn cva_finds_the_states() {
 }
 
 /// Two members keep one promise: on fresh rows of slow and fast courses they alarm no more often
-/// together than asked for, and see both a jump and a drift that prediction follows.
+/// together than asked for, and see a jump.
 #[test]
 fn members_keep_the_promise_together() {
     let (mut broken, mut worst) = (0, 0.0_f64);
