@@ -258,6 +258,7 @@ fn few_files_spawn() {
         "src/control/server.rs",          // the socket, and one per client
         "src/cli/run.rs",                 // waits for signals
         "src/sink/mod.rs",                // sends history to InfluxDB
+        "src/sink/engine.rs",             // reads its next batch meanwhile
         "src/backtest/mod.rs",            // days side by side
         "crates/train/src/forest/mod.rs", // trees side by side
         "crates/train/src/monitor.rs",    // held-out blocks side by side
