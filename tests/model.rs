@@ -65,6 +65,30 @@ fn a_monitor_is_trained_and_scores() {
     assert!(code == 2 && text.contains("already"), "{text}");
 }
 
+/// What numbers the rows, or only rises with them, is no input: the rows after would all be unusual.
+#[test]
+fn counters_are_left_out() {
+    let folder = folder("model-counters");
+    let titles: Vec<&str> = TITLES.into_iter().chain(["part_id", "hours", "batch"]).collect();
+    let rows = |seed: u64, begin: i64, first: usize| {
+        let counted = process(seed, begin, 600, None).into_iter().zip(first..);
+        let counted = counted.map(|(mut row, n)| {
+            row.extend([n.to_string(), format!("{}", n as f64 * 0.125), (n / 20).to_string()]);
+            row
+        });
+        csv(&titles, &counted.collect::<Vec<_>>())
+    };
+    folder.write("counted.csv", &rows(1, BEGIN, 1));
+    folder.write("on.csv", &rows(2, LATER, 100_000));
+    folder.ok("model train --kind monitor --data counted.csv --ignore weight,time --out m");
+    let card = folder.read("m/card.md");
+    for told in ["part_id numbers the rows", "hours only rises", "batch only rises"] {
+        assert!(card.contains(told), "{card}");
+    }
+    let alarms = column(&folder.ok("model score --model m --data on.csv"), "alarm");
+    assert!(share(&alarms, "1") <= 0.04, "{}", share(&alarms, "1"));
+}
+
 /// A missing value is told, keeps the alarm state, and spoils neither row count nor exit code.
 #[test]
 fn missing_values_are_marked() {
@@ -109,7 +133,22 @@ fn tables_are_read_however_they_are_written() {
         })
         .collect();
     folder.write("long.csv", &format!("time,tag,value\n{long}"));
+    let comma: String =
+        long.lines().map(|line| line.replacen(',', ";", 2).replace('.', ",") + "\n").collect();
+    folder.write("long_comma.csv", &format!("time;variable;value\n{comma}"));
+    let by_part: String = rows
+        .iter()
+        .zip(1..)
+        .flat_map(|(row, part)| {
+            let tags = ["melt", "mould", "fill", "hold", "cushion"].into_iter();
+            tags.zip(&row[1..]).map(move |(tag, x)| format!("L{part},{tag},{x}\n"))
+        })
+        .collect();
+    folder.write("parts.csv", &format!("part_id,tag,value\n{by_part}"));
     let plain = folder.ok("model score --model m --data plain.csv");
+    assert_eq!(folder.ok("model score --model m --data long_comma.csv"), plain);
+    let parts = folder.ok("model score --model m --data parts.csv");
+    assert_eq!(column(&parts, "score"), column(&plain, "score"));
     assert_eq!(folder.ok("model score --model m --data comma.csv"), plain);
     assert_eq!(folder.ok("model score --model m --data long.csv"), plain);
 }
@@ -258,6 +297,8 @@ fn what_is_wrong_is_told() {
     let mut bad = rows.clone();
     bad[4][2] = "6O.1".to_owned();
     with("cell.csv", &TITLES, &bad);
+    bad[4][2] = "1e300".to_owned();
+    with("huge.csv", &TITLES, &bad);
     let short: Vec<Vec<String>> = rows.iter().map(|row| row[..3].to_vec()).collect();
     with("short.csv", &TITLES[..3], &short);
     let empty: Vec<Vec<String>> = rows
@@ -290,6 +331,14 @@ fn what_is_wrong_is_told() {
         (train("--kind monitor --data three.csv"), 1, "TL05", "3 rows"),
         (train("--kind monitor --data normal.csv --far 0.9"), 2, "TL0527", "--far 0.9"),
         (train("--kind monitor --data normal.csv --ignore wieght"), 1, "TL0523", "weight"),
+        (
+            train("--kind monitor --data normal.csv --calibration normal.csv"),
+            2,
+            "TL0527",
+            "given twice",
+        ),
+        (train("--kind monitor --data normal.csv normal.csv"), 2, "TL0527", "given twice"),
+        (train("--kind monitor --data huge.csv"), 1, "TL0526", "1e300 in row 5"),
         (train("--kind monitor --data numbers.csv"), 1, "TL0520", "titles"),
         (train("--kind monitor --data gone.csv"), 1, "TL0520", "gone.csv"),
         (train("--kind regression --label quality --data class.csv"), 1, "TL0526", "text"),

@@ -27,7 +27,10 @@ pub use actions::{Note, WriteNote, decode_actions, digest, encode_actions};
 pub use codec::{Malformed, OwnedScan, decode_scan, encode_scan};
 pub use format::{FILE_BYTES_MAX, JournalHead};
 pub use plans::{PlanError, hex, keep_plan, kept_plan};
-pub use reader::{Damage, Entry, Item, Raw, Reader, Verified, journal_files, verify, verify_with};
+pub use reader::{
+    Damage, Entry, Item, Raw, Reader, Verified, files as journal_numbers, journal_files, verify,
+    verify_with,
+};
 pub use sync::{JournalTip, Tips};
 pub use writer::{JournalWriter, SetAside};
 

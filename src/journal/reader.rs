@@ -357,8 +357,11 @@ pub fn journal_files(path: &Path) -> Result<Vec<PathBuf>, JournalError> {
     Ok(files(path)?.into_iter().map(|(_, path)| path).collect())
 }
 
-/// All journal files of a directory, oldest first.
-pub(super) fn files(dir: &Path) -> Result<Vec<(u64, PathBuf)>, JournalError> {
+/// All journal files of a directory with their numbers, oldest first.
+///
+/// # Errors
+/// [`JournalError::Directory`] when the directory cannot be listed.
+pub fn files(dir: &Path) -> Result<Vec<(u64, PathBuf)>, JournalError> {
     let unusable = |source| JournalError::Directory { path: dir.to_owned(), source };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(unusable)? {

@@ -27,8 +27,8 @@ const CLASS_FLOOR: f64 = 0.05;
 pub struct Reference {
     /// Inputs.
     pub columns: Vec<ColumnReference>,
-    /// Mean, standard deviation and memory from row to row of a monitor's score on the training
-    /// rows.
+    /// Mean, standard deviation and memory from row to row of a monitor's score on rows of training
+    /// that the fit did not see: those that it saw score lower than any fresh ones.
     pub score: Option<(f64, f64, f64)>,
 }
 
@@ -67,6 +67,8 @@ pub struct Drift {
 }
 
 /// What the columns of training look like.
+///
+/// - `scores`: of a monitor, on rows that its fit did not see.
 ///
 /// # Errors
 /// A column that is not there or holds no numbers.

@@ -189,6 +189,13 @@ impl Frame {
         })
     }
 
+    /// Whether the column of times has this name: it is no column like others, and may be left out
+    /// like one.
+    #[must_use]
+    pub fn is_time(&self, name: &str) -> bool {
+        self.time.as_ref().is_some_and(|time| time.name == name)
+    }
+
     /// Adds a column, such as a derived one; one of the same name is replaced.
     pub fn put(&mut self, column: Column) {
         self.columns.retain(|old| old.name != column.name);

@@ -44,6 +44,9 @@ pub struct Joined {
     pub replaced: usize,
     /// Labels for which there is no row.
     pub without_row: usize,
+    /// Labels behind which a later one of the same characteristic has the same row, by time; the
+    /// last one counts.
+    pub hidden: usize,
     /// Rows with a label.
     pub rows: usize,
 }
@@ -77,6 +80,11 @@ pub fn join(
         }
     };
     let mut texts = BTreeMap::<String, Vec<Option<String>>>::new();
+    let mut found: Vec<((String, String), String)> = found.into_iter().collect();
+    if !matches!(by, By::Part(_)) {
+        // Items are rows of the label table: the last of them is to count.
+        found.sort_by_key(|((item, _), _)| item.parse::<usize>().unwrap_or(usize::MAX));
+    }
     for ((item, name), value) in found {
         if frame.column(&name).is_some() && !texts.contains_key(&name) {
             let why = format!("both tables have a column {name}; rename one of them");
@@ -87,7 +95,7 @@ pub fn join(
             Some(rows) => {
                 for row in rows {
                     if let Some(slot) = column.get_mut(*row) {
-                        *slot = Some(value.clone());
+                        joined.hidden += usize::from(slot.replace(value.clone()).is_some());
                     }
                 }
             }
@@ -349,6 +357,16 @@ mod tests {
         };
         assert_eq!(place(&By::Delay(10.0)), [Some(5), Some(25)]);
         assert_eq!(place(&By::Flow(10.0, "q".to_owned())), [Some(5), Some(30)]);
+        // Labels faster than rows: the last one in time counts, also the tenth after the ninth.
+        let many: Vec<String> = (0..12).map(|n| n.to_string()).collect();
+        let cells: Vec<[&str; 1]> = many.iter().map(|n| [n.as_str()]).collect();
+        let cells: Vec<&[&str]> = cells.iter().map(<[&str; 1]>::as_slice).collect();
+        let fast: Vec<f64> = (0..12).map(|n| 15.0 + f64::from(n) / 20.0).collect();
+        let labels = table(&["ok"], &cells, &fast);
+        let mut frame = table(&["q"], &rows, &times);
+        let joined = join(&mut frame, &labels, &By::Delay(10.0), &LabelColumns::default()).unwrap();
+        assert_eq!((joined.labels, joined.hidden, joined.rows), (12, 11, 1));
+        assert_eq!(texts(&frame, "ok")[5].as_deref(), Some("11"));
         let mut frame = table(&["q"], &[&["-1"], &["1"]], &[0.0, 1.0]);
         let by = By::Flow(1.0, "q".to_owned());
         assert!(join(&mut frame, &labels, &by, &LabelColumns::default()).is_err());

@@ -97,6 +97,9 @@ pub struct Trained {
     pub artifact: Artifact,
     /// Its card.
     pub card: Card,
+    /// Scores of rows that the fit did not see, where its kind has them: what fresh rows of the same
+    /// process score.
+    pub unseen: Option<Vec<f64>>,
 }
 
 /// Trains a model. The same request gives the same bytes.

@@ -1,12 +1,17 @@
 //! Columns that would make a model look good and be useless: those that say the label, and those
 //! that count the rows.
 
+use std::ops::Range;
+
 use super::{Column, Values};
 
 /// Share of rows that one column alone must get right to be taken for the label itself.
 const SAYS: f64 = 0.995;
 /// Fewest rows of a flag that count as a proof.
 const FLAGS_MIN: usize = 5;
+
+/// Fewest different values of a column that only rises.
+const RISES_MIN: usize = 20;
 
 /// Whether a column numbers the rows: whole numbers, each once, close together.
 pub(super) fn is_count(numbers: &[f64]) -> bool {
@@ -20,6 +25,27 @@ pub(super) fn is_count(numbers: &[f64]) -> bool {
     #[expect(clippy::cast_precision_loss, reason = "rows of a table")]
     let rows = known.len() as f64;
     once && span < 3.0 * rows
+}
+
+/// Whether a column only rises from row to row, as a clock, a counter or the number of a batch
+/// does: whatever is learnt from it does not hold for the rows after.
+///
+/// - `files`: rows of each file, in which it may begin anew.
+pub(super) fn only_rises(numbers: &[f64], files: &[Range<usize>]) -> bool {
+    let mut steps = 0;
+    for rows in files {
+        let known = numbers.get(rows.clone()).unwrap_or_default().iter().filter(|x| x.is_finite());
+        let mut last = f64::NEG_INFINITY;
+        for x in known {
+            if *x < last {
+                return false;
+            }
+            steps += usize::from(*x > last);
+            last = *x;
+        }
+    }
+    // A value that was set once or twice rises too.
+    steps >= RISES_MIN.max(2 * files.len())
 }
 
 /// A column that says the label.

@@ -61,6 +61,9 @@ impl Scorer for MonitorScorer {
 
 #[cfg(feature = "train")]
 mod fit {
+    use std::collections::HashSet;
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
     use trimloop_core::plan::FeatureId;
     use trimloop_recipe::artifact::{Artifact, Kind};
     use trimloop_train::{MonitorFit, MonitorOptions, Prediction, Table, fit_monitor};
@@ -70,6 +73,8 @@ mod fit {
     use crate::learn::plan::{header_of, training_facts};
     use crate::learn::{Column, Frame, Inputs, LearnError, numeric_inputs};
 
+    /// Rows in a row by which a run is known again.
+    const STRETCH: usize = 5;
     /// Rows that hardly remember one another: they may be parts in no order.
     const PREDICTED_MIN: f64 = 0.1;
     /// Rows that remember one another well: a MEWMA of them has to be wide.
@@ -88,6 +93,7 @@ mod fit {
             runs.extend(self::runs(calibration, &calibrated(&inputs, calibration)?)?);
             step(request, "reading the calibration", 1, steps)?;
         }
+        once(&runs)?;
         step(request, "fitting, block by block", steps - 1, steps)?;
         let prediction = prediction(request);
         let options = MonitorOptions { far: request.far, prediction, ..Default::default() };
@@ -98,7 +104,38 @@ mod fit {
         header.rows = fit.report.rows as u64;
         let artifact = Artifact::new(header, &fit.plan(&ids)?)
             .map_err(|error| LearnError::Train(error.to_string()))?;
-        Ok(Trained::new(artifact, card(request, inputs, &fit, runs.len())))
+        let unseen = Some(fit.report.scores.clone());
+        let card = card(request, inputs, &fit, runs.len());
+        Ok(Trained { unseen, ..Trained::new(artifact, card) })
+    }
+
+    /// Refuses rows that are given twice: limits would be taken from rows that the model was fitted
+    /// to, and be far too narrow. Five in a row that are the same to the last bit are no chance.
+    fn once(runs: &[Table]) -> Result<(), LearnError> {
+        let stretch = |run: &Table, end: usize| -> u64 {
+            let mut hasher = DefaultHasher::new();
+            for row in (end + 1).saturating_sub(STRETCH)..=end {
+                run.row(row).iter().for_each(|x| x.to_bits().hash(&mut hasher));
+            }
+            hasher.finish()
+        };
+        let mut seen = HashSet::new();
+        for (place, run) in runs.iter().enumerate() {
+            let ends = STRETCH - 1..run.rows();
+            let twice = ends.clone().filter(|end| seen.contains(&stretch(run, *end))).count();
+            if 2 * twice > ends.len() {
+                let why = format!(
+                    "run {} of {} (a stretch of rows without a gap) has rows that a run before it \
+                     has too: a file is given twice, or as --data and --calibration; limits have to \
+                     come from rows that are there once",
+                    place + 1,
+                    runs.len()
+                );
+                return Err(LearnError::Option(why));
+            }
+            seen.extend(ends.map(|end| stretch(run, end)));
+        }
+        Ok(())
     }
 
     fn prediction(request: &TrainRequest<'_>) -> Prediction {

@@ -105,7 +105,7 @@ mod describe {
             let hash = artifact.hash();
             let model = hash.iter().map(|byte| format!("{byte:02x}")).collect();
             let id = artifact.header().id.clone();
-            Self { artifact, card: Card { id, model, ..card } }
+            Self { artifact, card: Card { id, model, ..card }, unseen: None }
         }
 
         /// The same with what its training rows looked like, in artifact and card.

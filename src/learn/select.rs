@@ -1,6 +1,10 @@
 //! Which columns and rows a kind of model learns from.
 
+use super::leak::{is_count, only_rises};
 use super::{Column, Frame, LearnError};
+
+/// Beyond it squares of a few rows overflow, and no sensor reads it.
+const ABSURD: f64 = 1e100;
 
 /// Columns and rows that can be learnt from.
 #[derive(Debug)]
@@ -14,22 +18,25 @@ pub struct Inputs<'f> {
 }
 
 /// Columns of numbers that change, without `ignore`, and their rows without gaps. Texts, columns
-/// that stay the same and columns mostly without values are left out and told.
+/// that stay the same, number the rows or only rise with them, and columns mostly without values are
+/// left out and told.
 ///
 /// - `label`: left out of the inputs; rows without it are left out too.
 ///
 /// # Errors
-/// An ignored or label column that is not there, a cell that is no number, no column or row left.
+/// An ignored or label column that is not there, a cell that is no number or an absurd one, no
+/// column or row left.
 pub fn numeric_inputs<'f>(
     frame: &'f Frame,
     label: Option<&str>,
     ignore: &[String],
 ) -> Result<Inputs<'f>, LearnError> {
-    for name in ignore {
+    for name in ignore.iter().filter(|name| !frame.is_time(name)) {
         frame.need(name)?;
     }
     let label = label.map(|name| frame.need(name)).transpose()?;
     let rows = frame.rows();
+    let files: Vec<_> = frame.files().iter().map(|(_, rows)| rows.clone()).collect();
     let mut columns = Vec::new();
     let mut left_out = Vec::new();
     for column in frame.columns() {
@@ -42,6 +49,16 @@ pub fn numeric_inputs<'f>(
             continue;
         }
         let numbers = column.numbers()?;
+        if let Some(row) = numbers.iter().position(|x| x.abs() > ABSURD) {
+            let x = numbers.get(row).copied().unwrap_or_default();
+            let why = format!(
+                "{} is {x:e} in row {} of the data: a mark for \"no value\", perhaps; make such cells \
+                 empty, or leave the column out by --ignore",
+                column.name,
+                row + 1
+            );
+            return Err(LearnError::Train(why));
+        }
         if 2 * column.missing() > rows {
             left_out.push(format!(
                 "{} has a value in {} of {rows} rows only",
@@ -50,6 +67,10 @@ pub fn numeric_inputs<'f>(
             ));
         } else if constant(numbers) {
             left_out.push(format!("{} does not change", column.name));
+        } else if is_count(numbers) {
+            left_out.push(format!("{} numbers the rows", column.name));
+        } else if only_rises(numbers, &files) {
+            left_out.push(format!("{} only rises, as a clock or a counter does", column.name));
         } else {
             columns.push(column);
         }

@@ -14,6 +14,7 @@
 
 mod head;
 mod key;
+mod unsigned;
 mod verify;
 
 use std::fs::{File, OpenOptions};

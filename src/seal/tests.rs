@@ -68,6 +68,11 @@ fn row(write: u64, fate: Fate) -> Record {
 /// One start of a service: four audit entries, six ledger rows, ten scans; signed at its end. What
 /// was missing at its begin.
 fn start(scratch: &Scratch) -> Option<String> {
+    start_for(scratch, 1)
+}
+
+/// The same with so many milliseconds between two scans.
+fn start_for(scratch: &Scratch, step: i64) -> Option<String> {
     let setpoint =
         SetpointName { name: "p".into(), unit: "bar".into(), grid: Grid::new(5, 1).unwrap() };
     let clock = Clock::start();
@@ -92,7 +97,8 @@ fn start(scratch: &Scratch) -> Option<String> {
     })
     .unwrap();
     for seq in 1..=10 {
-        let now = Now { mono: Mono::from_millis(seq), utc: Utc::from_millis(T0 + seq) };
+        let at = seq * step;
+        let now = Now { mono: Mono::from_millis(at), utc: Utc::from_millis(T0 + at) };
         let (links, seq) = (&[Link::default()], seq.unsigned_abs());
         let scan = Scan { seq, now, links, changes: &[], acks: &[], commands: &[] };
         journal.append_scan(&scan).unwrap();
@@ -254,6 +260,31 @@ fn heads_that_are_gone_are_found() {
     scratch.state().execute_batch("DELETE FROM ledger WHERE id > 10").unwrap();
     let lost = start(&scratch).unwrap();
     assert_eq!(lost, "the write ledger had 12 entries when it was signed, and has 10");
+}
+
+/// Heads, ledger and audit trail cut back to the same head look whole to one another; the journal
+/// goes on.
+#[test]
+fn a_tail_cut_with_its_heads_is_found() {
+    let scratch = Scratch::new("tail");
+    start(&scratch);
+    let (heads, tips) = (std::fs::read(scratch.0.join(HEADS)).unwrap(), scratch.verified());
+    // A quarter of an hour, longer than a service leaves its journal unsigned.
+    start_for(&scratch, 100_000);
+    assert_eq!(scratch.verified().findings, []);
+    std::fs::write(scratch.0.join(HEADS), heads).unwrap();
+    let cut = format!(
+        "DELETE FROM ledger WHERE id > {}; DELETE FROM audit WHERE seq > {}",
+        tips.ledger.entries, tips.audit.entries
+    );
+    scratch.state().execute_batch(&cut).unwrap();
+    let found = scratch.finding();
+    assert!(found.starts_with("heads heads.log the journal goes on for 15 min"), "{found}");
+    // And without any head at all.
+    std::fs::write(scratch.0.join(HEADS), "").unwrap();
+    scratch.state().execute_batch("DELETE FROM ledger; DELETE FROM boot WHERE boot > 1").unwrap();
+    let found = scratch.finding();
+    assert!(found.contains("the journal goes on for 15 min"), "{found}");
 }
 
 /// A head that a power cut tore is no finding, and the next start goes on behind the last whole one.

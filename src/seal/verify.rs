@@ -9,9 +9,10 @@ use rusqlite::{Connection, OpenFlags};
 use trimloop_core::time::Span;
 
 use super::head::{Head, read_heads};
+use super::unsigned::Unsigned;
 use super::{HEADS, fingerprint, public_key};
 use crate::journal::{JournalError, JournalTip, verify_with};
-use crate::output::utc_text;
+use crate::output::{duration_text, utc_text};
 use crate::store::{ChainBreak, Tip, verify_audit_with, verify_ledger_with};
 
 /// Records of a first start that need no head yet.
@@ -122,14 +123,18 @@ pub fn verify(
     let sql = |source| VerifyError::Store { path: path.clone(), source };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(&path, flags).map_err(sql)?;
+    let signs = key.is_some() || public_key(data).is_ok();
     if heads.is_empty() && report.findings.is_empty() {
-        no_heads(&db, key.is_some() || public_key(data).is_ok(), &mut report).map_err(sql)?;
+        no_heads(&db, signs, &mut report).map_err(sql)?;
     }
     let audit: Vec<(u64, Tip)> = heads.iter().map(|h| (h.number, h.audit)).collect();
     report.audit = rows(&db, verify_audit_with, "audit", &audit, &mut report).map_err(sql)?;
     let ledger: Vec<(u64, Tip)> = heads.iter().map(|h| (h.number, h.ledger)).collect();
     report.ledger = rows(&db, verify_ledger_with, "ledger", &ledger, &mut report).map_err(sql)?;
     journal(data, &heads, &mut report, progress)?;
+    if signs && !report.findings.iter().any(|finding| finding.chain == "heads") {
+        cut_heads(data, &heads, &mut report)?;
+    }
     Ok(report)
 }
 
@@ -218,6 +223,25 @@ fn no_heads(db: &Connection, signs: bool, report: &mut VerifyReport) -> rusqlite
     } else {
         let note = "there are no signed heads: a tail that was cut off would not show";
         report.notes.push(note.to_owned());
+    }
+    Ok(())
+}
+
+/// Heads and rows that were cut together leave a journal that goes on without either.
+fn cut_heads(data: &Path, heads: &[Head], report: &mut VerifyReport) -> Result<(), VerifyError> {
+    let dir = data.join("journal");
+    if !dir.is_dir() {
+        return Ok(());
+    }
+    let signed = heads.iter().map(|head| (head.journal.file, head.journal.bytes)).max();
+    let unsigned = Unsigned::behind(&dir, signed.unwrap_or_default())?;
+    if let Some(long) = unsigned.too_long(heads.is_empty()) {
+        let what = format!(
+            "the journal goes on for {} behind the last head, and the service signs sooner: later \
+             heads were taken away, or could not be made (its log would say so)",
+            duration_text(long)
+        );
+        report.find("heads", HEADS, what);
     }
     Ok(())
 }

@@ -128,6 +128,9 @@ pub struct MonitorReport {
     pub widened: f64,
     /// Share of held-out rows beyond the final limits (any of them).
     pub held_out: f64,
+    /// Scores of the held-out rows, in their order: the largest share of a final limit. Rows that
+    /// the fit saw score lower, the more so the more columns there are.
+    pub scores: Vec<f64>,
 }
 
 impl MonitorFit {
@@ -224,6 +227,7 @@ pub fn fit_monitor(runs: &[Table], options: &MonitorOptions) -> Result<MonitorFi
         independent_spe: independent(1),
         widened,
         held_out: beyond(&shares, widened),
+        scores: shares.iter().map(|share| share / widened).collect(),
     };
     let pairs = rows.pairs(0..rows.len());
     let member = |(way, (t2, spe)): (&Way, &(f64, f64))| {

@@ -96,6 +96,13 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &JoinArgs) -> Result<Exit, Fai
         let count = joined.replaced;
         ui.warn(&format!("{count} labels were given again with another value; the last counts"));
     }
+    if joined.hidden > 0 {
+        ui.warn(&format!(
+            "{} labels fall on a row that a later label has too; the last one counts: the rows come \
+             less often than the labels",
+            joined.hidden
+        ));
+    }
     let human = format!(
         "{} of {} rows have a label now, columns {}\n{} labels, {} of them given again, {} \
          replaced, {} without a row\nwritten to {}\n",
@@ -114,6 +121,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &JoinArgs) -> Result<Exit, Fai
     object["labels"] = json!(joined.labels);
     object["again"] = json!(joined.again);
     object["replaced"] = json!(joined.replaced);
+    object["hidden"] = json!(joined.hidden);
     object["without_row"] = json!(joined.without_row);
     ui.result(&human, &object);
     Ok(Exit::Ok)

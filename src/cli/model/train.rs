@@ -187,7 +187,9 @@ fn fit(ui: &Ui, args: &TrainArgs, frame: &Frame) -> Result<Trained, LearnError> 
     let mut scorer = kinds::scorer(&trained.artifact)?;
     let names: Vec<String> = scorer.inputs().iter().map(|input| input.name.clone()).collect();
     let scores = Scores::of(frame, &mut *scorer)?;
-    let reference = drift::reference(frame, &names, scores.numbers("score"))?;
+    let unseen = trained.unseen.take();
+    let usual = unseen.as_deref().or_else(|| scores.numbers("score"));
+    let reference = drift::reference(frame, &names, usual)?;
     let mut trained = trained.with_reference(&reference)?;
     picture(&scores, &mut trained.card);
     Ok(trained)

@@ -291,14 +291,20 @@ fn changed_unit(frame: &Frame, column: &Column, values: &[f64]) -> Option<Findin
     };
     let levels: Vec<(usize, f64)> =
         parts.iter().filter_map(|rows| Some((rows.start + 1, middle(rows)?))).collect();
-    for ((_, before), (row, after)) in levels.iter().zip(levels.iter().skip(1)) {
+    // The unit may change within a part, whose level is then neither: the next but one tells.
+    let next = levels.iter().zip(levels.iter().skip(1));
+    for ((_, before), (row, after)) in next.chain(levels.iter().zip(levels.iter().skip(2))) {
         let ratio = (after / before).abs();
         let ratio = if ratio < 1.0 { 1.0 / ratio } else { ratio };
         let factor = FACTORS.iter().find(|(factor, _)| (ratio / factor - 1.0).abs() < 0.02);
+        let fahrenheit = |celsius: f64, x: f64| (1.8 * celsius + 32.0 - x).abs() < 0.01 * x.abs();
         let kelvin = ((after - before).abs() - 273.15).abs() < 3.0;
         let how = match factor {
             Some((_, how)) => format!("by a factor of {how}"),
             None if kelvin => "by 273 (degC and K)".to_owned(),
+            None if fahrenheit(*before, *after) || fahrenheit(*after, *before) => {
+                "as degC and degF do".to_owned()
+            }
             None => continue,
         };
         return Some(finding(

@@ -55,7 +55,7 @@ fn clean_rows_are_left_in_peace() {
 #[test]
 fn spoilt_rows_are_found() {
     type Spoil = fn(&mut Vec<[f64; 3]>);
-    let cases: [(Spoil, Severity, &str, &str); 10] = [
+    let cases: [(Spoil, Severity, &str, &str); 12] = [
         (|t| t.iter_mut().take(400).for_each(|r| r[0] = f64::NAN), Severity::Problem, "gaps", "a"),
         (
             |t| t.iter_mut().skip(100).take(60).for_each(|r| r[0] = 10.1),
@@ -70,6 +70,28 @@ fn spoilt_rows_are_found() {
                 for (place, r) in t.iter_mut().enumerate() {
                     // Little noise: the middles of two parts differ by the units alone.
                     r[0] = (10.0 + 0.1 * (r[0] - 10.0)) * if place < 300 { 1.0 } else { 10.0 };
+                }
+            },
+            Severity::Problem,
+            "units",
+            "a",
+        ),
+        (
+            |t| {
+                for (place, r) in t.iter_mut().enumerate() {
+                    let celsius = 60.0 + r[0];
+                    r[0] = if place < 300 { celsius } else { 1.8 * celsius + 32.0 };
+                }
+            },
+            Severity::Problem,
+            "units",
+            "a",
+        ),
+        (
+            |t| {
+                for (place, r) in t.iter_mut().enumerate() {
+                    // Within a tenth of the rows, not between two.
+                    r[0] = (10.0 + 0.1 * (r[0] - 10.0)) * if place < 510 { 1.0 } else { 1000.0 };
                 }
             },
             Severity::Problem,

@@ -111,7 +111,7 @@ impl Prepared {
             left_out: Vec::new(),
             warnings: Vec::new(),
         };
-        for name in request.ignore {
+        for name in request.ignore.iter().filter(|name| !request.frame.is_time(name)) {
             request.frame.need(name)?;
         }
         for column in request.frame.columns() {

@@ -52,7 +52,7 @@ impl<S: Source> Table<'_, S> {
             }
             line = self.next(&mut cells)?;
         }
-        if let Some(mut long) = Long::of(&columns) {
+        if let Some(mut long) = Long::of(&columns, self.decimal_comma) {
             while let Some(at) = line {
                 long.row(&cells).map_err(|what| self.wrong(format!("line {at}: {what}")))?;
                 line = self.next(&mut cells)?;

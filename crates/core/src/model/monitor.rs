@@ -26,6 +26,8 @@ use crate::plan::{MonitorPlan, PcaLimits};
 
 use super::{Contribution, Score, dot, known};
 
+/// Farthest that a value counts, in standard deviations: absurd, and its squares are finite.
+const FAR: f64 = 1e9;
 /// Most that one row's squared error counts, in alarm limits of SPE: it alarms at once at any
 /// smoothing weight of 0.1 or more, and SPE is below the limit again within ten rows at 0.3.
 const CAP: f64 = 10.0;
@@ -107,7 +109,7 @@ impl MonitorState {
     fn standardise(&mut self, plan: &MonitorPlan, features: &[FeatureValue]) -> Option<()> {
         let shape = plan.inputs.iter().zip(&plan.mean).zip(&plan.scale);
         for (z, ((input, mean), scale)) in self.z.iter_mut().zip(shape) {
-            *z = (known(features, *input)? - mean) / scale;
+            *z = ((known(features, *input)? - mean) / scale).clamp(-FAR, FAR);
         }
         Some(())
     }
@@ -314,8 +316,9 @@ mod tests {
             }
             assert!(rows < 20, "{rows}");
         }
-        // What overflows is unknown, and no worse for the rows after it than a gap.
-        assert!(!state.score(&plan, &[value(1e300), value(-1e300)]).known);
+        // However far off, it is known to be.
+        let score = state.score(&plan, &[value(1e300), value(-1e300)]);
+        assert!(score.known && score.alarm, "{score:?}");
         assert!(state.score(&plan, &[value(10.0), value(0.0)]).known);
     }
 

@@ -88,6 +88,23 @@ fn promise_is_kept_on_fresh_rows() {
     }
 }
 
+/// What held-out rows score is what fresh rows do, on many columns too; rows that the fit saw score
+/// lower, which would make fresh ones look like drift.
+#[test]
+fn held_out_scores_are_those_of_fresh_rows() {
+    let mean = |scores: &[f64]| scores.iter().sum::<f64>() / scores.len() as f64;
+    let values = |scores: Vec<Score>| scores.iter().map(|s| s.value).collect::<Vec<_>>();
+    let (mut held, mut seen) = (0.0, 0.0);
+    for seed in 0..4 {
+        let rows = process(10 + seed, 400, 40, 0.3, NO_SHIFT);
+        let fit = fitted(&[&rows]);
+        let fresh = mean(&values(scored(&fit, &process(50 + seed, 4000, 40, 0.3, NO_SHIFT))));
+        held += mean(&fit.report.scores) / fresh / 4.0;
+        seen += mean(&values(scored(&fit, &rows))) / fresh / 4.0;
+    }
+    assert!((0.9..1.15).contains(&held) && seen < 0.9, "held out {held:.3}, seen {seen:.3}");
+}
+
 /// The live scorer and the one that found the limits say the same, once both have warmed up.
 #[test]
 fn live_scores_are_those_of_the_training() {
