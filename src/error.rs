@@ -169,6 +169,22 @@ codes! {
         wrong: "(false alarms 6 % where 1 % was asked for)",
         right: "(more normal rows, or a calibration run, and train again)",
     }
+    MODEL_LIFE = "TL0530" {
+        title: "the state of a model does not follow from its steps",
+        means: "lifecycle.json beside the model names a state that the steps in it do not lead to, a step \
+                that is no way, or a backtest without its gates.",
+        why: "A state that was written by hand would bring a model into force that nobody has tried.",
+        wrong: "\"state\": \"approved\", \"steps\": []",
+        right: "trimloop model backtest models/press-r2 --data later.csv",
+    }
+    MODEL_BARS = "TL0531" {
+        title: "a loop rests on a model that is not in force",
+        means: "A model that the loop feeds forward, whose signature its table looks at, or whose domain it \
+                needs, is not ACTIVE. The loop stays in SHADOW; a running one is lowered to it.",
+        why: "A model that nobody has tried, or that was taken out of force, must not move a setpoint.",
+        wrong: "trimloop loop auto hold --reason trial      (press-r2 is SUSPENDED)",
+        right: "trimloop model approve press-r2 --reason \"…\"      (then promote; then raise the loop)",
+    }
     START_PLC = "TL0601" {
         title: "the cell could not be started",
         means: "The plan was refused, or a thread, file or certificate of the PLC link was not to be had.",

@@ -89,6 +89,57 @@ fn check_passes_on_the_shipped_files() {
     assert!(object["tests"].as_u64().unwrap() >= 5);
 }
 
+/// `check` says in which state the models are, and warns where a loop that may act rests on one that
+/// is not in force; a state that was written by hand is an error.
+#[test]
+fn check_tells_models_that_are_not_in_force() {
+    let scratch = Scratch::new("standing");
+    let dir = &scratch.0;
+    let model = "models/weight-sensor-r1/model.tlm";
+    for file in [
+        "recipes/housing-lid.toml",
+        "plc-configs/press-4.toml",
+        "models/upstream-r1/model.tlm",
+        model,
+    ] {
+        scratch.write(file, "");
+        std::fs::copy(root().join(file), dir.join(file)).unwrap();
+    }
+    let output = run(dir, &["check", "--deny-warnings"]);
+    assert_eq!(code(&output), 0, "{}{}", out(&output), err(&output));
+    assert!(out(&output).contains("weight-sensor-r1 (not managed)"), "{}", out(&output));
+
+    let artifact = std::fs::read(dir.join(model)).unwrap();
+    let artifact = trimloop_recipe::artifact::Artifact::read(&artifact).unwrap();
+    let hash: String = artifact.hash().iter().map(|byte| format!("{byte:02x}")).collect();
+    let life = |state: &str| {
+        format!(
+            "{{\"schema\":\"trimloop.lifecycle/1\",\"model\":\"{hash}\",\"state\":\"{state}\",\
+             \"steps\":[]}}"
+        )
+    };
+    scratch.write("models/weight-sensor-r1/lifecycle.json", &life("trained"));
+    let output = run(dir, &["check"]);
+    let shown = err(&output);
+    assert_eq!(code(&output), 0, "{shown}");
+    for part in [
+        "warning[TL0531]: model \"weight-sensor\" is TRAINED",
+        "--> recipes/housing-lid.toml:224:",
+        "in SHADOW: weight",
+        "trimloop model backtest",
+    ] {
+        assert!(shown.contains(part), "{part} is missing in\n{shown}");
+    }
+    assert!(out(&output).contains("weight-sensor-r1 (TRAINED)"), "{}", out(&output));
+    assert_eq!(code(&run(dir, &["check", "--deny-warnings"])), 3);
+
+    scratch.write("models/weight-sensor-r1/lifecycle.json", &life("active"));
+    let output = run(dir, &["check"]);
+    let shown = err(&output);
+    assert_eq!(code(&output), 1, "{shown}");
+    assert!(shown.contains("error[TL0531]") && shown.contains("steps lead to TRAINED"), "{shown}");
+}
+
 /// What `init` writes is checked without a word, and never overwritten.
 #[test]
 fn init_writes_what_check_accepts() {

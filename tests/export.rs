@@ -281,6 +281,16 @@ fn queries_show_what_was_asked() {
     let last = project.out(&["query", "melt_temp", "--from", "2026-11-22", "--rows", "5"]);
     assert_eq!(last.lines().count(), 6);
     assert!(last.contains("00:01:29"), "the newest: {last}");
+    // Of a data folder that no settings name, such as that of a demo.
+    let elsewhere = Project::new("query-elsewhere");
+    std::fs::remove_file(elsewhere.0.join("trimloop.toml")).unwrap();
+    let folder = project.0.join("data");
+    let data = ["--data", folder.to_str().unwrap(), "--from", "2026-11-22"];
+    let query = ["query", "melt_temp", "--rows", "5"].into_iter().chain(data);
+    assert_eq!(elsewhere.out(&query.collect::<Vec<&str>>()), last);
+    let export = ["export", "--tags", "melt_temp", "--out", "-"].into_iter().chain(data);
+    let csv = elsewhere.out(&export.collect::<Vec<&str>>());
+    assert!(csv.contains("melt_temp"), "{csv}");
 }
 
 /// What cannot be is said with what next, and leaves no file.

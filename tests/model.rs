@@ -401,8 +401,12 @@ fn models_come_into_force_step_by_step() {
     // A second revision replaces the first.
     folder.ok(&format!("{TRAIN} models/press-r2 --seed 2 --name other"));
     folder.ok("model backtest press-r2 --data later.csv");
-    for step in ["challenge", "approve", "promote"] {
-        folder.ok(&format!("model {step} press-r2"));
+    // Nobody knows what it finds: no row of the backtest was labelled faulty.
+    folder.ok("model challenge press-r2");
+    let (code, text) = folder.fails("model approve press-r2");
+    assert!(code == 1 && text.contains("not tried: faulty rows found"), "{text}");
+    for step in ["approve", "promote"] {
+        folder.ok(&format!("model {step} press-r2 --reason trial"));
     }
     let state = |name: &str| {
         let list = folder.json("model list");
@@ -416,6 +420,13 @@ fn models_come_into_force_step_by_step() {
     assert_eq!(shown["card"]["id"], "other");
     folder.ok("model rollback press --reason false-alarms");
     assert_eq!((state("press-r1"), state("press-r2")), ("active".into(), "suspended".into()));
+    // What was suspended does not come back by a second rollback, only by a person's approval.
+    let (code, text) = folder.fails("model rollback press");
+    assert!(
+        code == 1 && text.contains("TL0528") && text.contains("press-r2 is SUSPENDED"),
+        "{text}"
+    );
+    assert_eq!((state("press-r1"), state("press-r2")), ("active".into(), "suspended".into()));
     let trail = folder.ok("audit list --limit 100");
     for part in ["press-r1", "APPROVED to ACTIVE", "ACTIVE to SUSPENDED", "false-alarms"] {
         assert!(trail.contains(part), "{part} is not in\n{trail}");
@@ -428,6 +439,54 @@ fn models_come_into_force_step_by_step() {
     std::fs::copy(other, folder.0.join("models/press-r1/model.tlm")).unwrap();
     let (_, text) = folder.fails("model show press-r1");
     assert!(text.contains("another model.tlm"), "{text}");
+}
+
+/// A state that was written into the file by hand is refused by whoever reads it.
+#[test]
+fn a_state_without_steps_is_refused() {
+    let folder = folder("model-forged");
+    folder.ok(&format!("{TRAIN} models/press-r1"));
+    let file = folder.0.join("models/press-r1/lifecycle.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("\"trained\"", "\"approved\"")).unwrap();
+    for line in ["promote press-r1", "show press-r1", "backtest press-r1 --data later.csv"] {
+        let (code, text) = folder.fails(&format!("model {line}"));
+        let parts = ["TL0530", "lifecycle.json", "says APPROVED", "lead to TRAINED", "help:"];
+        assert!(code == 1 && parts.iter().all(|part| text.contains(part)), "{line}: {text}");
+    }
+}
+
+/// A monitor must find labelled faults too: one that hardly ever alarms passes every other gate.
+#[test]
+fn a_backtest_asks_what_a_monitor_finds() {
+    let folder = folder("model-finds");
+    let mut labelled = process(3, LATER, 600, Some(300));
+    for (row, cells) in labelled.iter_mut().enumerate() {
+        cells.push(u8::from(row >= 300).to_string());
+    }
+    let titles: Vec<&str> = TITLES.into_iter().chain(["faulty"]).collect();
+    folder.write("labelled.csv", &csv(&titles, &labelled));
+    // The same rows with faults that are none.
+    for (row, cells) in labelled.iter_mut().enumerate() {
+        let last = cells.len() - 1;
+        cells[last] = u8::from(row < 100).to_string();
+    }
+    folder.write("unseen.csv", &csv(&titles, &labelled[..300]));
+    folder.ok(&format!("{TRAIN} m"));
+    let gate = |line: &str| {
+        let found = folder.json(line);
+        let gates = found["gates"].as_array().unwrap().clone();
+        let gate = gates.iter().find(|gate| gate["gate"] == "faulty rows found").unwrap().clone();
+        (found["ok"].as_bool().unwrap(), gate)
+    };
+    let (ok, untried) = gate("model backtest m --data later.csv");
+    assert!(ok && untried["passed"].is_null() && untried["value"].is_null(), "{untried}");
+    let told = folder.ok("model backtest m --data later.csv");
+    assert!(told.contains("not tried: no row is labelled faulty"), "{told}");
+    let (ok, missed) = gate("model backtest m --data unseen.csv --label faulty");
+    assert!(!ok && missed["passed"] == false, "{missed}");
+    let (ok, found) = gate("model backtest m --data labelled.csv --label faulty");
+    assert!(ok && found["passed"] == true && found["value"].as_f64() >= Some(0.5), "{found}");
 }
 
 /// Champion and challenger on the same rows, and reports with plots that hold no script.
@@ -468,7 +527,7 @@ fn drift_is_told() {
     assert_eq!(quiet["ok"], true, "{quiet}");
     folder.ok("model backtest m-r1 --data later.csv");
     for step in ["challenge", "approve", "promote"] {
-        folder.ok(&format!("model {step} m-r1"));
+        folder.ok(&format!("model {step} m-r1 --reason trial"));
     }
     let moved = folder.json("model drift m-r1 --data fault.csv --suspend");
     assert_eq!((&moved["ok"], &moved["state"]), (&false.into(), &"suspended".into()));

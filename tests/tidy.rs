@@ -256,6 +256,7 @@ fn few_files_spawn() {
         "src/store/writer.rs",            // the one writer of the store
         "src/seal/mod.rs",                // signs the records
         "src/control/server.rs",          // the socket, and one per client
+        "src/control/models.rs",          // looks at the states of models
         "src/cli/run.rs",                 // waits for signals
         "src/sink/mod.rs",                // sends history to InfluxDB
         "src/sink/engine.rs",             // reads its next batch meanwhile

@@ -74,7 +74,7 @@ enum What {
 }
 
 /// Which folder.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(super) struct DataArg {
     /// Data folder [default: that of the service]
     #[arg(long, env = "TRIMLOOP_DATA", hide_env = true, value_name = "DIR")]

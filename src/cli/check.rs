@@ -10,6 +10,8 @@ use trimloop_recipe::{Bound, Recipe, run_checks};
 
 use super::ui::diagnostic_json;
 use super::{Exit, Failure, Global, Ui, load};
+use crate::error::MODEL_BARS;
+use crate::learn::standing::{Standing, Supports};
 use crate::settings::Settings;
 
 const EXAMPLES: &str = "\
@@ -61,6 +63,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &CheckArgs) -> Result<Exit, Fa
             Ok(bound) => {
                 found.extend(bound.warnings.iter().cloned());
                 found.extend(run_checks(recipe, &bound));
+                found.extend(out_of_force(&settings, recipe, &bound));
                 tests += recipe.raw().check.len();
                 bounds.push((recipe, bound));
             }
@@ -102,8 +105,9 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &CheckArgs) -> Result<Exit, Fa
         });
     }
     for name in project.models.names() {
+        let detail = standing(&settings, &bounds, name);
         let name = name.to_owned();
-        items.push(Item { section: "models", name, detail: String::new(), ok: Some(true) });
+        items.push(Item { section: "models", name, detail, ok: Some(true) });
     }
     if project.models.names().next().is_none() {
         let name = settings.models.display().to_string();
@@ -118,6 +122,38 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &CheckArgs) -> Result<Exit, Fa
         ));
     }
     Ok(report(ui, args, &items, &found, tests))
+}
+
+/// Models that are not in force, where loops that may act rest on them.
+fn out_of_force(settings: &Settings, recipe: &Recipe, bound: &Bound) -> Vec<Diagnostic> {
+    let supports = Supports::of(&settings.models, bound);
+    let found = supports.iter().filter_map(|support| {
+        let bar = support.bar()?;
+        let span = recipe.raw().model.get(&support.name)?.1.file.span();
+        let loops = support.loops.iter().filter_map(|id| bound.plan.loops.get(id.index()));
+        let loops: Vec<&str> = loops.map(|of| of.name.as_str()).collect();
+        let standing = support.standing();
+        let message = format!("model \"{}\" is {}", support.name, standing.word());
+        let found = Diagnostic::error(&MODEL_BARS, recipe.source(), span, message);
+        let note =
+            format!("the service keeps the loops that rest on it in SHADOW: {}", loops.join(", "));
+        let found = found.label(bar.why).note(note).help(bar.way);
+        // What cannot be read was damaged or written by hand; a state is for people to change.
+        Some(if matches!(standing, Standing::Unknown(_)) { found } else { found.warning() })
+    });
+    found.collect()
+}
+
+/// Where a model stands that a recipe names, in words; of one that cannot be bound, nothing.
+fn standing(settings: &Settings, bounds: &[(&Recipe, Bound)], folder: &str) -> String {
+    let hash = bounds.iter().find_map(|(_, bound)| {
+        let (name, _) = bound.model_folders.iter().find(|(_, of)| *of == folder)?;
+        bound.plan.models.iter().find(|model| model.name == *name).map(|model| model.hash)
+    });
+    hash.map_or(String::new(), |hash| {
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        Standing::of(&settings.models.join(folder), &hash).word().to_owned()
+    })
 }
 
 fn report(ui: &Ui, args: &CheckArgs, items: &[Item], found: &[Diagnostic], tests: usize) -> Exit {

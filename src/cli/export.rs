@@ -26,6 +26,7 @@ Examples:
   trimloop export --wide --every 1s --last 1h --out hour.xlsx
   trimloop export features --wide --out parts.parquet      A row for each part
   trimloop export decisions --last 1d --out - | less       - is stdout, as CSV
+  trimloop export --data /backup/cell-1 --out all.csv      Of another data folder
 
 The end of the name says the format: .csv, and in builds with these features .xlsx and .parquet.
 The service may run. A file is there whole or not at all. Times are UTC unless --local.";

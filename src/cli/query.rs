@@ -26,6 +26,7 @@ Examples:
   trimloop query --what decisions --last 1d
   trimloop query --what events link_down tripped --last 7d --local
   trimloop query melt_temp --last 1d --format csv > melt.csv
+  trimloop query --what decisions --data demo/data   Of another folder, such as a demo's
 
 Without a range: the last hour. A table shows the last 1000 rows; --rows 0 shows all. CSV and
 jsonl always have all. The service may run.";

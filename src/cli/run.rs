@@ -9,9 +9,10 @@ use nix::sys::signal::{SigSet, Signal};
 use trimloop_recipe::Bound;
 
 use super::{Exit, Failure, Global, Ui, load};
-use crate::control::{CellPort, ControlServer, ServerOptions, own_user};
+use crate::control::{CellPort, ControlServer, ModelWatch, Port, ServerOptions, own_user};
 use crate::error::{AUDIT_KEY, CHAIN_BROKEN, START_PLC, STORE_OPEN, chain};
 use crate::journal::{JournalHead, JournalWriter, keep_plan};
+use crate::learn::standing::Supports;
 use crate::output::Names;
 use crate::seal::{SealError, SealSettings, Sealer, fingerprint};
 use crate::service::{CellHandle, CellSettings};
@@ -115,6 +116,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     let sealer = start_sealer(ui, &settings, &store, journal.tips())?;
     let plcs = bound.plcs.iter().map(|plc| format!("{} at {}", plc.name, plc.url));
     let plcs = plcs.collect::<Vec<_>>().join(", ");
+    let supports = Arc::new(Supports::of(&settings.models, &bound));
     let cell_settings = CellSettings {
         bound,
         journal: Some(journal),
@@ -128,15 +130,19 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     store.sender().audit(0, "service", "start", &format!("recipe {}", cell.plan().name));
     let sink = start_sink(&settings, &cell, &store)?;
     let port = CellPort::new(cell.clone(), store.sender(), &settings.name)
-        .with_sink(sink.as_ref().map(Sink::view));
+        .with_sink(sink.as_ref().map(Sink::view))
+        .with_models(Arc::clone(&supports));
+    let port: Arc<dyn Port> = Arc::new(port);
     let options = ServerOptions {
         path: settings.socket.clone(),
         data: settings.data.clone(),
         store: store.sender(),
         owner: own_user(),
     };
-    let control = ControlServer::start(options, Arc::new(port))
+    let control = ControlServer::start(options, Arc::clone(&port))
         .map_err(|error| Failure::new(&STORE_OPEN, chain(&error), Exit::Unreachable))?;
+    let models = ModelWatch::start(supports, port, store.sender(), cell.notices())
+        .map_err(|error| internal(&error))?;
     ui.note(&format!(
         "{} runs recipe {} r{} on {plcs}, every loop in SHADOW; Ctrl-C ends it",
         settings.name,
@@ -146,6 +152,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     let from_keyboard = signals.wait().map_err(|error| internal(&error))?;
     tracing::info!("The service was asked to end.");
     drop(control);
+    drop(models);
     cell.stop();
     if let Some(sink) = sink {
         sink.stop();

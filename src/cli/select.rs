@@ -9,7 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use trimloop_core::time::{Mono, Span};
 use trimloop_recipe::diagnostic::did_you_mean;
 
-use super::{Exit, Failure, Global, Ui, load};
+use super::audit::DataArg;
+use super::{Exit, Failure, Global, Ui};
 use crate::clock::Clock;
 use crate::error::{HISTORY_READ, NO_ROWS, NO_SUCH_NAME, SELECTION, chain};
 use crate::export::{Archive, Every, ReadError, Selection, Shape, Statistic, What};
@@ -21,6 +22,8 @@ const LINE_EVERY: Span = Span::from_secs(10);
 /// Which rows.
 #[derive(Debug, Args)]
 pub(super) struct SelectArgs {
+    #[command(flatten)]
+    data: DataArg,
     /// From this time on: 2026-11-22, 2026-11-22T10:00, in UTC unless --local
     #[arg(long, env = "TRIMLOOP_FROM", hide_env = true, value_name = "TIME")]
     from: Option<String>,
@@ -74,6 +77,7 @@ impl SelectArgs {
     /// A row for each time and name, in UTC.
     pub(super) fn long(from: &Option<String>, to: &Option<String>, last: &Option<String>) -> Self {
         Self {
+            data: DataArg::default(),
             from: from.clone(),
             to: to.clone(),
             last: last.clone(),
@@ -95,7 +99,7 @@ impl SelectArgs {
     ) -> Result<Selected, Failure> {
         let zone = if self.local { Zone::Local } else { Zone::Utc };
         self.check(what)?;
-        let data = load::settings(global)?.data;
+        let data = self.data.folder(global)?;
         let archive = Archive::open(&data).map_err(|error| read_failure(&error))?;
         let names = names(&archive, what, patterns)?;
         let rolled = self.every != Every::Raw;

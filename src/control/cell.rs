@@ -1,6 +1,7 @@
 //! The running cell as the control socket sees it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use trimloop_core::time::{Mono, Span, Utc};
 
 use super::server::{OrderOutcome, Port};
 use crate::dispatch::{OrderResult, Seen};
+use crate::learn::standing::{Bar, Supports};
 use crate::output::dto::{
     DriftLine, EventLine, Latency, LinkStatus, LoopStatus, NoticeLine, ProposalStatus, SinkLine,
     Status, TagStatus,
@@ -34,6 +36,7 @@ pub struct CellPort {
     names: Names,
     name: String,
     sink: Option<SinkView>,
+    supports: Arc<Supports>,
 }
 
 impl CellPort {
@@ -41,13 +44,19 @@ impl CellPort {
     #[must_use]
     pub fn new(cell: CellHandle, store: StoreSender, name: &str) -> Self {
         let names = Names::of(cell.plan());
-        Self { cell, store, names, name: name.to_owned(), sink: None }
+        Self { cell, store, names, name: name.to_owned(), sink: None, supports: Arc::default() }
     }
 
     /// The same with the sink of its history.
     #[must_use]
     pub fn with_sink(self, sink: Option<SinkView>) -> Self {
         Self { sink, ..self }
+    }
+
+    /// The same with the models that its loops rest on.
+    #[must_use]
+    pub fn with_models(self, supports: Arc<Supports>) -> Self {
+        Self { supports, ..self }
     }
 
     fn loop_status(&self, index: usize, state: &LoopState, now: Mono) -> LoopStatus {
@@ -333,6 +342,10 @@ impl Port for CellPort {
             OrderResult::Refused(why) => OrderOutcome::Refused(why.word().to_owned()),
             OrderResult::Expired | OrderResult::Waiting => OrderOutcome::Expired,
         }
+    }
+
+    fn bar(&self, of: LoopId) -> Option<Bar> {
+        self.supports.bar(of)
     }
 
     fn backfill(&self, plc: Option<&str>, from: Utc, to: Utc) -> Result<Vec<String>, String> {

@@ -10,16 +10,19 @@
 //! | advisory, auto | the OS user who runs the service, until accounts exist |
 //!
 //! Every order is on disk in the audit trail before it is queued. Without it nothing that gives
-//! authority is taken; what takes authority away is carried out all the same.
+//! authority is taken; what takes authority away is carried out all the same. Nothing that gives
+//! authority is taken either for a loop that rests on a model which is not in force.
 
 mod cell;
 mod client;
 mod message;
+mod models;
 mod server;
 
 pub use cell::CellPort;
 pub use client::{Client, ControlError};
 pub use message::{Answer, LoopAction, Request};
+pub use models::ModelWatch;
 pub use server::{
     ControlServer, OrderOutcome, Port, ServerError, ServerOptions, actor, listens, own_user,
 };

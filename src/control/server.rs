@@ -22,9 +22,10 @@ use trimloop_recipe::codes::Code;
 
 use super::message::{Answer, LoopAction, Request};
 use crate::error::{
-    NO_AUDIT, NO_BACKFILL, NO_SERVICE, NO_SUCH_LOOP, NOT_PERMITTED, ORDER_REFUSED, REQUEST,
-    SELECTION, chain,
+    MODEL_BARS, NO_AUDIT, NO_BACKFILL, NO_SERVICE, NO_SUCH_LOOP, NOT_PERMITTED, ORDER_REFUSED,
+    REQUEST, SELECTION, chain,
 };
+use crate::learn::standing::Bar;
 use crate::output::dto::{EventLine, LoopAnswer, LoopStatus, Status};
 use crate::output::utc_text;
 use crate::store::StoreSender;
@@ -40,7 +41,7 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 /// A client that takes nothing for so long is hung up on.
 const WRITE_MAX: Duration = Duration::from_secs(5);
 /// How long an order may wait for the scan that takes it.
-const ORDER_WAIT: Duration = Duration::from_secs(5);
+pub(super) const ORDER_WAIT: Duration = Duration::from_secs(5);
 
 /// How often, and after which pause, a snapshot is looked at for what an order did.
 const SETTLE_LOOKS: u32 = 20;
@@ -69,6 +70,8 @@ pub trait Port: Send + Sync + 'static {
     fn order(&self, command: Command) -> Result<u64, String>;
     /// Waits for what becomes of an order.
     fn wait(&self, order: u64, longest: Duration) -> OrderOutcome;
+    /// What bars a loop from going above SHADOW now; `None` when nothing outside the cell does.
+    fn bar(&self, of: LoopId) -> Option<Bar>;
     /// Has a span of time read from the history of a PLC, or of all; the names of those.
     ///
     /// # Errors
@@ -405,9 +408,9 @@ fn give(shared: &Shared, uid: Uid, order: &LoopOrder) -> Result<LoopAnswer, Box<
         shared.store.audit(0, &who, &format!("not permitted: {}", said(order)), &order.reason);
         return Err(fail(&NOT_PERMITTED, error, 5));
     }
-    let index = u16::try_from(index).unwrap_or(u16::MAX);
-    let command =
-        command(LoopId(index), order, of_loop).map_err(|error| fail(&ORDER_REFUSED, error, 1))?;
+    let id = LoopId(u16::try_from(index).unwrap_or(u16::MAX));
+    barred(shared, id, &who, order)?;
+    let command = command(id, order, of_loop).map_err(|error| fail(&ORDER_REFUSED, error, 1))?;
     let mut answer = LoopAnswer {
         schema: "trimloop.loop/1".into(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -436,11 +439,7 @@ fn give(shared: &Shared, uid: Uid, order: &LoopOrder) -> Result<LoopAnswer, Box<
     }
     let number = shared.port.order(command).map_err(|error| fail(&ORDER_REFUSED, error, 4))?;
     let outcome = shared.port.wait(number, ORDER_WAIT);
-    let became = match &outcome {
-        OrderOutcome::Done => "done".to_owned(),
-        OrderOutcome::Refused(why) => format!("refused: {}", why.replace('_', " ")),
-        OrderOutcome::Expired => "expired: no scan took it".to_owned(),
-    };
+    let became = became(&outcome);
     shared.store.audit(number, &who, &format!("{}: {became}", said(order)), &order.reason);
     if outcome != OrderOutcome::Done {
         let error = format!("{}: {became}", said(order));
@@ -460,6 +459,28 @@ fn give(shared: &Shared, uid: Uid, order: &LoopOrder) -> Result<LoopAnswer, Box<
     answer.order = number;
     answer.message = message(&status.cell, name, &answer, order.action, of_loop);
     Ok(answer)
+}
+
+/// An order that would have a loop act, though a model that it rests on is not in force.
+fn barred(shared: &Shared, id: LoopId, who: &str, order: &LoopOrder) -> Result<(), Box<Answer>> {
+    let acts = order.action.raises_authority() || order.action == LoopAction::Approve;
+    let Some(bar) = acts.then(|| shared.port.bar(id)).flatten() else { return Ok(()) };
+    shared.store.audit(0, who, &format!("{}: refused: {}", said(order), bar.why), &order.reason);
+    Err(Box::new(Answer::Failed {
+        code: MODEL_BARS.code.to_owned(),
+        error: format!("{} stays in SHADOW: {}", order.loop_name, bar.why),
+        help: bar.way,
+        exit: 1,
+    }))
+}
+
+/// What became of an order, for the audit trail.
+pub(super) fn became(outcome: &OrderOutcome) -> String {
+    match outcome {
+        OrderOutcome::Done => "done".to_owned(),
+        OrderOutcome::Refused(why) => format!("refused: {}", why.replace('_', " ")),
+        OrderOutcome::Expired => "expired: no scan took it".to_owned(),
+    }
 }
 
 /// The status that shows what an order did: snapshots are put up every 50 ms only.

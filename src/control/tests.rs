@@ -15,6 +15,7 @@ struct Straw {
     orders: SyncSender<Command>,
     outcome: OrderOutcome,
     events: Mutex<Receiver<EventLine>>,
+    bar: Option<Bar>,
 }
 
 impl Port for Straw {
@@ -42,6 +43,11 @@ impl Port for Straw {
     fn wait(&self, order: u64, _longest: Duration) -> OrderOutcome {
         assert_eq!(order, 12);
         self.outcome.clone()
+    }
+
+    fn bar(&self, of: LoopId) -> Option<Bar> {
+        assert_eq!(of, LoopId(0));
+        self.bar.clone()
     }
 
     fn backfill(&self, plc: Option<&str>, from: Utc, to: Utc) -> Result<Vec<String>, String> {
@@ -73,6 +79,10 @@ struct Bench {
 
 impl Bench {
     fn new(name: &str, owner: Uid, outcome: OrderOutcome) -> Self {
+        Self::barred(name, owner, outcome, None)
+    }
+
+    fn barred(name: &str, owner: Uid, outcome: OrderOutcome, bar: Option<Bar>) -> Self {
         let dir = std::env::temp_dir().join(format!("trimloop-ctl-{name}-{}", std::process::id()));
         if dir.exists() {
             std::fs::remove_dir_all(&dir).unwrap();
@@ -89,7 +99,7 @@ impl Bench {
         .unwrap();
         let (orders, given) = sync_channel(16);
         let (events, seen) = sync_channel(16);
-        let port = Straw { orders, outcome, events: Mutex::new(seen) };
+        let port = Straw { orders, outcome, events: Mutex::new(seen), bar };
         let path = dir.join("control.sock");
         let data = dir.clone();
         let options = ServerOptions { path, data, store: store.sender(), owner };
@@ -177,6 +187,28 @@ fn only_the_services_user_raises_authority() {
     assert!(bench.audit()[0].0.starts_with("not permitted: loop auto weight"));
 }
 
+/// What would let a loop act is refused while its model is not in force, and audited; what lowers it
+/// is not.
+#[test]
+fn a_model_that_is_not_in_force_bars_its_loops() {
+    let bar = Bar { why: "press-r2 is SUSPENDED".into(), way: "approve it".into() };
+    let mut bench = Bench::barred("barred", own_user(), OrderOutcome::Done, Some(bar));
+    for action in [LoopAction::Auto, LoopAction::Advisory, LoopAction::Approve] {
+        let answer = bench.ask(action, "trial", false);
+        assert_eq!(code(&answer), ("TL0531", 1));
+        let Answer::Failed { error, help, .. } = answer else { panic!("an order was taken") };
+        assert!(error.contains("press-r2 is SUSPENDED") && help == "approve it", "{error} {help}");
+    }
+    assert!(bench.orders.try_recv().is_err());
+    for action in [LoopAction::Hold, LoopAction::Reset, LoopAction::Deny] {
+        assert_eq!(code(&bench.ask(action, "door", false)), ("", 0));
+        bench.orders.recv().unwrap();
+    }
+    let audit = bench.audit();
+    let refused = ("loop auto weight: refused: press-r2 is SUSPENDED", "trial");
+    assert_eq!((audit[0].0.as_str(), audit[0].1.as_str()), refused);
+}
+
 /// No reason, no order; a dry run orders nothing; the cell's refusal comes back with its word.
 #[test]
 fn orders_without_reason_dry_runs_and_refusals_move_nothing() {
@@ -228,7 +260,8 @@ fn the_socket_is_made_and_removed_with_care() {
     let again = |bench: &Bench| {
         let (orders, _) = sync_channel(16);
         let (_, events) = sync_channel(16);
-        let port = Straw { orders, outcome: OrderOutcome::Done, events: Mutex::new(events) };
+        let (outcome, events) = (OrderOutcome::Done, Mutex::new(events));
+        let port = Straw { orders, outcome, events, bar: None };
         let store = bench.store.as_ref().unwrap().sender();
         let data = bench.dir.clone();
         let options = ServerOptions { path: path.clone(), data, store, owner: own_user() };

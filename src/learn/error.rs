@@ -8,7 +8,7 @@ use trimloop_recipe::onnx::OnnxError;
 
 use crate::error::{
     EXPORT_FILE, LEARN_CELL, LEARN_COLUMNS, LEARN_FILE, LEARN_LABEL, LEARN_NO_ROWS, LEARN_OPTION,
-    LEARN_TRAIN, LEARN_UNIT, MODEL_GATE, MODEL_STATE,
+    LEARN_TRAIN, LEARN_UNIT, MODEL_GATE, MODEL_LIFE, MODEL_STATE,
 };
 
 /// Why nothing was learnt or scored.
@@ -85,6 +85,14 @@ pub enum LearnError {
     /// No model is there.
     #[error("there is no model {}", .0.display())]
     NoModel(PathBuf),
+    /// The file with a model's state does not hold together.
+    #[error("{}: {what}", .path.display())]
+    Life {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        what: String,
+    },
     /// A model is in the wrong state for what is asked: why, and what to do first.
     #[error("{0}")]
     State(String, &'static str),
@@ -114,6 +122,7 @@ impl LearnError {
             Self::Write(_) => &EXPORT_FILE,
             Self::State(..) => &MODEL_STATE,
             Self::Gate(_) => &MODEL_GATE,
+            Self::Life { .. } => &MODEL_LIFE,
             Self::Option(_) => &LEARN_OPTION,
             Self::Artifact { source, .. } => codes::find(source.code()).unwrap_or(&codes::HEADER),
             Self::Onnx { source, .. } => codes::find(source.code()).unwrap_or(&codes::ONNX_DAMAGED),
@@ -137,6 +146,10 @@ impl LearnError {
             }
             Self::Unit { .. } => "convert the column, or train the model on this unit".to_owned(),
             Self::State(_, way) => (*way).to_owned(),
+            Self::Life { .. } => "bring the file back from a backup, or train a new revision and \
+                                  bring that into force; `trimloop audit list` shows the steps \
+                                  that were taken"
+                .to_owned(),
             Self::Onnx { source, .. } => source.help().to_owned(),
             _ => format!("see `trimloop explain {}`", self.code().code),
         }

@@ -4,7 +4,10 @@
 //! TRAINED --backtest passes--> BACKTESTED --> CHALLENGER --> APPROVED --promote--> ACTIVE
 //! ACTIVE --suspend, rollback--> SUSPENDED --approve--> APPROVED
 //! any but ACTIVE --> RETIRED; the ACTIVE one of the family that is replaced becomes RETIRED
+//! replaced, or APPROVED again after it was ACTIVE --rollback of another one--> ACTIVE
 //! ```
+//!
+//! A file is believed only as far as its steps lead: they are gone again whenever it is read.
 //!
 //! The state stands in `lifecycle.json` beside the model, with its whole history, and is about one
 //! artifact: when model.tlm is another, the state is void. Folders `NAME-rN` side by side are a
@@ -20,6 +23,14 @@ use super::LearnError;
 const SCHEMA: &str = "trimloop.lifecycle/1";
 /// Name of the file.
 pub const FILE: &str = "lifecycle.json";
+
+/// Evidence of a step that another model's promotion brought about.
+const REPLACED: &str = "replaced by ";
+/// Evidence of a step that a rollback brought about.
+const ROLLED_BACK: &str = "rolled back from ";
+
+/// Evidence of a backtest that could not try something: no row showed it.
+pub const UNTRIED: &str = "not tried: ";
 
 /// Where a model stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +90,7 @@ impl State {
     }
 
     /// What to do to get a model in this state to `next`.
-    fn way(self, next: Self) -> &'static str {
+    pub(super) fn way(self, next: Self) -> &'static str {
         match (self, next) {
             (Self::Trained, _) => "run `trimloop model backtest` on rows it was not trained on",
             (Self::Backtested, _) => "let it run beside the champion: `trimloop model challenge`",
@@ -146,7 +157,8 @@ impl Lifecycle {
     /// is TRAINED.
     ///
     /// # Errors
-    /// [`LearnError::File`] when it cannot be read, or is about another artifact.
+    /// [`LearnError::File`] when it cannot be read, or is about another artifact;
+    /// [`LearnError::Life`] when its steps do not lead to its state.
     pub fn read(dir: &Path, model: &str) -> Result<Self, LearnError> {
         let path = dir.join(FILE);
         let wrong = |what: String| LearnError::File { path: path.clone(), what };
@@ -166,20 +178,84 @@ impl Lifecycle {
                         state; train it into a folder of its own";
             return Err(wrong(what.to_owned()));
         }
+        life.refold().map_err(|what| LearnError::Life { path: path.clone(), what })?;
         Ok(life)
+    }
+
+    /// Goes the steps again: a state that somebody wrote into the file, and that no steps lead to,
+    /// is not taken.
+    fn refold(&self) -> Result<(), String> {
+        let mut life = Self::new(self.model.clone());
+        for (number, step) in (1..).zip(&self.steps) {
+            let (from, to) = (life.state, step.to);
+            // What promote and rollback do to other models of a family is no step of its own.
+            let allowed = match step.evidence.first() {
+                Some(text) if text.starts_with(REPLACED) => {
+                    (from, to) == (State::Active, State::Retired)
+                }
+                Some(text) if text.starts_with(ROLLED_BACK) => {
+                    to == State::Active && life.may_come_back()
+                }
+                _ => from.may_become(to),
+            };
+            if !allowed {
+                return Err(format!(
+                    "step {number} leads from {} to {}, which is no way",
+                    from.word(),
+                    to.word()
+                ));
+            }
+            if to == State::Backtested && step.evidence.is_empty() {
+                return Err(format!("step {number} says BACKTESTED and holds no gates"));
+            }
+            life.state = to;
+            life.steps.push(step.clone());
+        }
+        if life.state == self.state {
+            return Ok(());
+        }
+        Err(format!("it says {}, but its steps lead to {}", self.state.word(), life.state.word()))
+    }
+
+    /// Whether a rollback may bring it back into force: it was ACTIVE, and since then was replaced,
+    /// or suspended and approved again. What was suspended comes back by an approval only, and what
+    /// a person retired does not come back at all.
+    #[must_use]
+    pub fn may_come_back(&self) -> bool {
+        let replaced = |step: &Step| step.evidence.iter().any(|text| text.starts_with(REPLACED));
+        match self.state {
+            State::Approved => !self.last_active().is_empty(),
+            State::Retired => self.steps.last().is_some_and(replaced),
+            _ => false,
+        }
     }
 
     /// Brings the model to a state.
     ///
     /// # Errors
-    /// [`LearnError::State`] when there is no such way.
+    /// [`LearnError::State`] when there is no such way, or when somebody approves what the backtest
+    /// did not try and does not say why.
     pub fn step(&mut self, to: State, who: &Who, evidence: Vec<String>) -> Result<(), LearnError> {
         if !self.state.may_become(to) {
             let why = format!("the model is {}, it cannot become {}", self.state.word(), to.word());
             return Err(LearnError::State(why, self.state.way(to)));
         }
+        if let (State::Approved, Some(untried)) = (to, self.untried())
+            && who.reason.trim().is_empty()
+        {
+            let why = format!("the backtest says \"{untried}\": who approves it must say why");
+            let way = "give --reason, or backtest it on rows with labelled faults: \
+                       `trimloop model backtest … --label COLUMN`";
+            return Err(LearnError::State(why, way));
+        }
         self.put(to, who, evidence);
         Ok(())
+    }
+
+    /// What the newest backtest did not try, if anything.
+    fn untried(&self) -> Option<&str> {
+        let backtest = self.steps.iter().rev().find(|step| step.to == State::Backtested)?;
+        backtest.evidence.iter().find(|text| text.starts_with(UNTRIED)).map(String::as_str)
     }
 
     fn put(&mut self, to: State, who: &Who, evidence: Vec<String>) {
@@ -195,19 +271,19 @@ impl Lifecycle {
 
     /// Takes an ACTIVE model out of force because another one comes.
     pub fn replace(&mut self, who: &Who, by: &str) {
-        self.put(State::Retired, who, vec![format!("replaced by {by}")]);
+        self.put(State::Retired, who, vec![format!("{REPLACED}{by}")]);
     }
 
     /// Brings a model that was ACTIVE before back into force.
     ///
     /// # Errors
-    /// [`LearnError::State`] when it never was.
+    /// [`LearnError::State`] when it never was, or went out of force for a reason.
     pub fn restore(&mut self, who: &Who, instead_of: &str) -> Result<(), LearnError> {
-        if !self.steps.iter().any(|step| step.to == State::Active) {
-            let why = "it was never ACTIVE, so there is nothing to come back to".to_owned();
+        if !self.may_come_back() {
+            let why = format!("the model is {}, no rollback brings it back", self.state.word());
             return Err(LearnError::State(why, self.state.way(State::Active)));
         }
-        self.put(State::Active, who, vec![format!("rolled back from {instead_of}")]);
+        self.put(State::Active, who, vec![format!("{ROLLED_BACK}{instead_of}")]);
         Ok(())
     }
 
@@ -326,15 +402,83 @@ mod tests {
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
-    /// Only what was ACTIVE can be restored.
+    /// What a backtest did not try is approved with a reason only.
+    #[test]
+    fn an_untried_gate_needs_a_reason() {
+        let mut life = Lifecycle::new("h".to_owned());
+        let untried = format!("{UNTRIED}faulty rows found");
+        life.step(State::Backtested, &who("1"), vec!["rows 500".to_owned(), untried]).unwrap();
+        life.step(State::Challenger, &who("2"), Vec::new()).unwrap();
+        let silent = Who { reason: " ".to_owned(), ..who("3") };
+        let mut tried = life.clone();
+        let error = life.step(State::Approved, &silent, Vec::new()).unwrap_err().to_string();
+        assert!(error.contains("not tried: faulty rows found"), "{error}");
+        life.step(State::Approved, &who("3"), Vec::new()).unwrap();
+        tried.step(State::Backtested, &who("4"), vec!["rows 500".to_owned()]).unwrap();
+        tried.step(State::Challenger, &silent, Vec::new()).unwrap();
+        tried.step(State::Approved, &silent, Vec::new()).unwrap();
+    }
+
+    /// Only what was ACTIVE can be restored, and not what was suspended or retired by a person.
     #[test]
     fn restore_needs_a_past() {
+        let way = [State::Backtested, State::Challenger, State::Approved, State::Active];
         let mut life = Lifecycle::new("h".to_owned());
         assert!(life.restore(&who("1"), "x").is_err());
-        life.put(State::Active, &who("2026-01-01T00:00:00Z"), Vec::new());
+        for state in way {
+            life.step(state, &who("2026-01-01T00:00:00Z"), vec!["rows 500".to_owned()]).unwrap();
+        }
+        let mut suspended = life.clone();
         life.replace(&who("2"), "m-r2");
         assert_eq!(life.last_active(), "2026-01-01T00:00:00Z");
         life.restore(&who("3"), "m-r2").unwrap();
         assert_eq!((life.state, life.last_active()), (State::Active, "3"));
+        assert_eq!(life.refold(), Ok(()));
+        suspended.step(State::Suspended, &who("4"), Vec::new()).unwrap();
+        let error = suspended.restore(&who("5"), "m-r2").unwrap_err().to_string();
+        assert!(error.contains("SUSPENDED"), "{error}");
+        let mut retired = suspended.clone();
+        retired.step(State::Retired, &who("5"), Vec::new()).unwrap();
+        assert!(retired.restore(&who("6"), "m-r2").is_err());
+        suspended.step(State::Approved, &who("5"), Vec::new()).unwrap();
+        suspended.restore(&who("6"), "m-r2").unwrap();
+        assert_eq!(suspended.refold(), Ok(()));
+    }
+
+    /// A state that its steps do not lead to is not taken.
+    #[test]
+    fn a_forged_state_is_refused() {
+        use State::{Active, Approved, Backtested, Challenger, Retired, Suspended, Trained};
+        let none: &[&str] = &[];
+        let gate: &[&str] = &["rows 500"];
+        let way = [(Backtested, gate), (Challenger, none), (Approved, none)];
+        let more = |steps: &[(State, &'static [&'static str])]| [&way[..], steps].concat();
+        let rows: [(State, Vec<(State, &[&str])>, &str); 11] = [
+            (Trained, vec![], ""),
+            (Approved, way.to_vec(), ""),
+            (Retired, more(&[(Active, none), (Retired, &["replaced by m-r2"])]), ""),
+            (Approved, vec![], "steps lead to TRAINED"),
+            (Active, way.to_vec(), "it says ACTIVE, but its steps lead to APPROVED"),
+            (Approved, vec![(Approved, none)], "step 1 leads from TRAINED to APPROVED"),
+            (Backtested, vec![(Backtested, none)], "no gates"),
+            (Active, vec![(Active, &["rolled back from m-r2"])], "step 1 leads from TRAINED"),
+            (Retired, more(&[(Active, none), (Retired, none)]), "from ACTIVE to RETIRED"),
+            (Active, more(&[(Active, none), (Suspended, none), (Active, none)]), "step 6"),
+            (
+                Active,
+                more(&[(Active, none), (Suspended, none), (Active, &["rolled back from m-r2"])]),
+                "from SUSPENDED to ACTIVE",
+            ),
+        ];
+        for (state, steps, expect) in rows {
+            let mut life = Lifecycle::new("h".to_owned());
+            for (to, evidence) in &steps {
+                life.put(*to, &who("1"), evidence.iter().map(|&text| text.to_owned()).collect());
+            }
+            life.state = state;
+            let found = life.refold().err().unwrap_or_default();
+            assert_eq!(found.is_empty(), expect.is_empty(), "{steps:?}: {found}");
+            assert!(found.contains(expect), "{steps:?}: {found}");
+        }
     }
 }

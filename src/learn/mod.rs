@@ -33,6 +33,7 @@ mod regression;
 pub mod report;
 pub mod score;
 mod select;
+pub mod standing;
 
 pub use error::LearnError;
 pub use frame::{Cell as FrameCell, Clock, Column, Frame, FrameBuilder, MISSING, Time, Values};

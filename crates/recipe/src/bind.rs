@@ -73,6 +73,8 @@ pub struct Bound {
     pub tag_nodes: Vec<usize>,
     /// What a person should look at.
     pub warnings: Vec<Diagnostic>,
+    /// Folder under models/ of each trained model that the recipe names, by its name there.
+    pub model_folders: BTreeMap<String, String>,
     /// The files that the plan was made of, to make it again.
     pub files: Vec<PlanFile>,
 }
@@ -125,11 +127,14 @@ pub fn bind(
         return Err(found);
     }
     let files = files(recipe, &binder.plcs, models);
+    let folder = |of: &ArtifactUse| (of.name.get().clone(), of.file.get().clone());
+    let model_folders = recipe.artifacts.iter().map(folder).collect();
     Ok(Bound {
         plan: binder.plan,
         plcs: binder.plcs.into_iter().cloned().collect(),
         tag_nodes: binder.tag_nodes,
         warnings: found,
+        model_folders,
         files,
     })
 }

@@ -10,7 +10,7 @@ use super::{Opened, Why, failure, table_text};
 use crate::cli::source::SourceArgs;
 use crate::cli::{Exit, Failure, Global, Ui};
 use crate::learn::evaluate::{Scores, estimate, judge};
-use crate::learn::lifecycle::State;
+use crate::learn::lifecycle::{State, UNTRIED};
 use crate::learn::{Clock, Frame, LearnError, kinds};
 use crate::output::{Zone, parse_instant};
 
@@ -22,14 +22,21 @@ Examples:
 
 Rows must be recorded after the training rows: a file that the model was trained on, or rows of its
 training window, are refused. Gates: at least 100 rows; 95 % of (normal) rows in the domain; a
-monitor: false alarms at most twice what was asked for; a classifier: Brier skill above 0.1; a soft
-sensor: RMSE below 0.8 of that of the last value, and the interval holds as often as it says.
+monitor: false alarms at most twice what was asked for, and an alarm on half of the rows that --label calls
+faulty; a classifier: Brier skill above 0.1; a soft sensor: RMSE below 0.8 of that of the last value, and
+the interval holds as often as it says. A monitor that was tried on no faulty rows is told as such, and
+`approve` wants a --reason for it then.
 Exit: 0 every gate passed and TRAINED is BACKTESTED, 1 a gate not passed.";
 
 /// Fewest rows that can say something.
 const ROWS_MIN: usize = 100;
+/// Name of the gate, and of the fact.
+const FOUND: &str = "faulty rows found";
 /// Share of rows in the domain.
 const INSIDE_MIN: f64 = 0.95;
+/// Share of faulty rows on which a monitor must alarm. A fault is not seen at once, and small ones come
+/// and go in the noise; less than half is no better than looking at the parts.
+const FOUND_MIN: f64 = 0.5;
 /// Level of an interval whose card does not say it.
 const LEVEL: f64 = 0.9;
 
@@ -53,7 +60,8 @@ struct Gate {
     name: &'static str,
     value: f64,
     limit: f64,
-    passed: bool,
+    /// `None`: there was nothing to try it on.
+    passed: Option<bool>,
 }
 
 pub(super) fn run(ui: &Ui, global: &Global, args: &BacktestArgs) -> Result<Exit, Failure> {
@@ -65,7 +73,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &BacktestArgs) -> Result<Exit,
         Ok((gates(&model, &frame, args.label.as_deref())?, digests))
     });
     let (gates, digests) = found.map_err(|error| failure(&error))?;
-    let passed = gates.iter().all(|gate| gate.passed);
+    let passed = gates.iter().all(|gate| gate.passed != Some(false));
     if passed && before.may_become(State::Backtested) {
         let mut evidence: Vec<String> = gates.iter().map(Gate::text).collect();
         evidence.extend(digests.iter().map(|digest| format!("data {digest}")));
@@ -77,13 +85,13 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &BacktestArgs) -> Result<Exit,
     }
     let mut lines = vec![["gate", "value", "limit", ""].map(str::to_owned)];
     lines.extend(gates.iter().map(|gate| {
-        let word = if gate.passed { "passed" } else { "NOT passed" };
-        [
-            gate.name.to_owned(),
-            format!("{:.4}", gate.value),
-            format!("{:.4}", gate.limit),
-            word.to_owned(),
-        ]
+        let word = match gate.passed {
+            Some(true) => "passed",
+            Some(false) => "NOT passed",
+            None => "not tried: no row is labelled faulty",
+        };
+        let value = gate.passed.map_or("-".to_owned(), |_| format!("{:.4}", gate.value));
+        [gate.name.to_owned(), value, format!("{:.4}", gate.limit), word.to_owned()]
     }));
     let state = model.life.state.word();
     let human = format!("{}\n{} is {state}\n", table_text(&lines), model.name());
@@ -97,7 +105,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &BacktestArgs) -> Result<Exit,
     if passed {
         return Ok(Exit::Ok);
     }
-    let broken = gates.iter().filter(|gate| !gate.passed).map(|gate| gate.name);
+    let broken = gates.iter().filter(|gate| gate.passed == Some(false)).map(|gate| gate.name);
     let why = format!("not passed: {}", broken.collect::<Vec<&str>>().join(", "));
     if ui.is_json() {
         return Ok(Exit::Failed);
@@ -107,14 +115,21 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &BacktestArgs) -> Result<Exit,
 
 impl Gate {
     fn at_most(name: &'static str, value: f64, limit: f64) -> Self {
-        Self { name, value, limit, passed: value <= limit }
+        Self { name, value, limit, passed: Some(value <= limit) }
     }
 
     fn at_least(name: &'static str, value: f64, limit: f64) -> Self {
-        Self { name, value, limit, passed: value >= limit }
+        Self { name, value, limit, passed: Some(value >= limit) }
+    }
+
+    fn untried(name: &'static str, limit: f64) -> Self {
+        Self { name, value: f64::NAN, limit, passed: None }
     }
 
     fn text(&self) -> String {
+        if self.passed.is_none() {
+            return format!("{UNTRIED}{}", self.name);
+        }
         format!("{} {:.4}, limit {:.4}", self.name, self.value, self.limit)
     }
 }
@@ -149,6 +164,11 @@ fn gates(model: &Opened, frame: &Frame, label: Option<&str>) -> Result<Vec<Gate>
     if scores.numbers("alarm").is_some() {
         let far = model.card.far.unwrap_or(0.01);
         gates.push(Gate::at_most("false alarms", fact("false alarms"), 2.0 * far));
+        // A monitor that never alarms has no false alarms either.
+        gates.push(match judged.fact(FOUND) {
+            Some(found) => Gate::at_least(FOUND, found, FOUND_MIN),
+            None => Gate::untried(FOUND, FOUND_MIN),
+        });
         // On faulty rows leaving the domain is what a monitor is for.
         if label.is_none() {
             gates.push(Gate::at_least("in the domain", scores.inside(), INSIDE_MIN));

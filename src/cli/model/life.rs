@@ -26,7 +26,8 @@ Examples:
 TRAINED -backtest-> BACKTESTED -challenge-> CHALLENGER -approve-> APPROVED -promote-> ACTIVE. Of the
 folders press-r1, press-r2, … one at most is ACTIVE. What was done, by whom and why, stands in
 lifecycle.json beside the model, and in the audit trail where the project has a store. A recipe
-names its model and pins its hash: promote does not change a recipe.";
+names its model and pins its hash: promote does not change a recipe. But a loop that rests on a model which
+is not ACTIVE stays in SHADOW, and a running service lowers it to SHADOW within seconds.";
 
 /// Which model, and why.
 #[derive(Debug, Args)]
@@ -68,7 +69,8 @@ pub(super) fn promote(ui: &Ui, global: &Global, args: &LifeArgs) -> Result<Exit,
     Ok(told(ui, &changed))
 }
 
-/// The ACTIVE one of a family is suspended, the one that was ACTIVE before it comes back.
+/// The ACTIVE one of a family is suspended, the one that was ACTIVE before it comes back; a
+/// suspended one does not: a person must approve it first.
 pub(super) fn rollback(ui: &Ui, global: &Global, args: &LifeArgs) -> Result<Exit, Failure> {
     let fail = |error: LearnError| failure(&error);
     let dir = if args.model.join("model.tlm").is_file() {
@@ -90,11 +92,18 @@ pub(super) fn rollback(ui: &Ui, global: &Global, args: &LifeArgs) -> Result<Exit
     let active = models.iter().position(|model| model.life.state == State::Active);
     let before = (0..models.len())
         .filter(|place| Some(*place) != active)
-        .filter(|place| models.get(*place).is_some_and(|m| !m.life.last_active().is_empty()))
+        .filter(|place| models.get(*place).is_some_and(|m| m.life.may_come_back()))
         .max_by_key(|place| models.get(*place).map(|m| m.life.last_active().to_owned()));
     let Some(before) = before else {
-        let why = "no other model of this family was ACTIVE before".to_owned();
-        let way = "suspend it with `trimloop model suspend`, or promote another one";
+        let out = models.iter().filter(|model| !model.life.last_active().is_empty());
+        let out = out.filter(|model| model.life.state != State::Active);
+        let mut why = "no other model of this family was ACTIVE before".to_owned();
+        for (place, model) in out.enumerate() {
+            why.push_str(if place == 0 { " and may come back: " } else { ", " });
+            why.push_str(&format!("{} is {}", model.name(), model.life.state.word()));
+        }
+        let way = "take this one out of force with `trimloop model suspend`; what was suspended \
+                   comes back by `trimloop model approve` and `promote`";
         return Err(fail(LearnError::State(why, way)));
     };
     let gone = active.and_then(|place| models.get(place)).map_or_else(String::new, Opened::name);
