@@ -233,6 +233,7 @@ fn plan(trees: &[ForeignTree]) -> ForestPlan {
         classes: vec!["0".to_owned(), "1".to_owned()],
         weights: vec![1.0; 2],
         remember: None,
+        likeness: None,
         linear: None,
         half_width: None,
     }

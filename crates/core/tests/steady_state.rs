@@ -170,6 +170,7 @@ fn models() -> Vec<ModelPlan> {
         classes: vec![String::from("ok"), String::from("nok")],
         weights: vec![1.0; 2],
         remember: Some(0.9),
+        likeness: None,
         linear: None,
         half_width: None,
     };

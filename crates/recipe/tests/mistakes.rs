@@ -106,6 +106,7 @@ fn classifier(classes: [&str; 2]) -> Vec<u8> {
         classes: classes.map(str::to_owned).to_vec(),
         weights: vec![1.0; 2],
         remember: None,
+        likeness: None,
         linear: None,
         half_width: None,
     };

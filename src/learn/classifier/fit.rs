@@ -1,5 +1,7 @@
 //! A table of labelled rows into a classifier.
 
+use std::borrow::Cow;
+
 use trimloop_recipe::artifact::{Artifact, Kind, Words};
 use trimloop_train::{ForestFit, ForestOptions, Table, fit_forest};
 
@@ -90,22 +92,23 @@ fn runs(frame: &Frame, kept: &[usize]) -> Vec<std::ops::Range<usize>> {
 }
 
 /// The frame with words as codes, without what is no input.
-pub(super) struct Prepared {
-    frame: Frame,
+pub(super) struct Prepared<'f> {
+    /// A copy only where there are words: a long table need not be there twice.
+    frame: Cow<'f, Frame>,
     pub(super) words: Vec<Words>,
     ignore: Vec<String>,
     left_out: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
-impl Prepared {
+impl<'f> Prepared<'f> {
     fn new(
-        request: &TrainRequest<'_>,
+        request: &TrainRequest<'f>,
         of_row: &[Option<usize>],
         classes: usize,
     ) -> Result<Self, LearnError> {
         let mut this = Self {
-            frame: request.frame.clone(),
+            frame: Cow::Borrowed(request.frame),
             words: Vec::new(),
             ignore: request.ignore.to_vec(),
             left_out: Vec::new(),
@@ -199,7 +202,7 @@ impl Prepared {
         };
         let numbers = codes.iter().map(place).collect();
         let words = order.iter().map(|(_, text, _)| (*text).clone()).collect();
-        self.frame.put(Column::of_numbers(&column.name, &column.unit, numbers));
+        self.frame.to_mut().put(Column::of_numbers(&column.name, &column.unit, numbers));
         self.words.push(Words { feature: column.name.clone(), codes: words });
     }
 
@@ -235,6 +238,9 @@ fn facts_of(fit: &ForestFit) -> Vec<(String, String)> {
     let p = fit.plan.inputs.len();
     let mut facts =
         vec![fact("trees", format!("{}, {} nodes", fit.plan.trees.len(), fit.plan.nodes.len()))];
+    if let Some(rows) = fit.tree_rows {
+        facts.push(fact("rows of a tree", format!("{rows}, drawn anew for each from the table")));
+    }
     if let Some((chosen, _)) = fit.tried.first() {
         facts.push(fact("chosen by cross-validation", chosen.clone()));
     }

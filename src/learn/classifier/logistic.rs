@@ -16,7 +16,7 @@ use crate::learn::{Inputs, LearnError};
 pub(super) fn train(
     request: &TrainRequest<'_>,
     found: &Labels,
-    frame: &Prepared,
+    frame: &Prepared<'_>,
     inputs: Inputs<'_>,
 ) -> Result<Trained, LearnError> {
     let Some(label) = request.label else {

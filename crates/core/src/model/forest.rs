@@ -39,7 +39,7 @@ pub struct Forest {
     outputs: Vec<f64>,
     /// `[c]` probabilities.
     probabilities: Vec<f64>,
-    /// `[c]` evidence so far.
+    /// `[c]` evidence so far; equal before the first part.
     evidence: Vec<f64>,
     best: usize,
 }
@@ -228,12 +228,43 @@ impl Forest {
         let weighted = self.probabilities.iter().zip(&plan.weights).map(|(p, w)| p * w);
         self.best = largest(weighted);
         let Some(remember) = plan.remember else { return };
+        if let Some(likeness) = &plan.likeness {
+            self.believe(remember, likeness);
+            return;
+        }
         // Votes, where there are any: calibration took neighbouring parts for independent ones,
         // which a sum over neighbours cannot do.
         let votes = plan.link == Link::Votes && self.outputs.len() == self.evidence.len();
         let says = if votes { &self.outputs } else { &self.probabilities };
         for (evidence, p) in self.evidence.iter_mut().zip(says) {
             *evidence = remember * *evidence + libm::log(p.max(0.0) + EVIDENCE_FLOOR);
+        }
+    }
+
+    /// Log-odds of the causes after one more part: the forward recursion of a hidden Markov chain
+    /// (Rabiner 1989, with the uniform switching of Herbster and Warmuth's fixed share, 1998).
+    ///
+    /// Before the part, the cause is the one before with probability `stays`, else any. So no cause
+    /// falls further behind than `ln(c / (1 - stays))`: whatever rows before the onset spoke for is
+    /// undone at the same pace however many they were. The part then speaks for a class as its
+    /// votes are those that parts of the class get, the votes taken as shares of one draw:
+    /// `sum_j(vote[j] * ln(likeness[k][j]))`. So a class that is often taken for another is told
+    /// from it by how often, which votes added up never can.
+    fn believe(&mut self, stays: f64, likeness: &[f64]) {
+        let c = self.evidence.len();
+        softmax(&mut self.evidence);
+        let anew = (1.0 - stays) / c as f64;
+        let rows = likeness.chunks_exact(c.max(1));
+        for (evidence, expected) in self.evidence.iter_mut().zip(rows) {
+            let says: f64 = match (self.outputs.as_slice(), expected) {
+                ([some], [of_none, of_some]) => {
+                    (1.0 - some) * libm::log(*of_none) + some * libm::log(*of_some)
+                }
+                (votes, expected) => {
+                    votes.iter().zip(expected).map(|(vote, of)| vote * libm::log(*of)).sum()
+                }
+            };
+            *evidence = libm::log(stays * *evidence + anew) + says;
         }
     }
 
@@ -469,9 +500,21 @@ impl ForestPlan {
             && self.slope > 0.0
             && self.weights.iter().all(|w| *w > 0.0 && w.is_finite())
             && self.remember.is_none_or(|r| (0.0..1.0).contains(&r))
+            && self.likeness_fits()
             && self.nodes.len().checked_mul(k) == Some(self.values.len())
             && self.values.iter().all(|x| x.is_finite())
             && self.trees_fit(q)
+    }
+
+    /// Votes can be compared where trees give votes, and evidence is kept.
+    fn likeness_fits(&self) -> bool {
+        self.likeness.as_ref().is_none_or(|likeness| {
+            let c = self.classes.len();
+            self.remember.is_some()
+                && self.link == Link::Votes
+                && Some(likeness.len()) == c.checked_mul(c)
+                && likeness.iter().all(|x| *x > 0.0 && *x <= 1.0)
+        })
     }
 
     fn linear_fits(&self, columns: usize) -> bool {

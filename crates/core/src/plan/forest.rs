@@ -50,8 +50,13 @@ pub struct ForestPlan {
     /// `[c]` the best class is the one of largest probability times weight, each > 0.
     pub weights: Vec<f64>,
     /// For a diagnosis: what remains of the evidence for each class from one part to the next,
-    /// 0 to below 1; `None` judges every part alone.
+    /// 0 to below 1; `None` judges every part alone. With [`ForestPlan::likeness`] the probability
+    /// that the cause of a part is that of the part before.
     pub remember: Option<f64>,
+    /// For a diagnosis: `[c][c]` mean votes that parts of each class get, learnt from parts that the
+    /// trees had not seen, each above 0 to 1. `None` adds up the votes themselves, as models before
+    /// it did.
+    pub likeness: Option<Vec<f64>>,
     /// Soft sensor: half the width of its interval [unit of y], >= 0; `None` where it was never held
     /// against labels: then every part is out of domain. `None` for a classifier.
     pub half_width: Option<f64>,

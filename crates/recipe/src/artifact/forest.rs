@@ -34,7 +34,7 @@ pub struct Words {
 const WORDS_MAX: usize = 256;
 
 /// Arrays that only some forests have, behind the others.
-pub(super) const MORE: [&str; 3] = ["linear", "centre", "half_width"];
+pub(super) const MORE: [&str; 4] = ["linear", "centre", "half_width", "likeness"];
 
 /// Arrays that every forest has, in file order.
 pub(super) const NAMES: [&str; 13] = [
@@ -70,6 +70,9 @@ pub(super) fn arrays(plan: &ForestPlan) -> Vec<Array> {
         ]
     });
     let more = more.chain(plan.half_width.map(|half| f64s("half_width", &[1], vec![half])));
+    let classes = plan.classes.len();
+    let likeness = plan.likeness.iter();
+    let more = more.chain(likeness.map(|x| f64s("likeness", &[classes, classes], x.clone())));
     let span = plan.span.iter().flat_map(|(low, high)| [*low, *high]).collect();
     let scalars = vec![plan.factor, plan.slope, plan.remember.unwrap_or(-1.0)];
     let root = plan.trees.iter().map(|tree| tree.root).collect();
@@ -138,10 +141,11 @@ pub(super) fn shapes(artifact: &Artifact) -> Vec<(&'static str, Vec<usize>)> {
         vec![nodes, outputs],
     ];
     let columns = inputs + steps;
-    let more = [vec![outputs, columns], vec![columns], vec![1]];
+    let more = [vec![outputs, columns], vec![columns], vec![1], vec![classes, classes]];
     // Linear terms come with their centre.
-    let linear = artifact.array("linear").is_some();
-    let there = [linear, linear, artifact.array("half_width").is_some()];
+    let has = |name| artifact.array(name).is_some();
+    let linear = has("linear");
+    let there = [linear, linear, has("half_width"), has("likeness")];
     let more = MORE.into_iter().zip(more).zip(there);
     let more = more.filter_map(|(named, there)| there.then_some(named));
     NAMES.into_iter().zip(shapes).chain(more).collect()
@@ -191,6 +195,7 @@ pub(super) fn plan(artifact: &Artifact, inputs: Vec<FeatureId>) -> Option<Forest
             centre: artifact.data("centre").to_vec(),
         }),
         half_width: artifact.data("half_width").first().copied(),
+        likeness: artifact.array("likeness").map(|_| artifact.data("likeness").to_vec()),
     })
 }
 

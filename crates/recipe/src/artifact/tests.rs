@@ -151,6 +151,7 @@ fn forest() -> ForestPlan {
         classes: vec!["1".to_owned(), "waste".to_owned()],
         weights: vec![1.0, 2.0],
         remember: Some(0.9),
+        likeness: None,
         linear: None,
         half_width: None,
     }
@@ -172,6 +173,12 @@ fn classifiers_round_trip() {
     assert_eq!((about.label.as_str(), &about.words), ("quality", &words()));
     let by_name = |name: &str| Some((FeatureId(name[1..].parse().ok()?), "bar"));
     assert_eq!(back.bind(by_name).unwrap(), Model::Forest(forest()));
+    // What votes are like stands beside it where it was learnt; without it the bytes are as ever.
+    let likeness = Some(vec![0.75, 0.25, 0.5, 0.5]);
+    let plan = ForestPlan { likeness, ..forest() };
+    let more = Artifact::classifier(header.clone(), "quality", words(), &plan).unwrap().write();
+    assert!(more.len() > bytes.len());
+    assert_eq!(Artifact::read(&more).unwrap().bind(by_name).unwrap(), Model::Forest(plan));
     for cut in 0..bytes.len() {
         assert!(Artifact::read(&bytes[..cut]).is_err());
     }

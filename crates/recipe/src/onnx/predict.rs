@@ -69,6 +69,7 @@ fn empty(classes: Vec<String>, link: Link, base: Vec<f64>) -> ForestPlan {
         weights: vec![1.0; classes.len()],
         classes,
         remember: None,
+        likeness: None,
         half_width: None,
     }
 }

@@ -123,6 +123,32 @@ pub(super) fn probabilities(votes: &[f64], slope: f64, bias: &[f64]) -> Vec<f64>
     z.iter().map(|z| z / sum).collect()
 }
 
+/// Mean votes of held-out rows by class, `[c][c]`, each above 0: Laplace's rule, one more vote for
+/// each class, keeps what never came from being impossible.
+///
+/// - `votes`: `[n][k]`; with `k = 1` that of the second of two classes.
+pub(super) fn likeness(votes: &[Vec<f64>], labels: &[u16], classes: usize) -> Vec<f64> {
+    let mut sums = vec![1.0; classes * classes];
+    let mut rows = vec![classes as f64; classes];
+    for (votes, label) in votes.iter().zip(labels) {
+        let class = usize::from(*label);
+        rows[class] += 1.0;
+        let sums = &mut sums[class * classes..(class + 1) * classes];
+        if let ([some], [sum_none, sum_some]) = (votes.as_slice(), &mut *sums) {
+            *sum_none += 1.0 - some;
+            *sum_some += some;
+        } else {
+            for (sum, vote) in sums.iter_mut().zip(votes) {
+                *sum += vote;
+            }
+        }
+    }
+    sums.chunks_exact(classes)
+        .zip(rows)
+        .flat_map(|(sums, rows)| sums.iter().map(move |sum| sum / rows))
+        .collect()
+}
+
 /// Ten bins over the probabilities of a class, or of the best class where there are many.
 pub(super) fn reliability(said: impl Iterator<Item = (f64, bool)>) -> Vec<Reliability> {
     let mut bins = [(0.0, 0.0, 0_usize); 10];

@@ -1,10 +1,12 @@
 //! From rows and classes to a calibrated plan.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use trimloop_core::plan::{ForestPlan, Step};
 
 use super::derive::{self, Named, small};
+use super::grow::TREE_ROWS_MAX;
 use super::held_out::{HeldOut, judge, weights};
 use super::{Grown, Growth, Labelled, Ranks, calibrate, grow, plan, vote};
 use crate::blocks::blocks;
@@ -21,8 +23,11 @@ pub(crate) const FOLDS: usize = 5;
 const WORTH: f64 = 0.01;
 /// Weight of the newest row in the means and deviations of a diagnosis: ten rows of memory.
 const NEWEST: f64 = 0.1;
-/// What remains of the evidence from one row to the next.
-const REMEMBER: f64 = 0.9;
+/// Probability that the cause of a row is that of the row before: it may change once in as many
+/// rows as the columns remember, for a change that is faster they could not show.
+const STAYS: f64 = 1.0 - NEWEST;
+/// Most rows that a leaf of a tree over a long table must hold.
+const LEAF_MAX: u32 = 5;
 
 /// What is asked of a fit.
 pub struct ForestOptions<'a> {
@@ -62,6 +67,8 @@ pub struct ForestFit {
     pub tried: Vec<(String, f64)>,
     /// Whether blocks of time were held out.
     pub blocked: bool,
+    /// Rows that each tree was grown on, where those are not all.
+    pub tree_rows: Option<usize>,
 }
 
 /// One way of growing over one choice of columns.
@@ -115,7 +122,8 @@ pub fn fit_forest(
     options: &ForestOptions<'_>,
 ) -> Result<ForestFit, TrainError> {
     check(table, labels, classes, options)?;
-    Fit { table, labels, classes, options, done: std::cell::Cell::new(0) }.run()
+    let work = AtomicU64::new(0);
+    Fit { table, labels, classes, options, done: work }.run()
 }
 
 fn check(
@@ -154,15 +162,17 @@ fn check(
     Ok(())
 }
 
-/// Rows on which ways are tried: which is better shows long before 100,000.
-const TRIED_ROWS_MAX: usize = 20_000;
+/// Of a table of more rows than a tree may have, a part spread over all of them says which way is
+/// better.
+const TRIED_ROWS: usize = 10_000;
 
 struct Fit<'a> {
     table: &'a Table,
     labels: &'a [u16],
     classes: &'a [String],
     options: &'a ForestOptions<'a>,
-    done: std::cell::Cell<u64>,
+    /// Trees grown so far.
+    done: AtomicU64,
 }
 
 /// What trains while one fold is held out.
@@ -189,8 +199,8 @@ impl Fit<'_> {
         let train: Vec<Vec<u32>> = (0..FOLDS).map(|held| self.train_rows(&fold, held)).collect();
         let cuts: Vec<Cut> = train
             .into_iter()
-            .map(|train| Cut { screened: self.screen(&grounds, &train), train })
-            .collect();
+            .map(|train| Ok(Cut { screened: self.screen(&grounds, &train)?, train }))
+            .collect::<Result<_, TrainError>>()?;
         if self.options.runs.is_some() {
             let way = Way { proposed: 0, random: true, share: 0.1 };
             return self.finish(&grounds, way, (&fold, &cuts), Vec::new());
@@ -214,15 +224,63 @@ impl Fit<'_> {
         self.finish(&grounds, ways[best], (&fold, &cuts), tried)
     }
 
-    fn step(&self, what: &str) -> Result<(), TrainError> {
-        let done = self.done.get() + 1;
-        self.done.set(done);
-        let all = if self.options.runs.is_some() { 6 } else { 11 };
-        if (self.options.progress)(what, done.min(all), all) {
-            Ok(())
-        } else {
-            Err(TrainError::Stopped)
+    /// Trees of the whole fit, nearly: what is screened depends on what is found.
+    fn work(&self) -> u64 {
+        let (trees, folds) = (self.options.trees, FOLDS);
+        let held_out = folds * self.fold_trees();
+        let (screens, ways) = match (self.options.runs.is_some(), self.options.propose) {
+            (true, _) => (0, 0),
+            (false, true) => (folds + 2, WAYS.len()),
+            (false, false) => (0, WAYS.iter().filter(|way| way.proposed == 0).count()),
+        };
+        let tried = screens * SCREEN_TREES + folds * ways * self.tried_trees();
+        (tried + held_out + trees) as u64
+    }
+
+    /// Whether there are more rows than one tree may have.
+    fn is_long(&self) -> bool {
+        self.labels.len() > TREE_ROWS_MAX
+    }
+
+    /// Half the trees say nearly as well what to expect; many rows say it with a quarter.
+    fn fold_trees(&self) -> usize {
+        (self.options.trees / if self.is_long() { 4 } else { 2 }).max(10)
+    }
+
+    /// Many rows say with fewer trees which way is better.
+    fn tried_trees(&self) -> usize {
+        if self.is_long() { 20 } else { (120_000 / self.labels.len().max(1)).clamp(30, 60) }
+    }
+
+    /// Each how many rows one is used to try ways.
+    fn stride(&self) -> usize {
+        if self.is_long() { self.labels.len().div_ceil(TRIED_ROWS) } else { 1 }
+    }
+
+    /// Rows that a leaf must hold. Single rows of a long table would make its trees large, not
+    /// better.
+    fn leaf(&self) -> u32 {
+        if self.options.runs.is_some() {
+            return 3;
         }
+        u32::try_from(self.labels.len() / TREE_ROWS_MAX).unwrap_or(LEAF_MAX).clamp(1, LEAF_MAX)
+    }
+
+    /// Grows trees, telling after each how far the fit is.
+    fn grow(
+        &self,
+        what: &str,
+        ground: (&Ranks, &Labelled),
+        growth: &Growth,
+        (allowed, train): (&[usize], &[u32]),
+    ) -> Result<Vec<Grown>, TrainError> {
+        let all = self.work();
+        let grown = || {
+            let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+            (self.options.progress)(what, done.min(all), all)
+        };
+        let trees = grow(ground.0, ground.1, growth, (allowed, train), &grown);
+        trees.ok_or(TrainError::Stopped)
     }
 
     fn grounds(&self) -> Result<Grounds, TrainError> {
@@ -235,7 +293,7 @@ impl Fit<'_> {
         }
         let given = p + steps.len();
         if self.options.runs.is_none() && self.options.propose {
-            steps.extend(derive::proposals(self.table, self.options, &self.order()));
+            steps.extend(derive::proposals(self.table, self.options, &self.order()?));
         }
         let columns = derive::columns(self.table, &steps, &starts)?;
         let ranks = Ranks::new(&columns);
@@ -245,15 +303,16 @@ impl Fit<'_> {
     }
 
     /// Inputs by what they tell alone, most first: which of many are paired.
-    fn order(&self) -> Vec<usize> {
+    fn order(&self) -> Result<Vec<usize>, TrainError> {
         let inputs: Vec<usize> = (0..self.table.columns()).collect();
-        let Ok(columns) = derive::columns(self.table, &[], &[]) else { return inputs };
+        let Ok(columns) = derive::columns(self.table, &[], &[]) else { return Ok(inputs) };
         let ranks = Ranks::new(&columns);
         let labels = self.labels.to_vec();
         let data = Labelled { columns, labels, classes: self.classes.len() };
         let growth = Growth { trees: SCREEN_TREES, seed: self.options.seed, ..Growth::default() };
-        let trees = grow(&ranks, &data, &growth, &inputs, &self.rows(|_| true));
-        derive::ranked(&trees, &data.columns, &inputs)
+        let all = self.rows(|_| true);
+        let trees = self.grow("looking", (&ranks, &data), &growth, (&inputs, &all))?;
+        Ok(derive::ranked(&trees, &data.columns, &inputs))
     }
 
     fn rows(&self, keep: impl Fn(usize) -> bool) -> Vec<u32> {
@@ -274,11 +333,11 @@ impl Fit<'_> {
         train_rows(fold, held, blocked)
     }
 
-    fn screen(&self, grounds: &Grounds, train: &[u32]) -> Vec<usize> {
+    fn screen(&self, grounds: &Grounds, train: &[u32]) -> Result<Vec<usize>, TrainError> {
         let all: Vec<usize> = (0..grounds.data.columns.len()).collect();
         let proposed: Vec<usize> = (grounds.given..all.len()).collect();
         if proposed.is_empty() {
-            return proposed;
+            return Ok(proposed);
         }
         let growth = Growth {
             trees: SCREEN_TREES,
@@ -286,31 +345,32 @@ impl Fit<'_> {
             seed: self.options.seed ^ 0x5C4E,
             ..Growth::default()
         };
-        let trees = grow(&grounds.ranks, &grounds.data, &growth, &all, train);
-        derive::ranked(&trees, &grounds.data.columns, &proposed)
+        let ground = (&grounds.ranks, &grounds.data);
+        let trees = self.grow("screening", ground, &growth, (&all, train))?;
+        Ok(derive::ranked(&trees, &grounds.data.columns, &proposed))
     }
 
     fn trees(
         &self,
         grounds: &Grounds,
-        way: Way,
+        (what, way): (&str, Way),
         count: usize,
         train: &[u32],
         screened: &[usize],
-    ) -> (Vec<usize>, Vec<Grown>) {
+    ) -> Result<(Vec<usize>, Vec<Grown>), TrainError> {
         let mut allowed: Vec<usize> = (0..grounds.given).collect();
         allowed.extend(screened.iter().take(way.proposed));
-        let leaf = if self.options.runs.is_some() { 3 } else { 1 };
         let growth = Growth {
             trees: count,
             columns: way.share,
-            leaf,
+            leaf: self.leaf(),
             random: way.random,
             seed: self.options.seed,
             ..Growth::default()
         };
-        let trees = grow(&grounds.ranks, &grounds.data, &growth, &allowed, train);
-        (allowed, trees)
+        let ground = (&grounds.ranks, &grounds.data);
+        let trees = self.grow(what, ground, &growth, (&allowed, train))?;
+        Ok((allowed, trees))
     }
 
     fn outputs(&self) -> usize {
@@ -325,23 +385,24 @@ impl Fit<'_> {
         (fold, cuts): (&[usize], &[Cut]),
         ways: &[Way],
     ) -> Result<Vec<f64>, TrainError> {
-        let blank = vec![vec![0.0; self.outputs()]; fold.len()];
+        let judged: Vec<usize> = (0..fold.len()).step_by(self.stride()).collect();
+        let blank = vec![vec![0.0; self.outputs()]; judged.len()];
         let mut votes = vec![blank; ways.len()];
-        // Many rows say with fewer trees which way is better.
-        let count = (120_000 / fold.len().max(1)).clamp(30, 60);
         for (held, cut) in cuts.iter().enumerate() {
-            self.step("trying")?;
-            let stride = cut.train.len().div_ceil(TRIED_ROWS_MAX).max(1);
-            let train: Vec<u32> = cut.train.iter().copied().step_by(stride).collect();
+            let train: Vec<u32> = cut.train.iter().copied().step_by(self.stride()).collect();
             for (way, votes) in ways.iter().zip(&mut votes) {
-                let (_, trees) = self.trees(grounds, *way, count, &train, &cut.screened);
-                vote_held(grounds, &trees, fold, held, votes);
+                let (count, screened) = (self.tried_trees(), &cut.screened);
+                let (_, trees) = self.trees(grounds, ("trying", *way), count, &train, screened)?;
+                let rows = judged.iter().copied().zip(votes);
+                vote_held(grounds, &trees, rows.filter(|(row, _)| fold[*row] == held));
             }
         }
+        let labels: Vec<u16> = judged.iter().map(|row| self.labels[*row]).collect();
+        let fold: Vec<usize> = judged.iter().map(|row| fold[*row]).collect();
         let loss = |votes: &Vec<Vec<f64>>| {
-            let (slope, bias) = calibrate::fit(votes, self.labels, self.outputs());
+            let (slope, bias) = calibrate::fit(votes, &labels, self.outputs());
             let even = vec![1.0; self.classes.len()];
-            judge(votes, self.labels, fold, self.classes, (slope, &bias, &even)).log_loss
+            judge(votes, &labels, &fold, self.classes, (slope, &bias, &even)).log_loss
         };
         Ok(votes.iter().map(loss).collect())
     }
@@ -354,29 +415,33 @@ impl Fit<'_> {
         tried: Vec<(String, f64)>,
     ) -> Result<ForestFit, TrainError> {
         let mut votes = vec![vec![0.0; self.outputs()]; fold.len()];
-        // Half the trees say nearly as well what to expect.
-        let count = (self.options.trees / 2).max(10);
         for (held, cut) in cuts.iter().enumerate() {
-            self.step("holding out")?;
-            let (_, trees) = self.trees(grounds, way, count, &cut.train, &cut.screened);
-            vote_held(grounds, &trees, fold, held, &mut votes);
+            let (what, count) = (("holding out", way), self.fold_trees());
+            let (_, trees) = self.trees(grounds, what, count, &cut.train, &cut.screened)?;
+            let rows = votes.iter_mut().enumerate();
+            vote_held(grounds, &trees, rows.filter(|(row, _)| fold[*row] == held));
         }
         let (slope, bias) = calibrate::fit(&votes, self.labels, self.outputs());
         let said: Vec<Vec<f64>> =
             votes.iter().map(|v| calibrate::probabilities(v, slope, &bias)).collect();
         let weights = weights(&said, self.labels, self.classes.len());
         let held_out = judge(&votes, self.labels, fold, self.classes, (slope, &bias, &weights));
-        self.step("growing")?;
         let all = self.rows(|_| true);
-        let screened = if way.proposed > 0 { self.screen(grounds, &all) } else { Vec::new() };
-        let (allowed, trees) = self.trees(grounds, way, self.options.trees, &all, &screened);
+        let screened = if way.proposed > 0 { self.screen(grounds, &all)? } else { Vec::new() };
+        let (what, count) = (("growing", way), self.options.trees);
+        let (allowed, trees) = self.trees(grounds, what, count, &all, &screened)?;
         let mut fit = self.plan(grounds, &allowed, trees);
         calibrate::apply(&mut fit.0, slope, bias);
         fit.0.weights = weights;
-        fit.0.remember = self.options.runs.as_ref().map(|_| REMEMBER);
+        if self.options.runs.is_some() {
+            let votes = calibrate::likeness(&votes, self.labels, self.classes.len());
+            fit.0.remember = Some(STAYS);
+            fit.0.likeness = Some(votes);
+        }
         let (plan, columns, importance) = fit;
         let blocked = self.options.blocked || self.options.runs.is_some();
-        Ok(ForestFit { plan, columns, importance, held_out, tried, blocked })
+        let tree_rows = self.is_long().then_some(TREE_ROWS_MAX);
+        Ok(ForestFit { plan, columns, importance, held_out, tried, blocked, tree_rows })
     }
 
     /// The plan with those columns that a split looks at; inputs stay in any case.
@@ -474,15 +539,11 @@ fn dynamic(names: &[String]) -> Vec<Named> {
     steps
 }
 
-/// Votes of trees on the rows of the fold that they were not grown on.
-fn vote_held(
+/// Votes of trees on rows that they were not grown on.
+fn vote_held<'v>(
     grounds: &Grounds,
     trees: &[Grown],
-    fold: &[usize],
-    held: usize,
-    votes: &mut [Vec<f64>],
+    rows: impl Iterator<Item = (usize, &'v mut Vec<f64>)>,
 ) {
-    for (row, votes) in votes.iter_mut().enumerate().filter(|(row, _)| fold[*row] == held) {
-        vote(trees, &grounds.data.columns, row, votes);
-    }
+    vote(trees, &grounds.data.columns, &mut rows.collect::<Vec<_>>());
 }

@@ -18,7 +18,7 @@ pub struct Growth {
     pub depth: u8,
     /// Draw thresholds at random instead of looking for the best one (extremely randomised trees,
     /// Geurts 2006), from all rows. Else every tree has a bootstrap sample of the rows
-    /// (Breiman 2001).
+    /// (Breiman 2001). Either way a tree has at most 20,000 rows, drawn anew for each.
     pub random: bool,
     /// Seed; each tree has its own sequence.
     pub seed: u64,
@@ -42,6 +42,11 @@ pub(crate) struct Grown {
 
 /// Most nodes of one tree: children are counted in 16 bits.
 const NODES_MAX: usize = 1 << 16;
+/// Most rows of one tree. Of a longer table every tree has a sample of its own of so many rows,
+/// drawn from all of them: trees on fewer rows are worse one by one but less alike, so that their
+/// mean loses next to nothing (subagging, Bühlmann and Yu 2002), and the time of a tree does not
+/// grow with the table.
+pub(super) const TREE_ROWS_MAX: usize = 20_000;
 
 struct Open {
     from: usize,
@@ -66,7 +71,12 @@ pub(crate) struct Grower<'a> {
     times: Vec<u16>,
     order: Vec<usize>,
     allowed: &'a [usize],
-    sorted: Vec<u64>,
+    /// Of the rows of the node at hand, side by side: class, weight, and rank in one column.
+    classes_here: Vec<u16>,
+    weights_here: Vec<f64>,
+    ranks_here: Vec<u16>,
+    /// Rank and place in the node, of 16 bits each.
+    sorted: Vec<u32>,
     table: Vec<f64>,
     left: Vec<f64>,
     total: Vec<f64>,
@@ -93,6 +103,9 @@ impl<'a> Grower<'a> {
             times: vec![0; labels.len()],
             order: allowed.to_vec(),
             allowed,
+            classes_here: Vec::new(),
+            weights_here: Vec::new(),
+            ranks_here: Vec::new(),
             sorted: Vec::new(),
             table: Vec::new(),
             left: vec![0.0; classes],
@@ -137,31 +150,39 @@ impl<'a> Grower<'a> {
 
     fn sample(&mut self, train: &[u32], noise: &mut Noise) {
         self.rows.clear();
+        self.times.fill(0);
+        let draws = train.len().min(TREE_ROWS_MAX);
         if self.growth.random {
-            self.rows.extend_from_slice(train);
-            for row in train {
-                self.times[*row as usize] = 1;
+            // Each row with the chance that so many of the rest are still wanted (Knuth,
+            // selection sampling); of a table that is not long every row.
+            for (seen, row) in train.iter().enumerate() {
+                let (rest, wanted) = (train.len() - seen, draws - self.rows.len());
+                if wanted == rest || noise.below(rest) < wanted {
+                    self.rows.push(*row);
+                    self.times[*row as usize] = 1;
+                }
             }
             return;
         }
-        self.times.fill(0);
-        for _ in 0..train.len() {
+        for _ in 0..draws {
             let row = train[noise.below(train.len())] as usize;
             self.times[row] = self.times[row].saturating_add(1);
         }
         self.rows.extend(train.iter().filter(|row| self.times[**row as usize] > 0));
     }
 
-    fn weight(&self, row: u32) -> (usize, f64) {
-        let class = usize::from(self.labels[row as usize]);
-        (class, f64::from(self.times[row as usize]) * self.class_weights[class])
-    }
-
+    /// Looks at the rows of a node: their classes and weights, and the sums by class.
     fn count(&mut self, from: usize, to: usize) {
         self.total.fill(0.0);
-        for at in from..to {
-            let (class, weight) = self.weight(self.rows[at]);
-            self.total[class] += weight;
+        self.classes_here.clear();
+        self.weights_here.clear();
+        for row in &self.rows[from..to] {
+            let class = self.labels[*row as usize];
+            let times = f64::from(self.times[*row as usize]);
+            let weight = times * self.class_weights[usize::from(class)];
+            self.total[usize::from(class)] += weight;
+            self.classes_here.push(class);
+            self.weights_here.push(weight);
         }
     }
 
@@ -195,15 +216,15 @@ impl<'a> Grower<'a> {
             }
             self.order.swap(drawn, drawn + noise.below(q - drawn));
             let column = self.order[drawn];
-            let (low, high) = self.range(from, to, column);
+            let (low, high) = self.look(from, to, column);
             if low == high {
                 continue;
             }
             tries -= 1;
             let found = if self.growth.random {
-                self.random_split(from, to, column, (low, high), noise)
+                self.random_split(column, (low, high), noise)
             } else {
-                self.best_split(from, to, column)
+                self.best_split(column)
             };
             if let Some(found) = found
                 && best.as_ref().is_none_or(|best| found.gain > best.gain)
@@ -214,36 +235,40 @@ impl<'a> Grower<'a> {
         best
     }
 
-    fn range(&self, from: usize, to: usize, column: usize) -> (u32, u32) {
+    /// Fetches the ranks of a node's rows in a column; the least and the largest.
+    fn look(&mut self, from: usize, to: usize, column: usize) -> (u16, u16) {
         let ranks = self.ranks.of(column);
-        let of = |row: &u32| ranks[*row as usize];
-        let rows = &self.rows[from..to];
-        rows.iter().map(of).fold((u32::MAX, 0), |(low, high), x| (low.min(x), high.max(x)))
+        self.ranks_here.clear();
+        self.ranks_here.extend(self.rows[from..to].iter().map(|row| ranks[*row as usize]));
+        let ends = self.ranks_here.iter();
+        ends.fold((u16::MAX, 0), |(low, high), x| (low.min(*x), high.max(*x)))
+    }
+
+    /// Class and weight of every row of the node, with its rank in the column at hand.
+    fn here(&self) -> impl Iterator<Item = (u16, usize, f64)> {
+        let classes = self.classes_here.iter().map(|class| usize::from(*class));
+        let rows = self.ranks_here.iter().zip(classes).zip(&self.weights_here);
+        rows.map(|((rank, class), weight)| (*rank, class, *weight))
     }
 
     fn random_split(
         &mut self,
-        from: usize,
-        to: usize,
         column: usize,
-        (low, high): (u32, u32),
+        (low, high): (u16, u16),
         noise: &mut Noise,
     ) -> Option<Split> {
         let threshold = self.ranks.between(column, low, high, noise.uniform());
         let last = self.ranks.last_left(column, threshold);
-        self.left.fill(0.0);
-        let ranks = self.ranks.of(column);
+        let mut left = std::mem::take(&mut self.left);
+        left.fill(0.0);
         let mut rows = 0;
-        for at in from..to {
-            let row = self.rows[at];
-            if ranks[row as usize] <= last {
-                rows += 1;
-                let (class, weight) = self.weight(row);
-                self.left[class] += weight;
-            }
+        for (_, class, weight) in self.here().filter(|(rank, ..)| *rank <= last) {
+            rows += 1;
+            left[class] += weight;
         }
+        self.left = left;
         let leaf = self.growth.leaf as usize;
-        if rows < leaf || to - from - rows < leaf {
+        if rows < leaf || self.ranks_here.len() - rows < leaf {
             return None;
         }
         let gain = purity(&self.left, &self.total);
@@ -251,38 +276,30 @@ impl<'a> Grower<'a> {
     }
 
     /// The threshold of largest purity. Few distinct values are counted, many are sorted.
-    fn best_split(&mut self, from: usize, to: usize, column: usize) -> Option<Split> {
+    fn best_split(&mut self, column: usize) -> Option<Split> {
         let distinct = self.ranks.distinct(column);
-        if distinct * self.classes <= 2 * (to - from) {
-            self.best_of_table(from, to, column, distinct)
+        if distinct * self.classes <= 2 * self.ranks_here.len() {
+            self.best_of_table(column, distinct)
         } else {
-            self.best_of_sorted(from, to, column)
+            self.best_of_sorted(column)
         }
     }
 
-    fn best_of_table(
-        &mut self,
-        from: usize,
-        to: usize,
-        column: usize,
-        distinct: usize,
-    ) -> Option<Split> {
+    fn best_of_table(&mut self, column: usize, distinct: usize) -> Option<Split> {
         // Of each rank the weight by class, then the rows.
         let wide = self.classes + 1;
-        self.table.clear();
-        self.table.resize(distinct * wide, 0.0);
-        let ranks = self.ranks.of(column);
-        for at in from..to {
-            let row = self.rows[at];
-            let (class, weight) = self.weight(row);
-            let cell = ranks[row as usize] as usize * wide;
-            self.table[cell + class] += weight;
-            self.table[cell + self.classes] += 1.0;
+        let mut table = std::mem::take(&mut self.table);
+        table.clear();
+        table.resize(distinct * wide, 0.0);
+        for (rank, class, weight) in self.here() {
+            let cell = usize::from(rank) * wide;
+            table[cell + class] += weight;
+            table[cell + self.classes] += 1.0;
         }
         let mut sweep = Sweep::new(&self.total, &mut self.left);
-        let (all, leaf) = ((to - from) as f64, f64::from(self.growth.leaf.max(1)));
+        let (all, leaf) = (self.ranks_here.len() as f64, f64::from(self.growth.leaf.max(1)));
         let (mut rows, mut last, mut best) = (0.0, None, None);
-        for (rank, cell) in self.table.chunks_exact(wide).enumerate() {
+        for (rank, cell) in table.chunks_exact(wide).enumerate() {
             if cell[self.classes] <= 0.0 {
                 continue;
             }
@@ -300,37 +317,32 @@ impl<'a> Grower<'a> {
             rows += cell[self.classes];
             last = Some(rank);
         }
+        self.table = table;
         self.made(column, best)
     }
 
-    fn best_of_sorted(&mut self, from: usize, to: usize, column: usize) -> Option<Split> {
-        let ranks = self.ranks.of(column);
-        let mut sorted = std::mem::take(&mut self.sorted);
-        sorted.clear();
-        let key = |row: &u32| (u64::from(ranks[*row as usize]) << 32) | u64::from(*row);
-        sorted.extend(self.rows[from..to].iter().map(key));
-        sorted.sort_unstable();
-        let mut left = std::mem::take(&mut self.left);
-        let mut sweep = Sweep::new(&self.total, &mut left);
+    fn best_of_sorted(&mut self, column: usize) -> Option<Split> {
+        self.sorted.clear();
+        let key = |(rank, place): (&u16, u32)| (u32::from(*rank) << 16) | place;
+        self.sorted.extend(self.ranks_here.iter().zip(0..).map(key));
+        self.sorted.sort_unstable();
+        let mut sweep = Sweep::new(&self.total, &mut self.left);
         let leaf = self.growth.leaf.max(1) as usize;
+        let all = self.sorted.len();
         let mut best = None;
         let mut last = None;
-        for (rows, key) in sorted.iter().enumerate() {
-            #[expect(clippy::cast_possible_truncation, reason = "two halves of 32 bits")]
-            let (rank, row) = ((key >> 32) as usize, *key as u32);
+        for (rows, key) in self.sorted.iter().enumerate() {
+            let (rank, place) = ((key >> 16) as usize, (key & 0xFFFF) as usize);
             if let Some(last) = last
                 && last != rank
                 && rows >= leaf
-                && to - from - rows >= leaf
+                && all - rows >= leaf
             {
                 sweep.offer(last, rank, &mut best);
             }
-            let (class, weight) = self.weight(row);
-            sweep.take(class, weight);
+            sweep.take(usize::from(self.classes_here[place]), self.weights_here[place]);
             last = Some(rank);
         }
-        self.left = left;
-        self.sorted = sorted;
         self.made(column, best)
     }
 

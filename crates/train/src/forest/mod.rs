@@ -12,6 +12,8 @@ mod ranks;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use trimloop_core::plan::{FeatureId, ForestPlan, Link, Node, Step, Tree};
 
 pub use calibrate::Reliability;
@@ -32,54 +34,88 @@ struct Labelled {
 }
 
 /// Trees over ranks, grown by as many threads as the machine has processors; which thread grows
-/// which tree changes nothing.
+/// which tree changes nothing. `None` when somebody asked to stop.
 ///
 /// - `allowed`: columns that splits may look at.
 /// - `train`: rows.
+/// - `grown`: called after each tree; `false` asks to stop.
 fn grow(
     ranks: &Ranks,
     data: &Labelled,
     growth: &Growth,
-    allowed: &[usize],
-    train: &[u32],
-) -> Vec<Grown> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(growth.trees);
+    (allowed, train): (&[usize], &[u32]),
+    grown: &(dyn Fn() -> bool + Sync),
+) -> Option<Vec<Grown>> {
     let mut trees = vec![Grown::default(); growth.trees];
-    let share = growth.trees.div_ceil(threads.max(1)).max(1);
+    let share = growth.trees.div_ceil(threads()).max(1);
+    let stopped = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for (part, trees) in trees.chunks_mut(share).enumerate() {
+            let stopped = &stopped;
             scope.spawn(move || {
                 let weights = vec![1.0; data.classes];
                 let mut grower = Grower::new(ranks, &data.labels, &weights, growth, allowed);
                 for (place, tree) in trees.iter_mut().enumerate() {
+                    if stopped.load(Ordering::Relaxed) {
+                        return;
+                    }
                     *tree = grower.tree(train, part * share + place);
+                    if !grown() {
+                        stopped.store(true, Ordering::Relaxed);
+                    }
                 }
             });
         }
     });
-    trees
+    (!stopped.into_inner()).then_some(trees)
 }
 
-/// Mean over the trees of what the leaf of a row says, `[k]` into `votes`.
-fn vote(trees: &[Grown], columns: &[Vec<f32>], row: usize, votes: &mut [f64]) {
-    votes.fill(0.0);
-    let k = votes.len();
-    for tree in trees {
-        let mut at = 0;
-        loop {
-            let node = tree.nodes[at];
-            let right = columns[usize::from(node.column)][row] > node.threshold;
-            let next = usize::from(node.left) + usize::from(right);
-            if next == at {
-                break;
-            }
-            at = next;
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Rows that go down one tree after another: what a tree and so many rows need stays in the cache.
+const ROWS_TOGETHER: usize = 256;
+
+/// Mean over the trees of what the leaves of rows say.
+///
+/// - `rows`: each with its `[k]` votes, overwritten.
+fn vote(trees: &[Grown], columns: &[Vec<f32>], rows: &mut [(usize, &mut Vec<f64>)]) {
+    let share = rows.len().div_ceil(threads()).max(ROWS_TOGETHER);
+    std::thread::scope(|scope| {
+        for rows in rows.chunks_mut(share) {
+            scope.spawn(move || {
+                for rows in rows.chunks_mut(ROWS_TOGETHER) {
+                    vote_together(trees, columns, rows);
+                }
+            });
         }
-        for (vote, value) in votes.iter_mut().zip(&tree.values[at * k..]) {
-            *vote += f64::from(*value);
+    });
+}
+
+fn vote_together(trees: &[Grown], columns: &[Vec<f32>], rows: &mut [(usize, &mut Vec<f64>)]) {
+    for (_, votes) in rows.iter_mut() {
+        votes.fill(0.0);
+    }
+    for tree in trees {
+        for (row, votes) in rows.iter_mut() {
+            let mut at = 0;
+            loop {
+                let node = tree.nodes[at];
+                let right = columns[usize::from(node.column)][*row] > node.threshold;
+                let next = usize::from(node.left) + usize::from(right);
+                if next == at {
+                    break;
+                }
+                at = next;
+            }
+            let says = &tree.values[at * votes.len()..];
+            for (vote, value) in votes.iter_mut().zip(says) {
+                *vote += f64::from(*value);
+            }
         }
     }
-    for vote in votes {
+    for vote in rows.iter_mut().flat_map(|(_, votes)| votes.iter_mut()) {
         *vote /= trees.len() as f64;
     }
 }
@@ -124,6 +160,7 @@ fn plan(
         classes,
         weights,
         remember: None,
+        likeness: None,
         linear: None,
         half_width: None,
     }

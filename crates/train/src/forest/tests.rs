@@ -54,7 +54,7 @@ fn scored_as_grown() {
         for random in [false, true] {
             let growth = Growth { trees: 19, random, ..Growth::default() };
             let all: Vec<u32> = (0..200).collect();
-            let trees = grow(&ranks, &data, &growth, &[0, 1, 2], &all);
+            let trees = grow(&ranks, &data, &growth, (&[0, 1, 2], &all), &|| true).unwrap();
             let k = if classes == 2 { 1 } else { 3 };
             let mut expect = vec![0.0; k];
             let named = (0..classes).map(|class| class.to_string()).collect();
@@ -69,7 +69,7 @@ fn scored_as_grown() {
                     .map(|x| FeatureValue { value: Some(*x), coverage: 1.0 })
                     .collect();
                 assert!(forest.score(&plan, &features, None).known);
-                vote(&trees, &data.columns, row, &mut expect);
+                vote(&trees, &data.columns, &mut [(row, &mut expect)]);
                 for (class, (have, expect)) in forest.outputs().iter().zip(&expect).enumerate() {
                     assert!((have - expect).abs() < 1e-12);
                     let class = if k == 1 { 1 } else { class };
@@ -167,6 +167,66 @@ fn names_a_cause() {
         }
         assert_eq!(forest.cause(&fit.plan), cause);
     }
+}
+
+/// Mean votes by class, also of two classes, where only those of the second are kept.
+#[test]
+fn likeness_is_the_mean_of_votes() {
+    let close = |have: Vec<f64>, expect: &[f64]| {
+        assert_eq!(have.len(), expect.len());
+        assert!(have.iter().zip(expect).all(|(a, b)| (a - b).abs() < 1e-12), "{have:?}");
+    };
+    let two = [vec![0.25], vec![0.75], vec![1.0]];
+    let expect = [1.75 / 3.0, 1.25 / 3.0, 1.25 / 4.0, 2.75 / 4.0];
+    close(calibrate::likeness(&two, &[0, 1, 1], 2), &expect);
+    let three = [vec![0.5, 0.5, 0.0], vec![0.0, 1.0, 0.0]];
+    let third = 1.0 / 3.0;
+    let expect =
+        [1.5 / 4.0, 1.5 / 4.0, 1.0 / 4.0, third, third, third, 1.0 / 4.0, 2.0 / 4.0, 1.0 / 4.0];
+    close(calibrate::likeness(&three, &[0, 2], 3), &expect);
+}
+
+/// Of a long table every tree has a sample of its own, the same one with the same seed, and no leaf
+/// of single rows.
+#[test]
+fn long_tables_are_sampled() {
+    let (table, labels) = three(8, grow::TREE_ROWS_MAX + 5_000);
+    let columns = derive::columns(&table, &[], &[]).unwrap();
+    let ranks = Ranks::new(&columns);
+    let data = Labelled { columns, labels, classes: 3 };
+    let all: Vec<u32> = (0..25_000).collect();
+    for random in [false, true] {
+        let growth = Growth { trees: 4, depth: 6, random, ..Growth::default() };
+        let of = || grow(&ranks, &data, &growth, (&[0, 1, 2], &all), &|| true).unwrap();
+        let trees = of();
+        // The root says the shares of the classes in the sample, in 20,000 parts.
+        let mut roots = Vec::new();
+        for (tree, again) in trees.iter().zip(of()) {
+            assert_eq!((&tree.nodes, &tree.values), (&again.nodes, &again.values));
+            let rows = f64::from(tree.values[0]) * grow::TREE_ROWS_MAX as f64;
+            assert!((rows - rows.round()).abs() < 0.01, "{rows}");
+            roots.push(tree.values[0].to_bits());
+        }
+        roots.sort_unstable();
+        roots.dedup();
+        assert_eq!(roots.len(), 4);
+    }
+}
+
+/// Progress is told after each tree, up to the last one.
+#[test]
+fn progress_is_told() {
+    let (table, labels) = three(9, 60);
+    let told = std::sync::Mutex::new((0, 0, 0));
+    let progress = |_: &str, done: u64, all: u64| {
+        let mut told = told.lock().unwrap();
+        *told = (told.0 + 1, told.1.max(done), all);
+        true
+    };
+    let options = ForestOptions { trees: 10, propose: false, progress: &progress, ..options() };
+    fit_forest(&table, &labels, &names(&["x", "y", "z"]), &options).unwrap();
+    let (times, done, all) = *told.lock().unwrap();
+    assert_eq!((times, done), (all, all));
 }
 
 /// What cannot be learnt is said, and a request to stop is heard.

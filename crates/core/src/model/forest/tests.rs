@@ -50,6 +50,7 @@ fn plan() -> ForestPlan {
         classes: ["a", "b", "c"].map(String::from).to_vec(),
         weights: vec![1.0; 3],
         remember: None,
+        likeness: None,
         linear: None,
         half_width: None,
     }
@@ -230,10 +231,70 @@ fn evidence_adds_up() {
     assert_eq!(cause(2.1, 4.5, 10), 2);
 }
 
+/// A plan whose classes b and c are often taken for one another.
+fn alike() -> ForestPlan {
+    let likeness = Some(vec![0.8, 0.1, 0.1, 0.1, 0.5, 0.4, 0.1, 0.3, 0.6]);
+    ForestPlan { link: Link::Votes, remember: Some(0.9), likeness, ..plan() }
+}
+
+/// The first parts change the log-odds as the formula says.
+#[test]
+fn likeness_by_hand() {
+    let plan = alike();
+    assert!(plan.fits());
+    let mut forest = Forest::new(&plan);
+    // Votes 0, 0.25, 0.75.
+    let part = [value(4.5), value(2.1)];
+    let of = |b: f64, c: f64| 0.25 * libm::log(b) + 0.75 * libm::log(c);
+    let says = [of(0.1, 0.1), of(0.5, 0.4), of(0.3, 0.6)];
+    let mut p = [1.0 / 3.0; 3];
+    for _ in 0..3 {
+        forest.score(&plan, &part, None);
+        let prior = p.map(|p| 0.9 * p + 0.1 / 3.0);
+        let mut sum = 0.0;
+        for ((p, prior), says) in p.iter_mut().zip(prior).zip(says) {
+            *p = prior * libm::exp(says);
+            sum += *p;
+        }
+        p = p.map(|p| p / sum);
+        let mut have: Vec<f64> = forest.evidence.clone();
+        softmax(&mut have);
+        for (have, expect) in have.iter().zip(p) {
+            assert!(libm::fabs(have - expect) < 1e-12, "{have} {expect}");
+        }
+    }
+    assert_eq!(forest.cause(&plan), 2);
+}
+
+/// Votes that are shared as parts of a class share them speak for that class, though each votes
+/// for another; and parts before a change are undone at the same pace however many they were.
+#[test]
+fn likeness_tells_classes_apart_that_votes_confuse() {
+    let mut plan = alike();
+    // Parts of class b get more votes for c than for b.
+    plan.likeness = Some(vec![0.8, 0.1, 0.1, 0.02, 0.38, 0.6, 0.02, 0.03, 0.95]);
+    plan.values[5 * 3..6 * 3].copy_from_slice(&[0.0, 0.3, 0.7]);
+    let after = |before: usize| {
+        let mut forest = Forest::new(&plan);
+        for _ in 0..before {
+            forest.score(&plan, &[value(1.0), value(1.0)], None);
+        }
+        let mut parts = 0;
+        while forest.cause(&plan) != 1 || parts == 0 {
+            forest.score(&plan, &[value(3.0), value(2.1)], None);
+            parts += 1;
+            assert!(parts < 100);
+        }
+        parts
+    };
+    assert_eq!(after(100), after(10_000));
+}
+
 /// Arrays that do not fit together, or lead out of their tree, never give a known score.
 #[test]
 fn bad_plans_stay_unknown() {
-    let spoil: [fn(&mut ForestPlan); 18] = [
+    let spoil: [fn(&mut ForestPlan); 19] = [
+        |p| p.likeness = alike().likeness,
         |p| p.half_width = Some(1.0),
         |p| p.span.truncate(1),
         |p| p.classes.truncate(1),
