@@ -235,6 +235,7 @@ fn plan(trees: &[ForeignTree]) -> ForestPlan {
         remember: None,
         likeness: None,
         linear: None,
+        network: None,
         half_width: None,
     }
 }

@@ -209,6 +209,7 @@ fn plan() -> Plan {
             trips: false,
         }],
         drifts: Vec::new(),
+        forecasts: Vec::new(),
         challengers: Vec::new(),
         characteristics: vec![CharacteristicPlan {
             name: "weight".to_owned(),

@@ -239,7 +239,11 @@ impl Dispatch {
                 self.watchers.tell(Seen::Record(now.utc, record));
             }
             // Too many for watchers; the store has them.
-            Record::Feature(_) | Record::Check(_) | Record::Input(_) | Record::Wish(_) => {}
+            Record::Feature(_)
+            | Record::Forecast(_)
+            | Record::Check(_)
+            | Record::Input(_)
+            | Record::Wish(_) => {}
         }
         if let Some(store) = &self.store {
             store.record(now.utc, record);

@@ -13,7 +13,7 @@ mod time;
 pub use ids::{NoRecordId, RecordId, RecordKind};
 pub use instant::{NoMoment, Zone, moment, parse_instant, parse_length};
 pub use metrics::metrics_text;
-pub use names::{EventText, Named, Names, SetpointName, event_text};
+pub use names::{EventText, Named, Names, SetpointName, event_text, forecast_text};
 pub(crate) use text::html_escaped;
 pub use text::status_table;
 pub use time::{day_text, duration_text, utc_text};

@@ -13,6 +13,7 @@ use tracing::{error, warn};
 use trimloop_core::cell::{Cell, LoopStatus};
 use trimloop_core::drift::Drift;
 use trimloop_core::event::{Event, What};
+use trimloop_core::model::forecast::Forecast;
 use trimloop_core::plan::{LoopId, ModelId};
 use trimloop_core::scan::{Link, Scan};
 use trimloop_core::tag::{Reading, TagId};
@@ -59,6 +60,8 @@ pub struct Board {
     pub loops: Vec<Option<LoopStatus>>,
     /// What drifts, of which model.
     pub drifts: Vec<(ModelId, Drift)>,
+    /// Forecasts after the newest part, of which model.
+    pub forecasts: Vec<(ModelId, Forecast)>,
     /// Counts of the scan.
     pub scan: ScanCounts,
     /// Counts of dispatch.
@@ -215,6 +218,11 @@ impl Scanner {
         for model in plan.drifts.iter().map(|of| of.model) {
             let found = self.cell.drifts().of_model(plan, model);
             board.drifts.extend(found.map(|drift| (model, drift)));
+        }
+        board.forecasts.clear();
+        for model in plan.forecasts.iter().map(|of| of.model) {
+            let found = self.cell.forecasts().of_model(model);
+            board.forecasts.extend(found.map(|forecast| (model, *forecast)));
         }
         board.scan = self.state.counts;
         board.dispatch = self.dispatch.counts;

@@ -20,6 +20,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 use trimloop_core::cell::{Cell, LoopStatus};
 use trimloop_core::drift::Drift;
+use trimloop_core::model::forecast::Forecast;
 use trimloop_core::plan::{ModelId, Plan, PlanError, PlcId};
 use trimloop_core::scan::{Command, Link, Order};
 use trimloop_core::tag::{Reading, Sample, TagId};
@@ -131,6 +132,8 @@ pub struct CellStatus {
     pub loops: Vec<LoopState>,
     /// What drifts, of which model.
     pub drifts: Vec<(ModelId, Drift)>,
+    /// Forecasts after the newest part, of which model.
+    pub forecasts: Vec<(ModelId, Forecast)>,
     /// Counts.
     pub counts: CellCounts,
     /// Change received to write confirmed.
@@ -346,6 +349,7 @@ impl CellHandle {
             tags: tags.collect(),
             loops: loops.collect(),
             drifts: board.drifts,
+            forecasts: board.forecasts,
             counts: CellCounts {
                 intake: inner.intake.counts(),
                 scan: board.scan,

@@ -622,15 +622,20 @@ fn an_onnx_soft_sensor_is_taken_over() {
     folder.ok("model show whole --report r.html --data later.csv --label y");
 }
 
-/// Classifiers of trees and of linear terms: classes and probabilities are those of onnxruntime.
+/// Classifiers of trees, of linear terms and of networks: classes and probabilities are those of
+/// onnxruntime.
 #[test]
 fn onnx_classifiers_are_taken_over() {
-    for name in ["lgb-multi", "skl-logistic-bin"] {
+    for name in ["lgb-multi", "skl-logistic-bin", "gemm-multi"] {
         let (folder, scores) = exported(name, "y");
         let inputs = "--inputs a,b,c,d --label quality --domain rows.csv --out m";
         folder.ok(&format!("model import m.onnx {inputs}"));
         let text = folder.ok("model score --model m --data rows.csv --format csv");
-        let classes = if name == "lgb-multi" { 3 } else { 2 };
+        let classes = if name == "skl-logistic-bin" { 2 } else { 3 };
+        if name == "gemm-multi" {
+            let shown = folder.ok("model show m");
+            assert!(shown.contains("a neural network of layers "), "{shown}");
+        }
         let mut best = vec![(-1.0, 0); 60];
         for class in 0..classes {
             let title = format!("p_{class}");

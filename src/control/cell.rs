@@ -9,6 +9,7 @@ use trimloop_core::cell::LoopStatus as CoreLoop;
 use trimloop_core::drift::Drift;
 use trimloop_core::event::What;
 use trimloop_core::mode::{Owner, Trip};
+use trimloop_core::model::forecast::Forecast;
 use trimloop_core::plan::{LoopId, ModelId};
 use trimloop_core::record::{Outcome, Record};
 use trimloop_core::scan::Command;
@@ -18,10 +19,10 @@ use super::server::{OrderOutcome, Port};
 use crate::dispatch::{OrderResult, Seen};
 use crate::learn::standing::{Bar, Supports};
 use crate::output::dto::{
-    DriftLine, EventLine, Latency, LinkStatus, LoopStatus, NoticeLine, ProposalStatus, SinkLine,
-    Status, TagStatus,
+    DriftLine, EventLine, ForecastLine, Latency, LinkStatus, LoopStatus, NoticeLine,
+    ProposalStatus, SinkLine, Status, TagStatus,
 };
-use crate::output::{Names, RecordId, event_text, utc_text};
+use crate::output::{Names, RecordId, event_text, forecast_text, utc_text};
 use crate::service::{CellHandle, CellStatus, LoopState, PlcStatus};
 use crate::sink::{SinkState, SinkView};
 use crate::store::StoreSender;
@@ -208,6 +209,22 @@ fn drift_line((model, drift): (ModelId, Drift), names: &Names) -> DriftLine {
     }
 }
 
+fn forecast_line((model, made): (ModelId, Forecast), names: &Names) -> ForecastLine {
+    let (name, sentence) = forecast_text(model, &made, names);
+    let (p10, p90) = made.to_limit_range.unzip();
+    ForecastLine {
+        model: name,
+        forecast: made.value,
+        low: made.low,
+        high: made.high,
+        trend: made.trend.word().to_owned(),
+        time_to_limit: made.to_limit,
+        time_to_limit_p10: p10,
+        time_to_limit_p90: p90,
+        sentence,
+    }
+}
+
 fn link_status(plc: &PlcStatus, now: Mono) -> LinkStatus {
     let problems = plc.plc.problems.iter();
     LinkStatus {
@@ -311,6 +328,7 @@ impl Port for CellPort {
             writes: status.counts.dispatch.confirmed,
             loops,
             drifts: status.drifts.iter().map(|of| drift_line(*of, &self.names)).collect(),
+            forecasts: status.forecasts.iter().map(|of| forecast_line(*of, &self.names)).collect(),
             tags: tags.collect(),
             sinks: self.sink.iter().map(sink_line).collect(),
             counters: self.counters(&status),

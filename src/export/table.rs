@@ -29,6 +29,8 @@ pub enum What {
     Scores,
     /// Large contributions to scores
     Contributions,
+    /// Forecasts of scores and predictions
+    Forecasts,
     /// Measured quality of parts
     Labels,
     /// Decisions of the guard
@@ -131,6 +133,7 @@ impl What {
             Self::Features => "features",
             Self::Scores => "scores",
             Self::Contributions => "contributions",
+            Self::Forecasts => "forecasts",
             Self::Labels => "labels",
             Self::Decisions => "decisions",
             Self::Writes => "writes",
@@ -145,7 +148,7 @@ impl What {
         match self {
             Self::Samples => "tag",
             Self::Features => "feature",
-            Self::Scores | Self::Contributions => "model",
+            Self::Scores | Self::Contributions | Self::Forecasts => "model",
             Self::Labels => "characteristic",
             Self::Decisions => "loop",
             Self::Writes => "setpoint",
@@ -158,7 +161,7 @@ impl What {
         match self {
             Self::Samples => NamesOf::Kind("tag"),
             Self::Features => NamesOf::Kind("feature"),
-            Self::Scores | Self::Contributions => NamesOf::Kind("model"),
+            Self::Scores | Self::Contributions | Self::Forecasts => NamesOf::Kind("model"),
             Self::Labels => NamesOf::Kind("characteristic"),
             Self::Decisions => NamesOf::Column("decision", "loop"),
             Self::Writes => NamesOf::Column("ledger", "setpoint"),
@@ -175,6 +178,7 @@ impl What {
             Self::Features => ("feature", "ts"),
             Self::Scores => ("score", "ts"),
             Self::Contributions => ("contribution", "ts"),
+            Self::Forecasts => ("forecast", "ts"),
             Self::Labels => ("label", "ts"),
             Self::Decisions => ("decision", "utc"),
             Self::Writes => ("ledger", "utc"),
@@ -230,6 +234,17 @@ impl What {
                 ("feature", Text, false),
                 ("share", Number, false),
                 ("z", Number, false),
+            ],
+            Self::Forecasts => &[
+                ("part", Int, false),
+                ("model", Text, true),
+                ("forecast", Number, false),
+                ("forecast_low", Number, false),
+                ("forecast_high", Number, false),
+                ("time_to_limit", Number, false),
+                ("time_to_limit_p10", Number, false),
+                ("time_to_limit_p90", Number, false),
+                ("trend", Text, false),
             ],
             Self::Labels => &[
                 ("part", Int, false),
@@ -309,6 +324,12 @@ impl What {
                  FROM contribution r LEFT JOIN name n ON n.id = r.model
                  LEFT JOIN name f ON f.id = r.feature
                  WHERE r.ts >= ?1 AND r.ts < ?2 ORDER BY r.ts, r.part, r.model, r.rank"
+            }
+            Self::Forecasts => {
+                "SELECT r.ts, r.part, n.name, r.value, r.low, r.high, r.to_limit, r.early, r.late,
+                   r.trend
+                 FROM forecast r LEFT JOIN name n ON n.id = r.model
+                 WHERE r.ts >= ?1 AND r.ts < ?2 ORDER BY r.ts, r.part, r.model"
             }
             Self::Labels => {
                 "SELECT r.ts, r.part, n.name, n.unit, r.value, r.used

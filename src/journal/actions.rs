@@ -291,6 +291,10 @@ fn put_record(out: &mut Vec<u8>, record: &Record) {
             put_u8(out, 9);
             evidence::put_wish(out, row);
         }
+        Record::Forecast(row) => {
+            put_u8(out, 10);
+            evidence::put_forecast(out, row);
+        }
     }
 }
 
@@ -342,6 +346,7 @@ fn get_record(get: &mut Get<'_>) -> Result<Record, Malformed> {
         7 => Record::Check(evidence::get_check(get)?),
         8 => Record::Input(evidence::get_input(get)?),
         9 => Record::Wish(evidence::get_wish(get)?),
+        10 => Record::Forecast(evidence::get_forecast(get)?),
         _ => return Err(Malformed("record")),
     })
 }
@@ -560,6 +565,11 @@ fn put_event(out: &mut Vec<u8>, event: &Event) {
             id(out, 33, l.0);
             put_u16(out, model.0);
         }
+        What::LimitNear(m, time) => {
+            id(out, 34, m.0);
+            put_f64(out, time);
+        }
+        What::LimitFar(m) => id(out, 35, m.0),
     }
 }
 
@@ -609,6 +619,8 @@ fn get_event(get: &mut Get<'_>) -> Result<Event, Malformed> {
         }
         32 => What::DriftOver(ModelId(get.u16()?), get.one_of(&DriftCheck::ALL)?),
         33 => What::Demoted(LoopId(get.u16()?), ModelId(get.u16()?)),
+        34 => What::LimitNear(ModelId(get.u16()?), get.f64()?),
+        35 => What::LimitFar(ModelId(get.u16()?)),
         _ => return Err(Malformed("event")),
     };
     Ok(Event { at, process, part, what })

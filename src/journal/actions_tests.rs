@@ -2,7 +2,8 @@
 
 use super::*;
 use proptest::prelude::*;
-use trimloop_core::record::{Answer, CheckRow, InputRow, Measure, WishRow};
+use trimloop_core::model::forecast::{Forecast, Trend};
+use trimloop_core::record::{Answer, CheckRow, ForecastRow, InputRow, Measure, WishRow};
 
 /// One event of every kind, made by decoding: the match above names each.
 fn every_event() -> Vec<Event> {
@@ -158,6 +159,18 @@ pub(in crate::journal) fn some_actions() -> Vec<Action> {
             gain: Some(0.0019),
             labels: 8,
             signature: Some(SignatureId(2)),
+        }),
+        Record::Forecast(ForecastRow {
+            part: -3,
+            model: ModelId(1),
+            forecast: Forecast {
+                value: 19.4,
+                low: 19.3,
+                high: 19.6,
+                trend: Trend::Down,
+                to_limit: Some(7.5),
+                to_limit_range: Some((3.0, 12.0)),
+            },
         }),
     ] {
         actions.push(Action::Record(record));

@@ -1,6 +1,6 @@
 //! Forecasts beside the scores of a model.
 
-use trimloop_core::model::forecast::{Forecast, ForecastPlan, Forecaster, HORIZON_MAX, Trend};
+use trimloop_core::model::forecast::{Forecast, ForecastPlan, Forecaster, HORIZON_MAX};
 
 use super::LearnError;
 use super::kinds::{Domain, Input, Scorer};
@@ -98,7 +98,7 @@ impl Scorer for Forecasting {
         let value = number(self.value);
         let half = self.high.and_then(number).zip(value).map_or(0.0, |(high, value)| high - value);
         match self.forecaster.observe(value) {
-            Some(forecast) => push(&forecast, half, cells),
+            Some(forecast) => push(&forecast.widened(half), cells),
             None => cells.extend([const { Cell::Null }; 5]),
         }
         domain
@@ -110,25 +110,13 @@ impl Scorer for Forecasting {
     }
 }
 
-/// - `half`: what the value itself may be off.
-fn push(forecast: &Forecast, half: f64, cells: &mut Vec<Cell<'_>>) {
-    let Forecast { value, low, high, trend, to_limit } = *forecast;
+fn push(forecast: &Forecast, cells: &mut Vec<Cell<'_>>) {
+    let Forecast { value, low, high, trend, to_limit, .. } = *forecast;
     cells.extend([
         Cell::Float(value),
-        Cell::Float(value - joined(value - low, half)),
-        Cell::Float(value + joined(high - value, half)),
+        Cell::Float(low),
+        Cell::Float(high),
         to_limit.map_or(Cell::Null, Cell::Float),
+        Cell::Text(trend.word().into()),
     ]);
-    let word = match trend {
-        Trend::None => "none",
-        Trend::Up => "up",
-        Trend::Down => "down",
-    };
-    cells.push(Cell::Text(word.into()));
-}
-
-/// Width of two errors that know nothing of each other.
-fn joined(a: f64, b: f64) -> f64 {
-    // Not `hypot`, whose last bit is the platform's.
-    (a * a + b * b).sqrt()
 }

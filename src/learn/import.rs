@@ -6,7 +6,7 @@
 
 use trimloop_core::feature::FeatureValue;
 use trimloop_core::model::forest::Forest;
-use trimloop_core::plan::{ForestPlan, Link};
+use trimloop_core::plan::{Activation, ForestPlan, Layer, Link};
 use trimloop_recipe::artifact::{Artifact, FeatureSpec, Header, Kind, TrainingWindow};
 use trimloop_recipe::onnx::Imported;
 use trimloop_train::conformal;
@@ -265,7 +265,18 @@ fn rows(
 fn facts(imported: &Imported, request: &ImportRequest<'_>) -> Vec<(String, String)> {
     let plan = &imported.plan;
     let deepest = plan.trees.iter().map(|tree| tree.depth).max().unwrap_or(0);
-    let made = if plan.trees.is_empty() {
+    let made = if let Some(network) = &plan.network {
+        let layer = |layer: &Layer| match layer.activation {
+            Activation::Identity => layer.units.to_string(),
+            activation => format!("{} {}", layer.units, activation.word()),
+        };
+        let layers: Vec<_> = network.layers.iter().map(layer).collect();
+        let (weights, units) = (network.weights.len(), network.bias.len());
+        format!(
+            "a neural network of layers {}; {weights} weights, {units} units",
+            layers.join(", ")
+        )
+    } else if plan.trees.is_empty() {
         "linear terms".to_owned()
     } else {
         format!(
@@ -289,7 +300,11 @@ fn facts(imported: &Imported, request: &ImportRequest<'_>) -> Vec<(String, Strin
 }
 
 fn headline(plan: &ForestPlan, label: &str, file: &str) -> String {
-    let of = if plan.trees.is_empty() { "linear terms" } else { "trees" };
+    let of = match (&plan.network, plan.trees.is_empty()) {
+        (Some(_), _) => "a neural network",
+        (None, true) => "linear terms",
+        (None, false) => "trees",
+    };
     match (plan.is_sensor(), plan.link) {
         (true, _) => format!("Soft sensor of {label} made of {of}, imported from {file}."),
         (false, Link::Share) => {

@@ -30,6 +30,9 @@ pub struct Status {
     /// Models that drift, a line for each check that says so.
     #[serde(default)]
     pub drifts: Vec<DriftLine>,
+    /// Forecasts after the newest part, where the recipe asks for them.
+    #[serde(default)]
+    pub forecasts: Vec<ForecastLine>,
     /// Tags.
     pub tags: Vec<TagStatus>,
     /// What the shells told last, oldest first.
@@ -59,6 +62,29 @@ pub struct DriftLine {
     pub value: f64,
     /// The limit it was held against.
     pub limit: f64,
+    /// For people.
+    pub sentence: String,
+}
+
+/// Where the score of a monitor, or what a soft sensor predicts, goes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ForecastLine {
+    /// The model.
+    pub model: String,
+    /// Expected at the horizon.
+    pub forecast: f64,
+    /// Lower end of the 90 % interval there.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// `none`, `up` or `down`.
+    pub trend: String,
+    /// Parts until a limit is reached; 0 when it is passed, none when that cannot be foreseen.
+    pub time_to_limit: Option<f64>,
+    /// Its 10 % quantile.
+    pub time_to_limit_p10: Option<f64>,
+    /// Its 90 % quantile.
+    pub time_to_limit_p90: Option<f64>,
     /// For people.
     pub sentence: String,
 }

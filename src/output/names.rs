@@ -2,7 +2,8 @@
 
 use trimloop_core::drift::DriftCheck;
 use trimloop_core::event::What;
-use trimloop_core::plan::{Plan, PlcId};
+use trimloop_core::model::forecast::Forecast;
+use trimloop_core::plan::{ModelId, Plan, PlcId};
 use trimloop_core::unit::{Grid, Ticks};
 
 /// A name with its unit; the unit is empty where there is none.
@@ -138,6 +139,27 @@ pub fn drift_words(check: DriftCheck, feature: Option<&str>) -> String {
 fn shown(x: f64) -> String {
     let digits = if x.abs() < 10.0 { 3 } else { 1 };
     format!("{x:.digits$}")
+}
+
+/// Name of a forecast model, and a sentence about where it goes.
+#[must_use]
+pub fn forecast_text(model: ModelId, made: &Forecast, names: &Names) -> (String, String) {
+    let name = name_of(&names.models, model.index());
+    let limit = match (made.to_limit, made.to_limit_range) {
+        (Some(time), Some((early, late))) if time > 0.0 => {
+            format!("reaches its limit in {time:.0} parts (P10 {early:.0}, P90 {late:.0})")
+        }
+        (Some(_), _) => "is beyond its limit, noise set aside".to_owned(),
+        (None, _) => "reaches no limit that can be foreseen".to_owned(),
+    };
+    let sentence = format!(
+        "Model {name} {limit}; forecast {} ({} to {}), trend {}.",
+        shown(made.value),
+        shown(made.low),
+        shown(made.high),
+        made.trend.word()
+    );
+    (name, sentence)
 }
 
 /// What an event says.
@@ -375,6 +397,20 @@ pub fn event_text(what: &What, names: &Names) -> EventText {
             let (name, of) = (of_loop(l.index()), model(m.index()));
             let sentence = format!("{name} was lowered to SHADOW: model {of} drifts.");
             say("demoted", name, of, sentence)
+        }
+        What::LimitNear(m, time) => {
+            let (name, parts) = (model(m.index()), shown(time));
+            let sentence = if time > 0.0 {
+                format!("What model {name} says reaches its limit in {parts} parts.")
+            } else {
+                format!("What model {name} says is beyond its limit, noise set aside.")
+            };
+            say("limit_near", name, parts, sentence)
+        }
+        What::LimitFar(m) => {
+            let name = model(m.index());
+            let sentence = format!("What model {name} says no longer comes near its limit.");
+            say("limit_far", name, String::new(), sentence)
         }
     }
 }

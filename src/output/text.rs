@@ -63,6 +63,9 @@ pub fn status_table(status: &Status) -> String {
     for drift in &status.drifts {
         out.push_str(&format!("{}\n", drift.sentence));
     }
+    for forecast in &status.forecasts {
+        out.push_str(&format!("{}\n", forecast.sentence));
+    }
     for sink in &status.sinks {
         out.push_str(&sink_line(sink));
     }

@@ -153,6 +153,19 @@ fn record_line(record: &Record, names: &Names, boot: u64) -> String {
             if row.in_domain { "" } else { ", out of domain" },
             if row.alarm { ", over its limit" } else { "" }
         ),
+        Record::Forecast(row) => {
+            let made = &row.forecast;
+            let name = name(&names.models, row.model.index());
+            let limit =
+                made.to_limit.map_or_else(String::new, |parts| format!(", limit in {parts} parts"));
+            format!(
+                "forecast {name} = {}, {} to {}, trend {}{limit}",
+                made.value,
+                made.low,
+                made.high,
+                made.trend.word()
+            )
+        }
         Record::Contribution(row) => format!(
             "{} because {}: share {}, {} sd",
             name(&names.models, row.model.index()),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, params};
 
-use trimloop_core::record::{PartRow, Record};
+use trimloop_core::record::{ForecastRow, PartRow, Record};
 use trimloop_core::tag::TagId;
 use trimloop_core::time::Utc;
 
@@ -52,6 +52,9 @@ CREATE TABLE IF NOT EXISTS score(ts INTEGER, part INTEGER, model INTEGER, value 
   high REAL, in_domain INTEGER, alarm INTEGER, PRIMARY KEY(ts, part, model)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS contribution(ts INTEGER, part INTEGER, model INTEGER, rank INTEGER,
   feature INTEGER, share REAL, z REAL, PRIMARY KEY(ts, part, model, rank)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS forecast(ts INTEGER, part INTEGER, model INTEGER, value REAL, low REAL,
+  high REAL, trend TEXT, to_limit REAL, early REAL, late REAL,
+  PRIMARY KEY(ts, part, model)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS label(ts INTEGER, part INTEGER, characteristic INTEGER, value REAL,
   used INTEGER, PRIMARY KEY(ts, part, characteristic)) WITHOUT ROWID;
 ";
@@ -529,7 +532,7 @@ fn flushes(mut samples: &[SampleRow]) -> impl Iterator<Item = &[SampleRow]> {
     })
 }
 
-/// Whether a sink sends the row: evidence stays here, decisions and ledger are in `state.db`.
+/// Whether a sink sends the row: evidence and forecasts stay here, decisions and ledger are in `state.db`.
 fn is_sent(record: &Record) -> bool {
     match record {
         Record::Part(_)
@@ -537,7 +540,8 @@ fn is_sent(record: &Record) -> bool {
         | Record::Score(_)
         | Record::Contribution(_)
         | Record::Label(_) => true,
-        Record::Check(_)
+        Record::Forecast(_)
+        | Record::Check(_)
         | Record::Input(_)
         | Record::Wish(_)
         | Record::Decision(_)
@@ -636,12 +640,41 @@ fn put_record(
                 row.used
             ])?;
         }
+        Record::Forecast(row) => put_forecast(tx, ts, row, of(&ids.models, row.model.index()))?,
         Record::Check(row) => evidence::put_check(tx, boot, row)?,
         Record::Input(row) => evidence::put_input(tx, boot, row, ids)?,
         Record::Wish(row) => evidence::put_wish(tx, boot, row)?,
         // These live in state.db.
         Record::Decision(_) | Record::Ledger(_) => {}
     }
+    Ok(())
+}
+
+fn put_forecast(
+    tx: &Transaction<'_>,
+    ts: i64,
+    row: &ForecastRow,
+    model: Option<i64>,
+) -> rusqlite::Result<()> {
+    let made = &row.forecast;
+    let (early, late) = made.to_limit_range.unzip();
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO forecast(ts, part, model, value, low, high, trend, to_limit, early,
+           late)
+         VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        ts,
+        row.part,
+        model,
+        made.value,
+        made.low,
+        made.high,
+        made.trend.word(),
+        made.to_limit,
+        early,
+        late
+    ])?;
     Ok(())
 }
 

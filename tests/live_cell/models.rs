@@ -115,6 +115,7 @@ const MODELS: &str = r#"
 file       = "press-r1"
 on_drift   = "shadow"
 challenger = "press-r2"
+forecast   = { ahead = 20 }
 
 [model.zone]
 file = "zone-r1"
@@ -209,6 +210,31 @@ fn same_scores(folder: &Folder, dir: &Path, model: &str, file: &str) {
     assert!(known > 500, "{model}: {known} parts were scored");
 }
 
+/// Live and from a file: the same forecasts, bit for bit, after every part; and what is exported of
+/// them is what was stored. Returns how many there are.
+fn same_forecasts(folder: &Folder, model: &str, file: &str) -> usize {
+    let line = format!("model score --model live/models/{file} --data live.csv --forecast 20");
+    let scored = folder.ok(&format!("{line} --format csv"));
+    let live = folder.ok("export forecasts --out - --config live");
+    let number = |cell: &str| cell.parse::<f64>().ok().map(f64::to_bits);
+    let columns = ["forecast", "forecast_low", "forecast_high", "time_to_limit"];
+    let of = |text: &str| -> Vec<(Vec<Option<u64>>, String)> {
+        let numbers = columns.map(|name| cells(text, name));
+        let trends = cells(text, "trend").into_iter().enumerate();
+        let row = |(row, trend): (usize, &str)| {
+            (numbers.iter().map(|cells| number(cells[row])).collect(), trend.to_owned())
+        };
+        trends.map(row).collect()
+    };
+    // Before there are enough parts no forecast is stored, and the file has an empty row.
+    let made: Vec<_> = of(&scored).into_iter().filter(|(cells, _)| cells[0].is_some()).collect();
+    assert!(cells(&live, "model").iter().all(|name| *name == model));
+    assert_eq!(of(&live), made);
+    let near = |cell: &&str| cell.parse::<f64>().is_ok_and(|time| time <= 20.0);
+    assert!(cells(&live, "time_to_limit").iter().any(|cell| near(&cell)));
+    made.len()
+}
+
 /// A monitor and a forest that were trained on recorded runs find a cold barrel zone live: their
 /// signatures come on and say what is behind them; what they score is what `model score` makes of
 /// the same rows. The monitor drifts, so the loop that rests on it steps down, and only that one.
@@ -246,6 +272,7 @@ fn trained_models_run_live() {
     same_scores(&folder, &dir, "press", "press-r1");
     same_scores(&folder, &dir, "press/press-r2", "press-r2");
     same_scores(&folder, &dir, "zone", "zone-r1");
+    assert!(same_forecasts(&folder, "press", "press-r1") > 500);
 
     // Both signatures come on within a few parts, and what they rest on is stored with the part.
     for (signature, model) in [("unlike", "press"), ("cold_zone", "zone")] {
@@ -310,8 +337,14 @@ fn trained_models_run_live() {
         assert!(code == 2 && text.contains(says), "{line}: {text}");
     }
 
+    // So is the limit that the score came to.
+    let near = |what: &What| matches!(what, What::LimitNear(model, _) if *model == press);
+    let reached = told.first(near).unwrap();
+    assert!((COLD..COLD + 30).contains(&reached), "{reached}");
+
     // It is told like every event.
     let events = folder.ok("export events --out - --config live");
     assert!(events.lines().any(|line| line.contains("model_drift") && line.contains("press")));
+    assert!(events.lines().any(|line| line.contains("limit_near") && line.contains("press")));
     assert!(events.lines().any(|line| line.contains("demoted") && line.contains("weight")));
 }

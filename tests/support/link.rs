@@ -168,6 +168,7 @@ pub fn approved(tag: u16, to: f64, seq: u64, epoch: u64, issued: Mono, ttl: Span
         signatures: Vec::new(),
         interlocks: Vec::new(),
         drifts: Vec::new(),
+        forecasts: Vec::new(),
         challengers: Vec::new(),
         characteristics: Vec::new(),
         setpoints: vec![SetpointPlan {

@@ -9,6 +9,7 @@ mod digest;
 mod drift;
 mod drive;
 mod explain;
+mod forecast;
 mod intake;
 mod links;
 mod orders;
@@ -41,6 +42,7 @@ use links::PlcLink;
 use outbox::Outbox;
 use state::LoopState;
 
+pub use forecast::Forecasts;
 pub use state::LoopStatus;
 
 /// Scans may come this many periods late before nothing is written on them.
@@ -56,6 +58,7 @@ pub struct Cell {
     cycles: Cycles,
     models: Models,
     drifts: Drifts,
+    forecasts: Forecasts,
     signatures: Signatures,
     interlocks: Interlocks,
     /// `[links]`
@@ -109,7 +112,10 @@ impl Cell {
     pub fn new(plan: Plan) -> Result<Self, PlanError> {
         plan.check()?;
         let setpoints = plan.setpoints.len();
-        let rows = plan.features.len() + 6 * plan.models.len() + plan.signatures.len();
+        let rows = plan.features.len()
+            + 6 * plan.models.len()
+            + plan.signatures.len()
+            + plan.forecasts.len();
         let room = 256 + 4 * rows + plan.tags.len().min(1024) + 16 * plan.loops.len();
         Ok(Self {
             image: Image::new(&plan),
@@ -117,6 +123,7 @@ impl Cell {
             cycles: Cycles::new(&plan),
             models: Models::new(&plan),
             drifts: Drifts::new(&plan),
+            forecasts: Forecasts::new(&plan),
             signatures: Signatures::new(&plan),
             interlocks: Interlocks::new(&plan),
             links: links::of(&plan),
@@ -396,6 +403,11 @@ impl Cell {
     /// What drifts as of the newest part.
     pub fn drifts(&self) -> &Drifts {
         &self.drifts
+    }
+
+    /// Forecasts as of the newest part.
+    pub fn forecasts(&self) -> &Forecasts {
+        &self.forecasts
     }
 
     /// Signatures as of the newest part.

@@ -91,6 +91,10 @@ pub enum What {
     DriftOver(ModelId, DriftCheck),
     /// A loop was lowered to SHADOW because a model that it rests on drifts.
     Demoted(LoopId, ModelId),
+    /// What a model says reaches its limit within the horizon, in so many parts.
+    LimitNear(ModelId, f64),
+    /// It no longer does.
+    LimitFar(ModelId),
 }
 
 /// Why an order was not carried out.

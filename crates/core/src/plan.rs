@@ -8,8 +8,10 @@
 
 mod check;
 mod drift;
+mod forecast;
 mod forest;
 mod logistic;
+mod network;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,9 +21,11 @@ use crate::time::Span;
 use crate::unit::{Grid, Ticks};
 
 pub use drift::{BINS, ChallengerPlan, DriftPlan, InputReference, ScoreReference};
+pub use forecast::ForecastOf;
 pub use forest::{CLASSES_MAX, COLUMNS_MAX, DEPTH_MAX, ForestPlan, LinearTerms, Link, Node};
 pub use forest::{Step, Tree};
 pub use logistic::{Calibration, LogisticPlan};
+pub use network::{Activation, LAYERS_MAX, Layer, NetworkPlan, UNITS_MAX, WEIGHTS_MAX};
 
 /// Most tags in one plan.
 pub const TAGS_MAX: usize = 60_000;
@@ -128,6 +132,8 @@ pub struct Plan {
     pub models: Vec<ModelPlan>,
     /// Models that are watched for drift.
     pub drifts: Vec<DriftPlan>,
+    /// Models whose course is forecast.
+    pub forecasts: Vec<ForecastOf>,
     /// Models that run beside others and drive nothing.
     pub challengers: Vec<ChallengerPlan>,
     /// Defect signatures: rules over features and scores.
@@ -727,6 +733,7 @@ impl Plan {
             features: Vec::new(),
             models,
             drifts: Vec::new(),
+            forecasts: Vec::new(),
             challengers: Vec::new(),
             signatures: Vec::new(),
             interlocks: Vec::new(),

@@ -3,6 +3,7 @@
 use crate::guard::{Cut, FailedChecks, Reason};
 use crate::ledger::Fate;
 use crate::mode::{Mode, Rung, TripReason};
+use crate::model::forecast::Forecast;
 use crate::plan::{CharacteristicId, FeatureId, LoopId, ModelId, SetpointId, SignatureId};
 use crate::tag::{Quality, TagId};
 use crate::time::{Mono, Process, Span};
@@ -31,6 +32,8 @@ pub enum Record {
     Input(InputRow),
     /// What its wish was made of.
     Wish(WishRow),
+    /// Where a score or a predicted quality goes from there.
+    Forecast(ForecastRow),
 }
 
 /// A finished part.
@@ -83,6 +86,18 @@ pub struct ScoreRow {
     pub in_domain: bool,
     /// Whether the score is over its limit.
     pub alarm: bool,
+}
+
+/// A forecast made after a part.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ForecastRow {
+    /// Part id.
+    pub part: i64,
+    /// Which model.
+    pub model: ModelId,
+    /// What it was carried on to: a share of the limit of a monitor, or a prediction [unit of y];
+    /// times in parts.
+    pub forecast: Forecast,
 }
 
 /// A variable's share of a score.

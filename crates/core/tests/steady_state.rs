@@ -13,6 +13,11 @@ use std::alloc::System;
 use trimloop_core::cell::Cell;
 use trimloop_core::event::What;
 use trimloop_core::mode::Mode;
+use trimloop_core::model::forecast::ForecastPlan;
+use trimloop_core::plan::{
+    Activation, Calibration, CombinedPlan, ForecastOf, ForestPlan, Layer, Link as TreeLink,
+    LogisticPlan, NetworkPlan, Node, Step, Tree,
+};
 use trimloop_core::plan::{
     BINS, BindingPlan, Budget, ChallengerPlan, CharacteristicId, CharacteristicPlan, Chart,
     ChartPlan, Clause, Condition, Controller, Cut, CyclePlan, DriftPlan, EffectPlan, FeatureId,
@@ -20,9 +25,6 @@ use trimloop_core::plan::{
     LoopId, LoopPlan, Model, ModelId, ModelPlan, MonitorPlan, PcaLimits, PcaPlan, Plan, PlcId,
     Rate, RowPlan, RulesPlan, RunToRunPlan, ScoreReference, SetpointId, SetpointPlan, SignatureId,
     SignaturePlan, Source, TagPlan, Take,
-};
-use trimloop_core::plan::{
-    Calibration, CombinedPlan, ForestPlan, Link as TreeLink, LogisticPlan, Node, Step, Tree,
 };
 use trimloop_core::scan::{Ack, AckResult, Action, Command, Label, Link, Order, Scan};
 use trimloop_core::tag::{Sample, Status, TagId, Value};
@@ -172,6 +174,15 @@ fn models() -> Vec<ModelPlan> {
         remember: Some(0.9),
         likeness: None,
         linear: None,
+        network: Some(NetworkPlan {
+            layers: vec![
+                Layer { units: 2, activation: Activation::Tanh },
+                Layer { units: 1, activation: Activation::Identity },
+            ],
+            weights: (0..12).map(|i| 1e-4 * f64::from(i)).collect(),
+            bias: vec![0.0; 3],
+            centre: vec![50.0; 5],
+        }),
         half_width: None,
     };
     let other = monitor.clone();
@@ -349,6 +360,12 @@ fn plan() -> Plan {
             trips: false,
         }],
         drifts: drifts(),
+        forecasts: [(0, Some(1.0), Some(0.0)), (1, Some(12.0), None)]
+            .map(|(model, high_limit, floor)| ForecastOf {
+                model: ModelId(model),
+                how: ForecastPlan { horizon: 20, level: 0.9, low_limit: None, high_limit, floor },
+            })
+            .to_vec(),
         challengers: vec![ChallengerPlan { model: ModelId(5), of: ModelId(0) }],
         characteristics: vec![CharacteristicPlan {
             name: String::from("y"),

@@ -22,6 +22,7 @@ mod error;
 mod forest;
 mod logistic;
 mod monitor;
+mod network;
 mod reference;
 
 use std::collections::BTreeSet;
@@ -702,14 +703,14 @@ fn linear_shapes(p: usize) -> Shapes {
     ]
 }
 
-/// Names of all arrays; those of a forest stand beside it.
+/// Names of all arrays; those of forests and networks stand beside them.
 const ARRAYS: &str = "mean scale loadings eigenvalues limits coefficients span intercept \
                       half_width transition precision gap weights t2_out curve";
 
 fn read_array(body: &[u8], data: usize, raw: &RawArray) -> Result<Array, ArtifactError> {
     let wrong = |why: String| ArtifactError::Shape(why);
     let known = ARRAYS.split(' ').chain(forest::NAMES).chain(forest::MORE);
-    let mut names = known.chain(reference::NAMES);
+    let mut names = known.chain(network::NAMES).chain(reference::NAMES);
     let Some(name) = names.find(|name| *name == raw.name) else {
         return Err(wrong(format!("no model has an array \"{}\"", raw.name)));
     };

@@ -427,6 +427,7 @@ impl Binder<'_> {
         let (read, model) = self.read_model(of, models)?;
         let model = self.fit(artifact, model);
         self.watch(artifact, &read, &model);
+        self.forecast(artifact, &model);
         Some((read.hash(), Some(model)))
     }
 

@@ -1,12 +1,13 @@
-//! ONNX files with trees or linear models, as plans of the core.
+//! ONNX files with trees, linear models or neural networks, as plans of the core.
 //!
 //! ```text
-//! bytes --wire, message--> graph --columns, trees, predict--> ForestPlan
+//! bytes --wire, message--> graph --columns, trees, predict, network--> ForestPlan
 //! ```
 //!
 //! What other tools export (scikit-learn by skl2onnx, others by onnxmltools) is one
-//! operator that predicts, with columns scaled or joined before it and outputs renamed behind it.
-//! The graph is not run: what it does is folded into trees, linear terms and a link of our own, so
+//! operator that predicts, or the layers of a feed-forward network, with columns scaled or joined
+//! before it and outputs renamed behind it.
+//! The graph is not run: what it does is folded into trees, linear terms, layers and a link of our own, so
 //! that one scorer serves all models. What cannot be folded exactly is refused, with the operator
 //! that stands in the way.
 //!
@@ -20,6 +21,7 @@
 mod columns;
 mod error;
 mod message;
+mod network;
 mod predict;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,7 @@ use trimloop_core::plan::{COLUMNS_MAX, FeatureId, ForestPlan};
 
 use columns::{Arithmetic, Column};
 use message::{Model, Operator, Port, Tensor, element};
+use network::Network;
 use predict::Predictor;
 
 pub use error::OnnxError;
@@ -65,6 +68,11 @@ pub struct Imported {
 #[derive(Clone)]
 enum Named {
     Columns(Rc<[Column]>),
+    Network(Rc<Network>),
+    /// 1 less what the one sigmoid at the end of a network gives.
+    Rest(Rc<Network>),
+    /// The place of the best class.
+    Best,
     Label,
     Scores,
 }
@@ -72,14 +80,18 @@ enum Named {
 /// The graph on its way.
 struct Walk<'b> {
     named: BTreeMap<&'b str, Named>,
-    constants: BTreeMap<&'b str, &'b Tensor<'b>>,
+    constants: BTreeMap<&'b str, Tensor<'b>>,
     inputs: Vec<Option<String>>,
     predictor: Option<(String, Predictor)>,
     tracks: bool,
+    /// Weights of all layers so far.
+    weights: usize,
+    /// Whether the file has said what the classes of a network are called.
+    classes_named: bool,
 }
 
 const EXPORT: &str = "export the model without this step, or make its columns in the recipe";
-const ONE_MODEL: &str = "export one tree ensemble or one linear model";
+const ONE_MODEL: &str = "export one tree ensemble, one linear model or one network";
 
 impl Imported {
     /// Reads an ONNX file.
@@ -98,13 +110,15 @@ impl Imported {
             });
         };
         let constants: BTreeMap<_, _> =
-            graph.initializers.iter().map(|(name, tensor)| (*name, tensor)).collect();
+            graph.initializers.iter().map(|(name, tensor)| (*name, tensor.clone())).collect();
         let mut walk = Walk {
             named: BTreeMap::new(),
             constants,
             inputs: Vec::new(),
             predictor: None,
             tracks: false,
+            weights: 0,
+            classes_named: false,
         };
         for port in &graph.inputs {
             if !walk.constants.contains_key(port.name) {
@@ -115,13 +129,19 @@ impl Imported {
             known_version(&model, operator)?;
             walk.step(operator)?;
         }
+        for port in &graph.outputs {
+            walk.end(port.name)?;
+        }
         let Some((operator, predictor)) = walk.predictor else {
-            let what = "it holds no tree ensemble and no linear model of ai.onnx.ml".to_owned();
+            let what = "it holds no tree ensemble, linear model or network".to_owned();
             let place = "graph".to_owned();
             return Err(OnnxError::Unsupported { place, what, help: ONE_MODEL });
         };
         for port in &graph.outputs {
-            if !matches!(walk.named.get(port.name), Some(Named::Label | Named::Scores)) {
+            if !matches!(
+                walk.named.get(port.name),
+                Some(Named::Label | Named::Best | Named::Scores)
+            ) {
                 let what = "it is neither the label nor the scores of the model".to_owned();
                 let place = format!("output {}", port.name);
                 return Err(OnnxError::Unsupported { place, what, help: ONE_MODEL });
@@ -139,6 +159,13 @@ impl Imported {
             notes.push(
                 "The file says which way missing values go; trimloop does not score a row with a \
                  missing value."
+                    .to_owned(),
+            );
+        }
+        if plan.network.is_some() && !plan.is_sensor() && !walk.classes_named {
+            notes.push(
+                "The file does not name its classes: they are numbered from 0. What ends in one \
+                 sigmoid is taken for the probability of class 1."
                     .to_owned(),
             );
         }
@@ -177,6 +204,11 @@ impl Imported {
         let n = rows.len().max(1) as f64;
         if let Some(linear) = &mut self.plan.linear {
             for (place, centre) in linear.centre.iter_mut().enumerate() {
+                *centre = rows.iter().filter_map(|row| row.get(place)).sum::<f64>() / n;
+            }
+        }
+        if let Some(network) = &mut self.plan.network {
+            for (place, centre) in network.centre.iter_mut().enumerate() {
                 *centre = rows.iter().filter_map(|row| row.get(place)).sum::<f64>() / n;
             }
         }
@@ -285,6 +317,11 @@ impl<'b> Walk<'b> {
                 self.shape(operator)
             }
             ("" | "ai.onnx", "Add" | "Sub" | "Mul" | "Div") => self.calculate(operator),
+            ("" | "ai.onnx", "MatMul" | "Gemm") => self.multiply(operator),
+            ("" | "ai.onnx", "Relu" | "Tanh" | "Sigmoid") => self.activate(operator),
+            ("" | "ai.onnx", "Softmax") => self.softmax(operator),
+            ("" | "ai.onnx", "ArgMax") => self.largest(operator),
+            ("" | "ai.onnx", "Constant") => self.constant(operator),
             (domain, kind) => {
                 let domain = if domain.is_empty() { "ai.onnx" } else { domain };
                 let what = format!("trimloop does not know {kind} of {domain}");
@@ -303,7 +340,11 @@ impl<'b> Walk<'b> {
     fn columns(&self, operator: &Operator<'b>, place: usize) -> Result<Rc<[Column]>, OnnxError> {
         match self.get(operator, place)? {
             Named::Columns(columns) => Ok(columns),
-            Named::Label | Named::Scores => {
+            Named::Network(_) => {
+                let what = "it works on what a layer of a network gives";
+                Err(operator.unsupported(what, EXPORT))
+            }
+            Named::Label | Named::Best | Named::Rest(_) | Named::Scores => {
                 let what = "it works on what another model says";
                 Err(operator.unsupported(what, ONE_MODEL))
             }
@@ -400,6 +441,9 @@ impl<'b> Walk<'b> {
         if operator.kind == "Concat" && ![1, -1].contains(&axis) {
             return Err(operator.unsupported("it joins rows, not columns", EXPORT));
         }
+        if self.join_shares(operator)? {
+            return Ok(());
+        }
         let mut joined = Vec::new();
         for place in 0..operator.inputs.len() {
             joined.extend(self.columns(operator, place)?.iter().cloned());
@@ -412,6 +456,9 @@ impl<'b> Walk<'b> {
     }
 
     fn choose(&mut self, operator: &Operator<'b>) -> Result<(), OnnxError> {
+        if self.label(operator)? {
+            return Ok(());
+        }
         let columns = self.columns(operator, 0)?;
         if operator.kind == "Gather" && ![1, -1].contains(&operator.int("axis")?.unwrap_or(0)) {
             return Err(operator.unsupported("it chooses rows, not columns", EXPORT));
@@ -453,6 +500,14 @@ impl<'b> Walk<'b> {
         if operator.kind == "ZipMap" && !matches!(named, Named::Scores) {
             return Err(operator.contradiction("it names what are no scores"));
         }
+        if operator.kind == "ZipMap" {
+            let mut classes = operator.texts("classlabels_strings", |text| Ok(text.to_owned()))?;
+            if classes.is_empty() {
+                let ints = operator.ints("classlabels_int64s")?;
+                classes = ints.iter().map(ToString::to_string).collect();
+            }
+            self.name_classes(operator, classes)?;
+        }
         self.put(operator, named)
     }
 
@@ -462,6 +517,8 @@ impl<'b> Walk<'b> {
         let float = to == element::FLOAT || to == element::DOUBLE;
         let cast = match named {
             Named::Label => Named::Label,
+            Named::Best => Named::Best,
+            Named::Network(network) if to == element::FLOAT => Named::Network(network),
             Named::Scores if float => Named::Scores,
             Named::Columns(columns) if to == element::FLOAT => {
                 Named::Columns(columns.iter().map(Column::single).collect())
@@ -478,6 +535,13 @@ impl<'b> Walk<'b> {
         let one = self.predictor.as_ref().is_some_and(|(_, predictor)| predictor.plan.is_sensor());
         match self.get(operator, 0)? {
             Named::Label => self.put(operator, Named::Label),
+            Named::Best => self.put(operator, Named::Best),
+            Named::Network(network) if Self::keeps_shape(operator, network.width())? => {
+                self.put(operator, Named::Network(network))
+            }
+            Named::Columns(columns) if Self::keeps_shape(operator, 0)? => {
+                self.put(operator, Named::Columns(columns))
+            }
             Named::Scores if one => self.put(operator, Named::Scores),
             _ => Err(operator.unsupported("it gives columns another shape", EXPORT)),
         }
@@ -516,14 +580,19 @@ impl<'b> Walk<'b> {
 
     /// Columns with constants: one for all, or one for each.
     fn calculate(&mut self, operator: &Operator<'b>) -> Result<(), OnnxError> {
-        let constant = |place: usize| {
-            let name = operator.inputs.get(place).copied().unwrap_or("");
-            // One row: anything else would spread over the rows of the columns.
-            let row = |tensor: &&&Tensor<'b>| tensor.dims.iter().rev().skip(1).all(|dim| *dim == 1);
-            self.constants.get(name).filter(row).map_or(Ok(None), |tensor| tensor.floats())
-        };
+        let constant = |place: usize| self.row(operator.inputs.get(place).copied().unwrap_or(""));
         let (first, second) = (constant(0)?, constant(1)?);
         let behind = |place: usize| matches!(self.get(operator, place), Ok(Named::Scores));
+        let network = |place: usize| match self.get(operator, place) {
+            Ok(Named::Network(network)) => Some(network),
+            _ => None,
+        };
+        let turned = first.is_some();
+        if let (Some(network), Some(list)) =
+            (network(usize::from(turned)), first.as_ref().xor(second.as_ref()))
+        {
+            return self.adjust_network(operator, &network, list, turned);
+        }
         match (&first, &second) {
             (None, Some(list)) if behind(0) => return self.adjust(operator, list, false),
             (Some(list), None) if behind(1) => return self.adjust(operator, list, true),

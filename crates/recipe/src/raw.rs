@@ -192,11 +192,25 @@ pub struct RawModel {
     /// When the model drifts: "notify" (default) tells it, "shadow" also lowers the loops that rest
     /// on the model to SHADOW.
     pub on_drift: Option<At<String>>,
+    /// Carries the score of a monitor, or what a soft sensor predicts, on with every part.
+    pub forecast: Option<At<RawForecast>>,
     /// Folder under models/ of a model of the same kind that runs beside this one and drives
     /// nothing.
     pub challenger: Option<At<String>>,
     /// Hash of the challenger's artifact; another one is refused.
     pub challenger_sha256: Option<At<String>>,
+}
+
+/// Where a score or a predicted quality goes.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawForecast {
+    /// Parts ahead, 1 to 1000.
+    pub ahead: At<i64>,
+    /// Lower end of the tolerance of what a soft sensor predicts.
+    pub low: Option<At<Literal>>,
+    /// Upper end. The limit of a monitor is that of its score.
+    pub high: Option<At<Literal>>,
 }
 
 /// A control chart on one feature: exactly one of `ewma`, `cusum`, `rules`.

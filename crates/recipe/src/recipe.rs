@@ -64,6 +64,18 @@ impl Recipe {
     }
 }
 
+/// A forecast that the recipe asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct ForecastUse {
+    /// Parts ahead.
+    pub(crate) ahead: u16,
+    /// Ends of the tolerance, in the unit of the label that is predicted.
+    pub(crate) low: Option<f64>,
+    pub(crate) high: Option<f64>,
+    /// Where it stands.
+    pub(crate) span: Range<usize>,
+}
+
 /// A trained model that the recipe names, and what it takes it for.
 #[derive(Clone, Debug)]
 pub(crate) struct ArtifactUse {
@@ -75,6 +87,8 @@ pub(crate) struct ArtifactUse {
     /// Whether loops step down when the model drifts; `None` leaves it to the artifact whether it is
     /// watched at all.
     pub(crate) on_drift: Option<bool>,
+    /// Whether and how it is forecast.
+    pub(crate) forecast: Option<ForecastUse>,
     /// Model that runs beside it.
     pub(crate) challenger: Option<At<String>>,
     pub(crate) challenger_sha256: Option<At<String>>,

@@ -108,6 +108,7 @@ fn classifier(classes: [&str; 2]) -> Vec<u8> {
         remember: None,
         likeness: None,
         linear: None,
+        network: None,
         half_width: None,
     };
     Artifact::classifier(header, "quality", Vec::new(), &plan).unwrap().write()

@@ -24,7 +24,8 @@ Examples:
 
 Trees and linear models of ONNX (ai.onnx.ml), as skl2onnx exports them of scikit-learn, and
 onnxmltools of LightGBM and XGBoost, become a model.tlm that trimloop scores itself, equal to
-onnxruntime to 1e-5. Anything in the file that cannot be taken over exactly is refused. Without
+onnxruntime to 1e-5. So do feed-forward neural networks: MLPClassifier and MLPRegressor of
+scikit-learn, or Linear layers of PyTorch with ReLU, Tanh, Sigmoid and Softmax. Anything in the file that cannot be taken over exactly is refused. Without
 --domain, and a model that predicts a number without --calibration, its domain is always out, and
 it drives no write. A missing input makes a score unknown, whatever the file says of missing values.
 Exit: 0 imported, 1 the file or the rows do not fit, 2 wrong use.";

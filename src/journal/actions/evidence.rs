@@ -1,8 +1,9 @@
-//! Rows that explain a decision.
+//! Rows that explain a decision, and forecasts.
 
 use trimloop_core::guard::Reason;
-use trimloop_core::plan::{FeatureId, SignatureId};
-use trimloop_core::record::{Answer, CheckRow, InputRow, Measure, WishRow};
+use trimloop_core::model::forecast::{Forecast, Trend};
+use trimloop_core::plan::{FeatureId, ModelId, SignatureId};
+use trimloop_core::record::{Answer, CheckRow, ForecastRow, InputRow, Measure, WishRow};
 use trimloop_core::tag::TagId;
 use trimloop_core::time::Span;
 
@@ -87,4 +88,32 @@ pub(super) fn get_wish(get: &mut Get<'_>) -> Result<WishRow, Malformed> {
         labels: get.u32()?,
         signature: get_option(get, |get| Ok(SignatureId(get.u16()?)))?,
     })
+}
+
+pub(super) fn put_forecast(out: &mut Vec<u8>, row: &ForecastRow) {
+    let Forecast { value, low, high, trend, to_limit, to_limit_range } = row.forecast;
+    put_zigzag(out, row.part);
+    put_u16(out, row.model.0);
+    for x in [value, low, high] {
+        put_f64(out, x);
+    }
+    put_u8(out, index_of(&Trend::ALL, trend));
+    put_option(out, to_limit, put_f64);
+    put_option(out, to_limit_range, |out, (early, late)| {
+        put_f64(out, early);
+        put_f64(out, late);
+    });
+}
+
+pub(super) fn get_forecast(get: &mut Get<'_>) -> Result<ForecastRow, Malformed> {
+    let (part, model) = (get.zigzag()?, ModelId(get.u16()?));
+    let forecast = Forecast {
+        value: get.f64()?,
+        low: get.f64()?,
+        high: get.f64()?,
+        trend: get.one_of(&Trend::ALL)?,
+        to_limit: get_option(get, Get::f64)?,
+        to_limit_range: get_option(get, |get| Ok((get.f64()?, get.f64()?)))?,
+    };
+    Ok(ForecastRow { part, model, forecast })
 }

@@ -182,6 +182,7 @@ fn plan(rng: &mut Rng, tags: usize, setpoints: Vec<SetpointPlan>) -> Plan {
         ],
         interlocks: Vec::new(),
         drifts: Vec::new(),
+        forecasts: Vec::new(),
         challengers: Vec::new(),
         characteristics: Vec::new(),
         setpoints,

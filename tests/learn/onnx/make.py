@@ -23,7 +23,7 @@ import xgboost
 from onnxmltools.convert.common.data_types import FloatTensorType as ToolsFloat
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
-from sklearn import ensemble, linear_model, pipeline, preprocessing, tree
+from sklearn import ensemble, linear_model, neural_network, pipeline, preprocessing, tree
 
 warnings.filterwarnings("ignore")
 
@@ -89,6 +89,9 @@ def scores(model, rows):
     else:
         feed = {port.name: rows[:, [i]] for i, port in enumerate(inputs)}
     out = run.run(None, feed)
+    if len(out) == 1 and model.producer_name == "make.py gemm":
+        p = out[0] if out[0].shape[1] > 1 else np.hstack([1 - out[0], out[0]])
+        return {f"p_{c}": p[:, c] for c in range(p.shape[1])}
     if len(out) == 1:
         return {"prediction": np.asarray(out[0]).reshape(-1)}
     p = out[1]
@@ -103,6 +106,10 @@ def label_names(model):
         for a in node.attribute:
             if a.name.startswith("classlabels_"):
                 return [x.decode() for x in a.strings] or list(a.ints)
+    for constant in model.graph.initializer:
+        if constant.name == "classes":
+            values = onnx.numpy_helper.to_array(constant)
+            return [x.decode() if isinstance(x, bytes) else x for x in values.tolist()]
     raise ValueError("no classes")
 
 
@@ -152,6 +159,17 @@ def make(rng, what, small, seed):
     light = dict(n_estimators=trees, max_depth=depth, num_leaves=2**depth, random_state=seed,
                  min_child_samples=5)
     xg = dict(n_estimators=trees, max_depth=depth, random_state=seed, n_jobs=1, tree_method="hist")
+    # A generator of their own, so that the rows of all others stay what they were.
+    own = np.random.default_rng([2, seed])
+    hidden = tuple(int(u) for u in own.integers(2, 8 if small else 40, own.integers(1, 4)))
+    net = dict(max_iter=60, random_state=seed,
+               activation=str(own.choice(["relu", "tanh", "logistic"])))
+    if what == "skl-mlp-reg":
+        y = (y - 100.0) / 25.0
+
+    def scaled(model):
+        return pipeline.make_pipeline(preprocessing.StandardScaler(), model)
+
     fit = {
         "skl-rf-bin": lambda: ensemble.RandomForestClassifier(**forest),
         "skl-rf-multi": lambda: ensemble.RandomForestClassifier(**forest),
@@ -184,8 +202,17 @@ def make(rng, what, small, seed):
         "xgb-bin": lambda: xgboost.XGBClassifier(**xg),
         "xgb-multi": lambda: xgboost.XGBClassifier(**xg),
         "xgb-reg": lambda: xgboost.XGBRegressor(**xg),
-    }[what]
-    model = fit().fit(x, y)
+        "skl-mlp-bin": lambda: scaled(neural_network.MLPClassifier(hidden, **net)),
+        "skl-mlp-multi": lambda: scaled(neural_network.MLPClassifier(hidden, **net)),
+        "skl-mlp-reg": lambda: scaled(neural_network.MLPRegressor(hidden_layer_sizes=hidden, **net)),
+    }
+    if what.startswith("gemm"):
+        exported = gemm(rng, what, x, y, hidden, classes, seed)
+        onnx.checker.check_model(exported)
+        return exported, probes(rng, x, {}, 60 if small else 500)
+    if what == "skl-mlp-multi":
+        y = np.array(list("abcdef"))[y]
+    model = fit[what]().fit(x, y)
     if what.startswith("skl"):
         named = what == "skl-logistic-multi"
         more = {}
@@ -198,6 +225,38 @@ def make(rng, what, small, seed):
         exported = tools(onnxmltools.convert_xgboost, model, p)
     onnx.checker.check_model(exported)
     return exported, probes(rng, x, thresholds_of(exported), 60 if small else 500)
+
+
+def gemm(rng, what, x, y, hidden, classes, seed):
+    """The graph that PyTorch writes of nn.Linear and activations, with what scikit-learn fitted."""
+    z = (x - x.mean(0)) / x.std(0)
+    kind = neural_network.MLPClassifier if classes else neural_network.MLPRegressor
+    fitted = kind(hidden_layer_sizes=hidden, max_iter=60, random_state=seed).fit(z, y)
+    nodes = [
+        onnx.helper.make_node("Constant", [], ["mean"], value=onnx.numpy_helper.from_array(x.mean(0))),
+        onnx.helper.make_node("Sub", ["x", "mean"], ["off"], name="/Sub"),
+        onnx.helper.make_node("Div", ["off", "deviation"], ["h0"], name="/Div"),
+        onnx.helper.make_node("Flatten", ["h0"], ["a0"], name="/Flatten"),
+    ]
+    constants = [onnx.numpy_helper.from_array(x.std(0), "deviation")]
+    layers = list(zip(fitted.coefs_, fitted.intercepts_))
+    for i, (w, b) in enumerate(layers):
+        # nn.Linear keeps [out, in].
+        constants.append(onnx.numpy_helper.from_array(w.T.astype(np.float32).copy(), f"{i}.weight"))
+        constants.append(onnx.numpy_helper.from_array(b.astype(np.float32), f"{i}.bias"))
+        nodes.append(onnx.helper.make_node(
+            "Gemm", [f"a{i}", f"{i}.weight", f"{i}.bias"], [f"s{i}"], name=f"/{i}/Gemm",
+            transB=1, alpha=1.0, beta=1.0))
+        last = "Softmax" if classes > 2 else "Sigmoid" if classes else "Tanh"
+        nodes.append(onnx.helper.make_node(
+            last if i + 1 == len(layers) else "Relu", [f"s{i}"],
+            ["y" if i + 1 == len(layers) else f"a{i + 1}"], name=f"/{i}/act"))
+    ports = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", width])
+             for name, width in [("x", x.shape[1]), ("y", layers[-1][0].shape[1])]]
+    graph = onnx.helper.make_graph(nodes, "main", ports[:1], ports[1:], constants)
+    return onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10,
+        producer_name="make.py gemm" if classes else "make.py")
 
 
 def newer(model, average):
@@ -248,7 +307,8 @@ NAMES = [
     "skl-gb-reg", "skl-hgb-bin", "skl-hgb-multi", "skl-hgb-reg", "skl-tree-bin",
     "skl-logistic-bin", "skl-logistic-multi", "skl-ridge-reg", "skl-linear-reg",
     "skl-scaled-gb-bin", "skl-scaled-rf-reg", "lgb-bin", "lgb-multi", "lgb-reg", "xgb-bin",
-    "xgb-multi", "xgb-reg",
+    "xgb-multi", "xgb-reg", "skl-mlp-bin", "skl-mlp-multi", "skl-mlp-reg", "gemm-bin", "gemm-multi",
+    "gemm-reg",
 ]
 
 

@@ -16,6 +16,7 @@ impl Cell {
             cycles,
             models,
             drifts,
+            forecasts: _, // Told and recorded only.
             signatures,
             interlocks,
             links,

@@ -242,6 +242,7 @@ impl Cell {
         self.record_part(id, number);
         self.report_scores();
         self.follow_drift();
+        self.forecast(id);
     }
 
     fn record_part(&mut self, id: i64, number: u64) {

@@ -52,6 +52,7 @@ pub(crate) fn plan() -> Plan {
         signatures: vec![],
         interlocks: vec![],
         drifts: vec![],
+        forecasts: vec![],
         challengers: vec![],
         characteristics: vec![],
         setpoints: vec![],

@@ -37,6 +37,8 @@ const SETTLED: u32 = 5;
 const CLIP: f64 = 4.0;
 /// Normal quantile of the slope's interval: 99 %, because it is looked at with every part.
 const SLOPE_QUANTILE: f64 = 2.576;
+/// Normal quantile of the tenth and the ninetieth percentile of a time to a limit.
+const TAIL_QUANTILE: f64 = 1.2816;
 /// Factor of the interval at the start: 90 % of normal errors, and a little.
 const FACTOR_START: f64 = 1.9;
 /// Ends of the factor: a series that stood still must not make it vanish.
@@ -72,6 +74,20 @@ pub enum Trend {
     Down,
 }
 
+impl Trend {
+    /// Every trend.
+    pub const ALL: [Self; 3] = [Self::None, Self::Up, Self::Down];
+
+    /// Stable word for records and pages.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
 /// A forecast made after the newest value. All numbers are finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Forecast {
@@ -86,6 +102,39 @@ pub struct Forecast {
     /// Parts or samples until the trend passes a limit; 0 when the level is beyond one now. `None`
     /// without a trend towards a limit, or when it is farther than ten horizons.
     pub to_limit: Option<f64>,
+    /// 10 % and 90 % quantiles of that time, as far as the line is unsure: 0 or more. `None` where
+    /// there is no such time.
+    pub to_limit_range: Option<(f64, f64)>,
+}
+
+impl Forecast {
+    /// With an interval that also holds what the value itself may be off, such as the half width of
+    /// a soft sensor's own interval, as of two errors that know nothing of each other.
+    ///
+    /// - `half`: 0 or more, in the unit of the values.
+    #[must_use]
+    pub fn widened(self, half: f64) -> Self {
+        let joined = |own: f64| libm::sqrt(own * own + half * half);
+        Self {
+            low: self.value - joined(self.value - self.low),
+            high: self.value + joined(self.high - self.value),
+            ..self
+        }
+    }
+}
+
+impl ForecastPlan {
+    /// Whether every number is in its range.
+    pub fn fits(&self) -> bool {
+        let finite = |x: Option<f64>| x.is_none_or(f64::is_finite);
+        let limits = self.low_limit.zip(self.high_limit);
+        (1..=HORIZON_MAX).contains(&self.horizon)
+            && (0.5..=0.99).contains(&self.level)
+            && finite(self.low_limit)
+            && finite(self.high_limit)
+            && finite(self.floor)
+            && limits.is_none_or(|(low, high)| low < high)
+    }
 }
 
 /// Sums over discounted values, the newest at position 0, older ones before it.
@@ -142,16 +191,11 @@ pub struct Forecaster {
 impl Forecaster {
     /// Allocates everything. A plan with a number outside its range never gives a forecast.
     pub fn new(plan: &ForecastPlan) -> Self {
-        let finite = |x: Option<f64>| x.is_none_or(f64::is_finite);
         let horizon = plan.horizon.min(HORIZON_MAX);
         let look_back = (LOOK_BACK * f64::from(horizon)).max(LOOK_BACK_MIN);
         Self {
             plan: *plan,
-            usable: (1..=HORIZON_MAX).contains(&plan.horizon)
-                && (0.5..=0.99).contains(&plan.level)
-                && finite(plan.low_limit)
-                && finite(plan.high_limit)
-                && finite(plan.floor),
+            usable: plan.fits(),
             keep: 1.0 - 1.0 / look_back,
             origin: None,
             sums: Sums::default(),
@@ -263,12 +307,14 @@ impl Forecaster {
         let of_line = (mean + reach * reach * slope + 2.0 * reach * both).max(0.0);
         let half = self.factor * deviation * libm::sqrt(1.0 + wider * of_line);
         let floor = self.plan.floor.unwrap_or(f64::NEG_INFINITY);
+        let to_limit = self.to_limit(origin, &line, trend);
         let forecast = Forecast {
             value: value.max(floor),
             low: (value - half).max(floor),
             high: (value + half).max(floor),
             trend,
-            to_limit: self.to_limit(origin, &line, trend),
+            to_limit,
+            to_limit_range: to_limit.map(|time| line.around(time, deviation, wider)),
         };
         let finite = [forecast.value, forecast.low, forecast.high].iter().all(|x| x.is_finite());
         finite.then_some((forecast, half))
@@ -343,6 +389,21 @@ impl Line {
     /// Height at a position, 0 the newest part.
     fn at(&self, position: f64) -> f64 {
         self.mean + self.slope * (position - self.middle)
+    }
+
+    /// 10 % and 90 % quantiles of the time at which it passes a limit: the error of its height there
+    /// over its slope. A trend is steeper than 2.6 of its standard errors, so that the quotient is
+    /// close to normal.
+    fn around(&self, time: f64, deviation: f64, wider: f64) -> (f64, f64) {
+        if time <= 0.0 {
+            return (0.0, 0.0);
+        }
+        let [mean, slope, both] = self.variance;
+        let reach = time - self.middle;
+        let height = (mean + reach * reach * slope + 2.0 * reach * both).max(0.0);
+        let error = deviation * libm::sqrt(wider * height) / libm::fabs(self.slope);
+        let half = TAIL_QUANTILE * error;
+        ((time - half).max(0.0), time + half)
     }
 }
 
@@ -483,6 +544,28 @@ mod tests {
             trends += f64::from(u8::from(forecast.trend != Trend::None));
         }
         (held / all, trends / all)
+    }
+
+    /// The 10 % and 90 % quantiles of the time to a limit: about four in five true times lie
+    /// between them, of noise without and with memory.
+    #[test]
+    fn ranges_of_the_time_hold() {
+        for rho in [0.0, 0.5] {
+            let (mut told, mut held) = (0.0, 0.0);
+            for seed in 0..200 {
+                // From 5 at 0.1 a part: 20 is passed at part 150, which is 50 parts from part 100.
+                let values = series(500 + seed, 150, rho, 0.0, 0.1);
+                let plan = ForecastPlan { high_limit: Some(20.0), ..plan(20) };
+                let found = last(&plan, values.into_iter().take(101)).unwrap();
+                let Some((early, late)) = found.to_limit_range else { continue };
+                let time = found.to_limit.unwrap();
+                assert!(0.0 <= early && early <= time && time <= late, "{found:?}");
+                told += 1.0;
+                held += f64::from(u8::from(early <= 50.0 && 50.0 <= late));
+            }
+            let share = held / told;
+            assert!(told > 150.0 && (0.7..0.92).contains(&share), "{rho}: {share} of {told}");
+        }
     }
 
     /// The promise: 90 % intervals hold between 88 and 92 % on noise without and with memory, a

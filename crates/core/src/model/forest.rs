@@ -1,5 +1,6 @@
 //! Classifiers and soft sensors made of trees: probabilities or a prediction, path contributions,
-//! evidence over parts. Linear terms may stand beside the trees or in their place.
+//! evidence over parts. Linear terms or a neural network may stand beside the trees or in
+//! their place.
 //!
 //! Columns are rounded to `f32` before a tree sees them, as they were in training, so that a part
 //! takes the same way in `f32` and `f64` (`methods.md` section 2, *Exactness*). Eight trees go down
@@ -15,6 +16,7 @@ use alloc::vec::Vec;
 use crate::feature::FeatureValue;
 use crate::plan::{COLUMNS_MAX, ForestPlan, Link, Node, Step, Tree};
 
+use super::network::Network;
 use super::{Contribution, Score, known};
 
 /// Trees that go down together.
@@ -37,6 +39,8 @@ pub struct Forest {
     memory: Vec<Option<(f64, f64)>>,
     /// `[k]` outputs before link and calibration.
     outputs: Vec<f64>,
+    /// What the units of a neural network gave.
+    network: Option<Network>,
     /// `[c]` probabilities.
     probabilities: Vec<f64>,
     /// `[c]` evidence so far; equal before the first part.
@@ -48,12 +52,14 @@ impl Forest {
     /// Allocates everything. A plan whose arrays do not fit together is never usable.
     pub fn new(plan: &ForestPlan) -> Self {
         let (c, k) = (plan.classes.len(), plan.outputs());
+        let usable = plan.fits();
         Self {
-            usable: plan.fits(),
+            usable,
             columns: vec![0.0; plan.columns()],
             rounded: Box::new([0.0; COLUMNS_MAX]),
             memory: vec![None; plan.steps.len()],
             outputs: vec![0.0; k],
+            network: plan.network.as_ref().filter(|_| usable).map(Network::new),
             probabilities: vec![0.0; c],
             evidence: vec![0.0; c],
             best: 0,
@@ -189,6 +195,9 @@ impl Forest {
                 }
             }
         }
+        if let (Some(network), Some(state)) = (&plan.network, &mut self.network) {
+            state.add(network, self.rounded.as_slice(), &mut self.outputs);
+        }
         self.link(plan);
         Some(())
     }
@@ -298,7 +307,7 @@ impl Forest {
 
     /// Path contributions of the newest part to the output of a class, and what the roots give. A
     /// linear term contributes its coefficient times the distance from the centre; its value at the
-    /// centre belongs to the roots.
+    /// centre belongs to the roots, as does that of a network, whose shares come by the rescale rule.
     ///
     /// - `class`: with two classes, the first has the contributions of the second, negated. 0 for a
     ///   soft sensor.
@@ -347,6 +356,9 @@ impl Forest {
                 *share += sign * coefficient * (f64::from(*x) - centre);
                 sum += sign * coefficient * centre;
             }
+        }
+        if let (Some(network), Some(state)) = (&plan.network, &self.network) {
+            sum += state.share(network, (output, k), sign, shares);
         }
         sum
     }
@@ -489,6 +501,7 @@ impl ForestPlan {
             && [0, p].contains(&self.span.len())
             && self.span.iter().all(|(low, high)| low <= high)
             && self.linear_fits(q)
+            && self.network.as_ref().is_none_or(|network| network.fits(q, k))
             && self.sensor_fits()
             && steps
             && self.base.len() == k
@@ -549,7 +562,8 @@ impl ForestPlan {
             }
             from = end;
         }
-        from == self.nodes.len() && (!self.trees.is_empty() || self.linear.is_some())
+        let other = self.linear.is_some() || self.network.is_some();
+        from == self.nodes.len() && (!self.trees.is_empty() || other)
     }
 }
 

@@ -19,6 +19,7 @@ pub mod forest;
 mod linear;
 pub mod logistic;
 mod monitor;
+mod network;
 mod pca;
 mod rules;
 

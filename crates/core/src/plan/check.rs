@@ -54,6 +54,7 @@ impl Plan {
         need(rates, "a tag's rate is not positive")?;
         self.models.iter().try_for_each(|m| self.check_model(&m.model))?;
         self.check_drifts()?;
+        self.check_forecasts()?;
         self.check_challengers()?;
         for signature in &self.signatures {
             let n = signature.clauses.len();

@@ -1,9 +1,10 @@
-//! What a tree ensemble is made of; linear terms may stand beside the trees, or alone.
+//! What a tree ensemble is made of; linear terms and a neural network may stand beside the trees,
+//! or alone.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{FeatureId, ModelId};
+use super::{FeatureId, ModelId, NetworkPlan};
 
 /// Most columns of a tree ensemble, inputs and derived ones together.
 pub const COLUMNS_MAX: usize = 1024;
@@ -12,7 +13,8 @@ pub const CLASSES_MAX: usize = 64;
 /// Deepest tree.
 pub const DEPTH_MAX: u8 = 64;
 
-/// A classifier or a soft sensor made of trees, of linear terms, or of both. `p` inputs, `q` columns
+/// A classifier or a soft sensor made of trees, linear terms, a neural network, or several of them,
+/// whose outputs are added. `p` inputs, `q` columns
 /// (inputs, then one per step), `c` classes (none for a soft sensor), `k` outputs (1 for two
 /// classes: that of the second; 1 for a soft sensor: its prediction; else `c`).
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +30,9 @@ pub struct ForestPlan {
     pub domain: Option<ModelId>,
     /// Linear terms, added to what the trees give.
     pub linear: Option<LinearTerms>,
-    /// The trees, in the order of summation; none where there are linear terms only.
+    /// A neural network, added to what the trees give.
+    pub network: Option<NetworkPlan>,
+    /// The trees, in the order of summation; none where there are only linear terms or a network.
     pub trees: Vec<Tree>,
     /// `[nodes]` of all trees.
     pub nodes: Vec<Node>,

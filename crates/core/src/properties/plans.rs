@@ -382,6 +382,7 @@ pub(super) fn draw_one(rng: &mut Rng) -> Plan {
         signatures: signatures(rng),
         interlocks: interlocks(),
         drifts: Vec::new(),
+        forecasts: Vec::new(),
         challengers: Vec::new(),
         characteristics: vec![CharacteristicPlan {
             name: String::from("y"),

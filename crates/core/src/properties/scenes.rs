@@ -566,6 +566,7 @@ fn zero_width_plans_move_nothing() {
         models: vec![],
         features: vec![],
         drifts: Vec::new(),
+        forecasts: Vec::new(),
         challengers: Vec::new(),
         characteristics: vec![],
         interlocks: vec![],

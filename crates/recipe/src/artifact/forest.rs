@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use trimloop_core::plan::{FeatureId, ForestPlan, LinearTerms, Link, Node, Step, Tree};
 
-use super::{Array, Artifact, ArtifactError, Data, TEXT_MAX};
+use super::{Array, Artifact, ArtifactError, Data, TEXT_MAX, network};
 
 /// What a classifier, or a soft sensor made of trees, says besides numbers; part of the header.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +93,7 @@ pub(super) fn arrays(plan: &ForestPlan) -> Vec<Array> {
         f32s("values", &[nodes, outputs], plan.values.clone()),
     ]);
     arrays.extend(more);
+    arrays.extend(plan.network.iter().flat_map(network::arrays));
     arrays
 }
 
@@ -148,7 +149,8 @@ pub(super) fn shapes(artifact: &Artifact) -> Vec<(&'static str, Vec<usize>)> {
     let there = [linear, linear, has("half_width"), has("likeness")];
     let more = MORE.into_iter().zip(more).zip(there);
     let more = more.filter_map(|(named, there)| there.then_some(named));
-    NAMES.into_iter().zip(shapes).chain(more).collect()
+    let network = network::shapes(artifact, columns);
+    NAMES.into_iter().zip(shapes).chain(more).chain(network).collect()
 }
 
 /// The plan; only of an artifact whose shapes were checked.
@@ -194,6 +196,7 @@ pub(super) fn plan(artifact: &Artifact, inputs: Vec<FeatureId>) -> Option<Forest
             coefficients: artifact.data("linear").to_vec(),
             centre: artifact.data("centre").to_vec(),
         }),
+        network: network::plan(artifact)?,
         half_width: artifact.data("half_width").first().copied(),
         likeness: artifact.array("likeness").map(|_| artifact.data("likeness").to_vec()),
     })
@@ -236,10 +239,11 @@ pub(super) fn check(artifact: &Artifact) -> Result<(), ArtifactError> {
     let inputs = (0..).map(FeatureId).take(artifact.header.features.len()).collect();
     match plan(artifact, inputs) {
         Some(plan) if plan.fits() => Ok(()),
-        Some(_) => {
-            impossible("a tree does not end in leaves of its own, or a number is outside its range")
-        }
-        None => impossible("it has a link, a step or a tree that this trimloop does not know"),
+        Some(_) => impossible(
+            "a tree does not end in leaves of its own, a layer does not fit the one before it, or a \
+             number is outside its range",
+        ),
+        None => impossible("it has a link, step, tree or layer that this trimloop does not know"),
     }
 }
 

@@ -6,7 +6,7 @@ use super::*;
 use trimloop_core::plan::{Calibration, CombinedPlan, MonitorPlan};
 
 use proptest::prelude::*;
-use trimloop_core::plan::{LinearTerms, Link, Node, Step, Tree};
+use trimloop_core::plan::{Activation, Layer, LinearTerms, Link, NetworkPlan, Node, Step, Tree};
 
 /// Makes a plan one that cannot be.
 type Spoil<P> = fn(&mut P);
@@ -153,6 +153,7 @@ fn forest() -> ForestPlan {
         remember: Some(0.9),
         likeness: None,
         linear: None,
+        network: None,
         half_width: None,
     }
 }
@@ -232,6 +233,49 @@ fn sensors_of_trees_round_trip() {
         let mut plan = sensor();
         spoil(&mut plan);
         assert_eq!(make(&plan).unwrap_err().code(), code);
+    }
+}
+
+/// A neural network comes back as it was; layers that do not fit each other are refused.
+#[test]
+fn networks_round_trip() {
+    let network = || {
+        let mut plan = forest();
+        plan.trees.clear();
+        plan.nodes.clear();
+        plan.values.clear();
+        plan.link = Link::Margin;
+        plan.network = Some(NetworkPlan {
+            layers: vec![
+                Layer { units: 3, activation: Activation::Tanh },
+                Layer { units: 2, activation: Activation::Relu },
+                Layer { units: 1, activation: Activation::Identity },
+            ],
+            weights: (0..20).map(f64::from).collect(),
+            bias: vec![0.5; 6],
+            centre: vec![1.0; 4],
+        });
+        plan
+    };
+    let make = |plan: &ForestPlan| {
+        Artifact::classifier(header(Kind::Forest, 2), "quality", Vec::new(), plan)
+    };
+    let by_name = |name: &str| Some((FeatureId(name[1..].parse().ok()?), "bar"));
+    let bytes = make(&network()).unwrap().write();
+    let back = Artifact::read(&bytes).unwrap();
+    assert_eq!(back.bind(by_name).unwrap(), Model::Forest(network()));
+    let spoilt: [(Spoil<NetworkPlan>, &str); 6] = [
+        (|n| n.weights.truncate(19), "TL0506"),
+        (|n| n.centre.truncate(2), "TL0506"),
+        (|n| n.bias[1] = f64::INFINITY, "TL0507"),
+        (|n| n.layers[2].activation = Activation::Tanh, "TL0508"),
+        (|n| n.layers[0].units = 0, "TL0506"),
+        (|n| n.layers.clear(), "TL0506"),
+    ];
+    for (index, (spoil, code)) in spoilt.into_iter().enumerate() {
+        let mut plan = network();
+        spoil(plan.network.as_mut().unwrap());
+        assert_eq!(make(&plan).unwrap_err().code(), code, "{index}");
     }
 }
 

@@ -1,14 +1,18 @@
 //! What runs beside the models that drive: the watch over their drift, and their challengers.
 
+use trimloop_core::model::forecast::ForecastPlan;
 use trimloop_core::plan::{
-    ChallengerPlan, CharacteristicId, DriftPlan, FeatureId, ForestPlan, LogisticPlan, Model,
-    ModelId, ModelPlan,
+    ChallengerPlan, CharacteristicId, DriftPlan, FeatureId, ForecastOf, ForestPlan, LogisticPlan,
+    Model, ModelId, ModelPlan,
 };
 
 use super::{Binder, ModelFile, Models};
 use crate::artifact::Artifact;
 use crate::codes;
 use crate::recipe::ArtifactUse;
+
+/// Share of values inside the interval of a forecast: that of soft sensors, and of `model score`.
+const FORECAST_LEVEL: f64 = 0.9;
 
 impl Binder<'_> {
     /// Watches the model that is bound next, where its artifact says what training looked like, or
@@ -46,6 +50,39 @@ impl Binder<'_> {
             classes,
             demotes: artifact.on_drift.unwrap_or(false),
         });
+    }
+
+    /// Forecasts the model that is bound next, where the recipe asks for it.
+    pub(super) fn forecast(&mut self, artifact: &ArtifactUse, model: &Model) {
+        let Some(of) = &artifact.forecast else { return };
+        let name = artifact.name.get();
+        let limited = of.low.or(of.high).is_some();
+        let (limits, floor) = match sort(model) {
+            "a monitor" if !limited => ((None, Some(1.0)), Some(0.0)),
+            "a soft sensor" => ((of.low, of.high), None),
+            is => {
+                let message = format!("model \"{name}\" cannot be forecast so");
+                let found = self.error(&codes::FORECAST, of.span.clone(), message);
+                self.found.push(if limited && is == "a monitor" {
+                    found
+                        .label("it is a monitor, whose score has a limit of its own: 1")
+                        .help("leave `low` and `high` out")
+                } else {
+                    found
+                        .label(format!("it is {is}: classes have no course"))
+                        .help("forecast a monitor or a soft sensor")
+                });
+                return;
+            }
+        };
+        let how = ForecastPlan {
+            horizon: of.ahead,
+            level: FORECAST_LEVEL,
+            low_limit: limits.0,
+            high_limit: limits.1,
+            floor,
+        };
+        self.plan.forecasts.push(ForecastOf { model: next(&self.plan.models), how });
     }
 
     /// Values that labels have for the classes of a classifier.

@@ -229,12 +229,17 @@ impl Checker<'_> {
                 .on_drift
                 .as_ref()
                 .and_then(|word| self.values.word(word, &words, &format!("`on_drift` of {user}")));
+            let forecast = model
+                .forecast
+                .as_ref()
+                .and_then(|forecast| self.forecast(forecast, predicts, &user));
             self.artifacts.push(ArtifactUse {
                 name: name.clone(),
                 file: model.file.clone(),
                 sha256: model.sha256.clone(),
                 predicts: predicts.map(|place| CharacteristicId(small(place))),
                 on_drift,
+                forecast,
                 challenger: model.challenger.clone(),
                 challenger_sha256: model.challenger_sha256.clone(),
                 domain: None,

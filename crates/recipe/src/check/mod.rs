@@ -5,6 +5,7 @@
 //! and cannot have (`None`) was reported where it went wrong.
 
 mod features;
+mod forecast;
 mod loops;
 mod selftest;
 mod setpoints;
@@ -128,6 +129,7 @@ impl<'a> Checker<'a> {
             models: models?,
             // Made when the trained models are bound.
             drifts: Vec::new(),
+            forecasts: Vec::new(),
             challengers: Vec::new(),
             signatures: signatures?,
             interlocks: interlocks?,

@@ -132,6 +132,14 @@ codes! {
         wrong: "predicts = \"quality\" on a classifier of \"good\" and \"waste\"",
         right: "train it on classes that are numbers, or leave `predicts` out",
     }
+    FORECAST = "TL0519" {
+        title: "a forecast that cannot be made",
+        means: "A classifier is forecast, the limit of a monitor is given, or limits have no unit.",
+        why: "Classes have no course, a monitor's score has the limit 1, and a limit without a label \
+              could be of any unit.",
+        wrong: "forecast = { ahead = 20, low = \"19.3 g\" }   (on a monitor)",
+        right: "forecast = { ahead = 20 }",
+    }
     ONNX_DAMAGED = "TL0540" {
         title: "the file is no whole ONNX model",
         means: "Its bytes are no protobuf of an ONNX model, or end too early.",

@@ -17,6 +17,7 @@ pub(super) mod element {
     pub(in crate::onnx) const UINT8: u64 = 2;
     pub(in crate::onnx) const INT32: u64 = 6;
     pub(in crate::onnx) const INT64: u64 = 7;
+    pub(in crate::onnx) const STRING: u64 = 8;
     pub(in crate::onnx) const DOUBLE: u64 = 11;
     /// Whole numbers of any width, and yes or no.
     pub(in crate::onnx) const WHOLE: [u64; 9] = [2, 3, 4, 5, 6, 7, 9, 12, 13];
@@ -385,6 +386,20 @@ impl<'b> Tensor<'b> {
                     }
                 }
                 _ => {}
+            }
+        }
+        Ok(self.counted(list))
+    }
+
+    /// Its texts; `None` when it holds none.
+    pub(super) fn texts(&self) -> Result<Option<Vec<String>>, OnnxError> {
+        let (mut list, mut fields) = (Vec::new(), self.body);
+        if self.element != element::STRING {
+            return Ok(None);
+        }
+        while let Some((number, value)) = fields.next()? {
+            if let (6, Value::Bytes(text)) = (number, value) {
+                push(&mut list, text.text()?.to_owned(), LIST_MAX)?;
             }
         }
         Ok(self.counted(list))

@@ -51,13 +51,14 @@ const NO_TRANSFORM: &str =
     "runtimes disagree on it; export the model so that it gives probabilities, or plain numbers";
 
 /// A plan without inputs, spans or anything learnt.
-fn empty(classes: Vec<String>, link: Link, base: Vec<f64>) -> ForestPlan {
+pub(super) fn empty(classes: Vec<String>, link: Link, base: Vec<f64>) -> ForestPlan {
     ForestPlan {
         inputs: Vec::new(),
         steps: Vec::new(),
         span: Vec::new(),
         domain: None,
         linear: None,
+        network: None,
         trees: Vec::new(),
         nodes: Vec::new(),
         values: Vec::new(),
@@ -352,6 +353,19 @@ fn linear(
     rows.iter().zip(intercepts).map(of).collect()
 }
 
+/// `[inputs]` where the columns are 0, which for standardised ones are the means of training.
+pub(super) fn zeros(columns: &[Column], inputs: usize) -> Vec<f64> {
+    let mut zeros = vec![0.0; inputs];
+    for column in columns {
+        let (a, b) = column.line();
+        let zero = 0.0 - b / a;
+        if let (Some(slot), true) = (zeros.get_mut(usize::from(column.input)), zero.is_finite()) {
+            *slot = zero;
+        }
+    }
+    zeros
+}
+
 /// Contributions are counted from where the scaled column is 0, which for a standardised one is the
 /// mean of training.
 fn plan_of(
@@ -361,14 +375,7 @@ fn plan_of(
     columns: &[Column],
 ) -> ForestPlan {
     let inputs = terms.first().map_or(0, |(row, _)| row.len());
-    let mut centre = vec![0.0; inputs];
-    for column in columns {
-        let (a, b) = column.line();
-        let zero = 0.0 - b / a;
-        if let (Some(slot), true) = (centre.get_mut(usize::from(column.input)), zero.is_finite()) {
-            *slot = zero;
-        }
-    }
+    let centre = zeros(columns, inputs);
     let base = terms.iter().map(|(_, intercept)| *intercept).collect();
     let mut plan = empty(classes, link, base);
     let coefficients = terms.into_iter().flat_map(|(row, _)| row).collect();

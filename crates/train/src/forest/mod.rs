@@ -162,6 +162,7 @@ fn plan(
         remember: None,
         likeness: None,
         linear: None,
+        network: None,
         half_width: None,
     }
 }

@@ -52,6 +52,7 @@ fn plan() -> ForestPlan {
         remember: None,
         likeness: None,
         linear: None,
+        network: None,
         half_width: None,
     }
 }

@@ -104,6 +104,7 @@ pub(super) fn plan() -> Plan {
         }],
         interlocks: Vec::new(),
         drifts: Vec::new(),
+        forecasts: Vec::new(),
         challengers: Vec::new(),
         characteristics: Vec::new(),
         setpoints: vec![SetpointPlan {
