@@ -6,8 +6,11 @@
 //! ```
 //!
 //! Everything is the shipped thing: recipe, PLC config, models, PLC link, journal, store. The
-//! person who raises the loops is played by this module; nothing else is. Scrap and violations
+//! person who raises the loops is played by this module, and the technician who works on orders;
+//! nothing else is. Scrap and violations
 //! are counted by the simulator's own judge.
+
+mod technician;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -34,11 +37,18 @@ use crate::output::Names;
 use crate::seal::{SealError, SealSettings, Sealer};
 use crate::service::{CellHandle, CellSettings, ServiceError};
 use crate::store::{Store, StoreError, StoreOptions};
+use crate::work::faults::{self, Place};
+use crate::work::{Desk, DeskOptions};
+
+use technician::Technician;
 
 /// How long links may take to come up, and an order to be answered.
 const PATIENCE: Span = Span::from_secs(30);
 /// How often progress is told while nothing else happens.
 const PROGRESS: Duration = Duration::from_millis(200);
+
+/// About what a cycle of the press takes [ms].
+const CYCLE_MS: i64 = 24_000;
 
 const RECIPE: &str = include_str!("../recipes/housing-lid.toml");
 const PLC: &str = include_str!("../plc-configs/press-4.toml");
@@ -100,6 +110,8 @@ pub enum Progress<'a> {
     },
     /// Something the cell in AUTO saw or did.
     Seen(&'a Seen, &'a Names),
+    /// What became of a work order.
+    Work(&'a str),
     /// Parts made and scrapped so far.
     Parts {
         /// Report of the press without correction.
@@ -130,6 +142,8 @@ pub struct DemoReport {
     pub resubscriptions: u64,
     /// State of each loop at the end.
     pub loops: Vec<LoopEnd>,
+    /// Work orders that were made for the check ring.
+    pub orders: Vec<OrderEnd>,
     /// Events and rows that a slow terminal missed; the counts of holds lack them.
     pub missed: u64,
 }
@@ -213,6 +227,21 @@ pub struct LoopEnd {
     pub rung: &'static str,
 }
 
+/// A work order for the check ring at the end of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct OrderEnd {
+    /// Its key.
+    pub key: String,
+    /// Its line.
+    pub title: String,
+    /// Part at which it was seen first.
+    pub ordered_at: u64,
+    /// Part at which the technician fitted a new ring.
+    pub done_at: Option<u64>,
+    /// How its case ended; `None` while it is open.
+    pub closed: Option<String>,
+}
+
 /// The shipped recipe, bound to a press at `url`.
 fn bound(url: &str) -> Result<Bound, DemoError> {
     let failed = |found: &[_]| DemoError::Recipe(render(found, Color::Never));
@@ -267,6 +296,8 @@ struct Stage {
     names: Names,
     store: Store,
     sealer: Sealer,
+    work: Desk,
+    data: PathBuf,
 }
 
 impl Stage {
@@ -305,6 +336,16 @@ impl Stage {
             journal: journal.tips(),
             clock,
         })?;
+        // The desk waits for proofs in the press's time: a part takes milliseconds here.
+        let pace_ms = i64::try_from(settings.pace.as_millis()).unwrap_or(i64::MAX).max(1);
+        let place = Place { site: String::new(), cell: "demo".to_owned() };
+        let work = Desk::simulated(DeskOptions {
+            data: settings.data.clone(),
+            setup: faults::setup(&on, &place, (clock.utc(), (CYCLE_MS / pace_ms).max(1))),
+            clock,
+            look: PROGRESS,
+        })
+        .map_err(ServiceError::Thread)?;
         let cell = |bound, arm: &str, journal, store| CellSettings {
             bound,
             journal,
@@ -316,7 +357,8 @@ impl Stage {
         let handle = runtime.handle();
         let off = CellHandle::start(cell(bound(&urls[0])?, "off", None, None), handle)?;
         let on = CellHandle::start(cell(on, "on", Some(journal), Some(store.sender())), handle)?;
-        Ok(Self { clock, off, on, names, store, sealer })
+        let data = settings.data.clone();
+        Ok(Self { clock, off, on, names, store, sealer, work, data })
     }
 
     fn perform(
@@ -337,7 +379,8 @@ impl Stage {
             runtime.block_on(press.start_production())?;
         }
         let mut tally = Tally::default();
-        self.watch(settings, presses, &seen, &mut tally, tell)?;
+        let mut technician = Technician::new(&self.data, self.work.handle());
+        self.watch(settings, runtime, presses, (&seen, &mut technician), &mut tally, tell)?;
         let status = self.on.status();
         let reports = presses.each_ref().map(Simulator::report);
         tell(Progress::Parts { off: &reports[0], on: &reports[1] });
@@ -376,6 +419,7 @@ impl Stage {
             },
             resubscriptions: status.of_links(|link| link.resubscriptions),
             loops: loops.collect(),
+            orders: technician.orders(),
             missed: status.counts.watchers_lost,
         })
     }
@@ -423,8 +467,9 @@ impl Stage {
     fn watch(
         &self,
         settings: &DemoSettings,
+        runtime: &Runtime,
         presses: &[Simulator; 2],
-        seen: &Receiver<Seen>,
+        (seen, technician): (&Receiver<Seen>, &mut Technician),
         tally: &mut Tally,
         tell: &mut impl FnMut(Progress<'_>),
     ) -> Result<(), DemoError> {
@@ -450,6 +495,9 @@ impl Stage {
             told = self.clock.mono();
             let reports = presses.each_ref().map(Simulator::report);
             tell(Progress::Parts { off: &reports[0], on: &reports[1] });
+            if let Some(sentence) = technician.look(runtime, &presses[1])? {
+                tell(Progress::Work(&sentence));
+            }
             if presses.iter().all(|press| press.part() >= settings.parts) {
                 return Ok(());
             }
@@ -462,6 +510,7 @@ impl Stage {
         if self.store.sender().barrier().is_err() {
             tracing::warn!("The demo's last rows could not be written.");
         }
+        drop(self.work);
         // Signs everything up to here.
         drop(self.sealer);
         drop(self.store);

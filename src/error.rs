@@ -96,6 +96,20 @@ codes! {
         wrong: "trimloop check recipes/gone.toml",
         right: "trimloop check recipes/housing-lid.toml",
     }
+    WORK_REFUSED = "TL0801" {
+        title: "the work desk did not do it",
+        means: "The alarm, case or order is not there, is in another state, or its orders are kept elsewhere.",
+        why: "Nothing was changed; what was asked for stands in the audit trail.",
+        wrong: "trimloop work verify TLW-3QH7K0M2B9XE-1     (while the fault is there)",
+        right: "trimloop work list                          (shows keys and states)",
+    }
+    WORK_READ = "TL0802" {
+        title: "work.db cannot be read",
+        means: "The file with alarms, cases and work orders is damaged, or of another version.",
+        why: "Orders that are misread would be made twice, or not at all.",
+        wrong: "a work.db that was edited by hand",
+        right: "restore work.db from a backup, or move it away: open faults are told anew",
+    }
     LEARN_FILE = "TL0520" {
         title: "a table cannot be learnt from",
         means: "The file cannot be read, has no titles, rows of different length, or other columns than \

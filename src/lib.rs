@@ -30,6 +30,7 @@ pub mod seal;
 pub mod sink;
 pub mod store;
 pub mod why;
+pub mod work;
 
 pub mod control;
 pub mod export;

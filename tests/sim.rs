@@ -10,11 +10,20 @@
 #[path = "support/world.rs"]
 mod world;
 
+use trimloop::clock::Clock;
+use trimloop::output::Names;
+use trimloop::store::{Store, StoreOptions};
+use trimloop::work::faults::{self, Place};
 use trimloop_core::event::What;
 use trimloop_core::mode::{Mode, Rung, Trip, TripReason};
 use trimloop_core::plan::{LoopId, PlcId};
+use trimloop_orders::base::Base;
+use trimloop_orders::book::{Act, Book};
+use trimloop_orders::draft::CloseCodes;
+use trimloop_orders::engine::{Ask, Engine};
 use trimloop_recipe::Bound;
 use trimloop_simulator::{Scenario, scrap_floor};
+use trimloop_work::key::ExtKey;
 use world::{World, shipped};
 
 /// Parts of every run.
@@ -296,4 +305,99 @@ fn same_seed_same_run() {
         (format!("{:?}", world.press.judge().verdict()), world.run.decisions)
     };
     assert_eq!(run(), run());
+}
+
+/// What became of a press with a work desk beside it.
+struct Worked {
+    /// Parts at which an order for the check ring was made.
+    orders: Vec<u64>,
+    /// Part from which on the loop stood at its trim limit.
+    limit: Option<u64>,
+    /// How its cases ended.
+    closed: Vec<String>,
+}
+
+/// A run with store and work desk on files. The technician works on each order for the check ring
+/// 200 parts after it was made.
+fn worked(bound: &Bound, name: &str, seed: u64) -> Worked {
+    let folder =
+        std::env::temp_dir().join(format!("trimloop-wear-{name}-{seed}-{}", std::process::id()));
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).expect("a folder of an earlier run");
+    }
+    let mut world = World::new(bound, Scenario::named(name).expect("a scenario"), seed, true);
+    let store = Store::open(&StoreOptions {
+        dir: folder.clone(),
+        names: Names::of(&bound.plan),
+        clock: Clock::start(),
+        node: "sim".into(),
+        recipe: bound.plan.name.clone(),
+        revision: bound.plan.revision,
+        plan_hash: bound.plan.hash,
+    })
+    .expect("a store");
+    world.store = Some(store.sender());
+    // A part takes 24 ms of link time, and about 24 s of the press's.
+    let place = Place { site: String::new(), cell: "sim".into() };
+    let setup = faults::setup(bound, &place, (world.utc(), 1000));
+    let book = Book::open(&folder, &setup.stamp).expect("a book");
+    let mut desk = Engine::simulated(&folder, setup, book, world.utc()).expect("a desk");
+    let mut run = Worked { orders: Vec::new(), limit: None, closed: Vec::new() };
+    let mut due: Option<(ExtKey, u64)> = None;
+    for part in (20..=PARTS).step_by(20) {
+        world.produce(part);
+        store.sender().barrier().expect("rows on disk");
+        while desk.round(world.utc()).expect("a round") {}
+        let used = world.cell.loop_status(WEIGHT).expect("a loop").authority_used;
+        if used >= 100.0 {
+            run.limit = run.limit.or(Some(part));
+        }
+        let looked = Book::look(&folder).expect("a book").expect("a file");
+        let open = looked.orders(true, 9).expect("orders");
+        let ring = open.iter().find(|order| order.mode == "check_ring_worn");
+        if let (Some(order), None) = (ring, due) {
+            run.orders.push(part);
+            due = Some((order.key, part + 200));
+        }
+        if let Some((key, _)) = due.filter(|(_, when)| part >= *when) {
+            world.press.replace_check_ring();
+            let done = Ask::Order(key, Act::Done(CloseCodes::default()));
+            desk.ask(&done, "technician", world.utc()).expect("an order");
+            due = None;
+        }
+    }
+    let base = Base::look(&folder).expect("a base").expect("a file");
+    let closed = base.closed(99).expect("cases").into_iter();
+    let rings = closed.filter(|of| of.case.subject.mode == "check_ring_worn");
+    run.closed = rings.map(|of| of.how).collect();
+    drop((desk, store));
+    std::fs::remove_dir_all(&folder).expect("its own folder");
+    run
+}
+
+/// Wear makes one order ahead of the limit, and none without wear; the case proves itself.
+///
+/// `TRIMLOOP_WEAR_SEEDS=20` plays as many of each.
+#[test]
+fn wear_makes_one_order_in_time() {
+    let bound = shipped();
+    let seeds = std::env::var("TRIMLOOP_WEAR_SEEDS").ok().and_then(|n| n.parse().ok());
+    let seeds: Vec<u64> = seeds.map_or(vec![7], |most| (1..=most).collect());
+    let mut ahead = 0;
+    for seed in &seeds {
+        let wear = worked(&bound, "wear", *seed);
+        println!(
+            "wear seed {seed:2}: orders {:?}, limit {:?}, closed {:?}",
+            wear.orders, wear.limit, wear.closed
+        );
+        assert_eq!(wear.orders.len(), 1, "seed {seed}");
+        assert_eq!(wear.closed, ["proven"], "seed {seed}");
+        let is_ahead = wear.limit.is_none_or(|limit| wear.orders[0] < limit);
+        ahead += usize::from(is_ahead);
+        let calm = worked(&bound, "nominal", *seed);
+        println!("none seed {seed:2}: orders {:?}", calm.orders);
+        assert!(calm.orders.is_empty(), "seed {seed}: {:?}", calm.orders);
+    }
+    println!("ahead of the limit in {ahead} of {}", seeds.len());
+    assert!(20 * ahead >= 19 * seeds.len(), "ahead in {ahead} of {}", seeds.len());
 }

@@ -153,6 +153,8 @@ impl<'a> View<'a> {
             Progress::Started { urls, names } => self.started(urls, names),
             Progress::Seen(seen, names) if self.live => self.seen(seen, names),
             Progress::Seen(..) => {}
+            Progress::Work(sentence) if self.live => self.line(sentence),
+            Progress::Work(_) => {}
             Progress::Parts { off, on } => self.parts(off, on),
         }
     }
@@ -298,6 +300,14 @@ fn summary(report: &DemoReport) -> String {
         report.latency_ms.p50,
         report.latency_ms.p99,
     );
+    for order in &report.orders {
+        let done = order.done_at.map_or(String::new(), |part| format!(", new ring at {part}"));
+        let closed = order.closed.as_deref().unwrap_or("open");
+        text.push_str(&format!(
+            "  work       {} {} at part {}{done}, {closed}\n",
+            order.key, order.title, order.ordered_at
+        ));
+    }
     for end in &report.loops {
         let trip = end.trip.map_or(String::new(), |reason| format!(", tripped: {reason}"));
         text.push_str(&format!("  loop {:<9} {}, rung {}{trip}\n", end.name, end.mode, end.rung));

@@ -10,6 +10,7 @@ mod completions;
 mod connector;
 mod data;
 pub mod demo;
+mod events;
 mod explain;
 mod export;
 mod fault;
@@ -28,6 +29,7 @@ mod source;
 mod status;
 mod ui;
 mod why;
+mod work;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -97,6 +99,7 @@ Run it:
   run          Run the service (what systemd starts)
   check        Settings, PLC configs, recipes, models; changes nothing
   status       What each loop is doing, and why
+  events work  Alarms, work orders: list | show | ack | approve | start | done | verify | …
   loop         manual | hold | shadow | advisory | auto | off | approve | deny | reset
 Look back:
   why          Why a setpoint was written, or was not
@@ -214,6 +217,10 @@ enum Verb {
     Status(status::StatusArgs),
     /// Tell a loop what to do
     Loop(loops::LoopArgs),
+    /// Alarms, and what people do with them
+    Events(events::EventsArgs),
+    /// Cases and work orders
+    Work(work::WorkArgs),
     /// Why a setpoint was written, or was not
     Why(why::WhyArgs),
     /// A journal again, bit for bit
@@ -283,6 +290,8 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(&ui, &cli.global, &args),
         Verb::Status(args) => status::run(&ui, &cli.global, &args),
         Verb::Loop(args) => loops::run(&ui, &cli.global, &args),
+        Verb::Events(args) => events::run(&ui, &cli.global, &args),
+        Verb::Work(args) => work::run(&ui, &cli.global, &args),
         Verb::Why(args) => why::run(&ui, &cli.global, &args),
         Verb::Replay(args) => replay::run(&ui, &cli.global, &args),
         Verb::Backtest(args) => backtest::run(&ui, &cli.global, &args),

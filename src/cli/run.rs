@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, builder::FalseyValueParser};
 use nix::sys::signal::{SigSet, Signal};
 
+use trimloop_core::time::Utc;
 use trimloop_recipe::Bound;
 
 use super::{Exit, Failure, Global, Ui, load};
@@ -19,6 +20,8 @@ use crate::service::{CellHandle, CellSettings};
 use crate::settings::Settings;
 use crate::sink::{Pace, Sink, SinkOptions};
 use crate::store::{Store, StoreOptions};
+use crate::work::faults::{self, Place};
+use crate::work::{Desk, DeskOptions, LOOK};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -117,6 +120,10 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     let plcs = bound.plcs.iter().map(|plc| format!("{} at {}", plc.name, plc.url));
     let plcs = plcs.collect::<Vec<_>>().join(", ");
     let supports = Arc::new(Supports::of(&settings.models, &bound));
+    let site = settings.influx.as_ref().map_or_else(String::new, |influx| influx.site.clone());
+    let place = Place { site, cell: settings.name.clone() };
+    // The desk's time is that of the machine.
+    let setup = faults::setup(&bound, &place, (Utc::from_nanos(0), 1));
     let cell_settings = CellSettings {
         bound,
         journal: Some(journal),
@@ -129,9 +136,13 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
         .map_err(|error| Failure::new(&START_PLC, chain(&error), Exit::Internal))?;
     store.sender().audit(0, "service", "start", &format!("recipe {}", cell.plan().name));
     let sink = start_sink(&settings, &cell, &store)?;
+    let options =
+        DeskOptions { data: settings.data.clone(), setup, clock: cell.clock(), look: LOOK };
+    let work = Desk::start(options).map_err(|error| internal(&error))?;
     let port = CellPort::new(cell.clone(), store.sender(), &settings.name)
         .with_sink(sink.as_ref().map(Sink::view))
-        .with_models(Arc::clone(&supports));
+        .with_models(Arc::clone(&supports))
+        .with_work(Some(work.handle()));
     let port: Arc<dyn Port> = Arc::new(port);
     let options = ServerOptions {
         path: settings.socket.clone(),
@@ -154,6 +165,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     drop(control);
     drop(models);
     cell.stop();
+    drop(work);
     if let Some(sink) = sink {
         sink.stop();
     }

@@ -26,6 +26,7 @@ use crate::output::{Names, RecordId, event_text, forecast_text, utc_text};
 use crate::service::{CellHandle, CellStatus, LoopState, PlcStatus};
 use crate::sink::{SinkState, SinkView};
 use crate::store::StoreSender;
+use crate::work::DeskHandle;
 
 /// Longest silence of a watched stream, after which the client is asked whether it is there.
 const BEAT: Duration = Duration::from_secs(1);
@@ -38,6 +39,7 @@ pub struct CellPort {
     name: String,
     sink: Option<SinkView>,
     supports: Arc<Supports>,
+    work: Option<DeskHandle>,
 }
 
 impl CellPort {
@@ -45,7 +47,8 @@ impl CellPort {
     #[must_use]
     pub fn new(cell: CellHandle, store: StoreSender, name: &str) -> Self {
         let names = Names::of(cell.plan());
-        Self { cell, store, names, name: name.to_owned(), sink: None, supports: Arc::default() }
+        let name = name.to_owned();
+        Self { cell, store, names, name, sink: None, supports: Arc::default(), work: None }
     }
 
     /// The same with the sink of its history.
@@ -58,6 +61,12 @@ impl CellPort {
     #[must_use]
     pub fn with_models(self, supports: Arc<Supports>) -> Self {
         Self { supports, ..self }
+    }
+
+    /// The same with a work desk.
+    #[must_use]
+    pub fn with_work(self, work: Option<DeskHandle>) -> Self {
+        Self { work, ..self }
     }
 
     fn loop_status(&self, index: usize, state: &LoopState, now: Mono) -> LoopStatus {
@@ -368,6 +377,10 @@ impl Port for CellPort {
 
     fn backfill(&self, plc: Option<&str>, from: Utc, to: Utc) -> Result<Vec<String>, String> {
         self.cell.backfill(plc, from, to)
+    }
+
+    fn work(&self) -> Option<DeskHandle> {
+        self.work.clone()
     }
 
     fn watch(&self, each: &mut dyn FnMut(Option<EventLine>) -> bool) {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::work::message::WorkAsk;
+
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
@@ -31,6 +33,13 @@ pub enum Request {
         /// What was done.
         what: String,
         /// Why.
+        reason: String,
+    },
+    /// Something about an alarm, a case or a work order.
+    Work {
+        /// What.
+        ask: WorkAsk,
+        /// Why; required.
         reason: String,
     },
     /// An order to a loop.

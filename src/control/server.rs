@@ -23,12 +23,14 @@ use trimloop_recipe::codes::Code;
 use super::message::{Answer, LoopAction, Request};
 use crate::error::{
     MODEL_BARS, NO_AUDIT, NO_BACKFILL, NO_SERVICE, NO_SUCH_LOOP, NOT_PERMITTED, ORDER_REFUSED,
-    REQUEST, SELECTION, chain,
+    REQUEST, SELECTION, WORK_REFUSED, chain,
 };
 use crate::learn::standing::Bar;
 use crate::output::dto::{EventLine, LoopAnswer, LoopStatus, Status};
 use crate::output::utc_text;
 use crate::store::StoreSender;
+use crate::work::DeskHandle;
+use crate::work::message::WorkAsk;
 
 /// File in the data folder that names the socket's place.
 pub(super) const POINTER: &str = "control.path";
@@ -77,6 +79,10 @@ pub trait Port: Send + Sync + 'static {
     /// # Errors
     /// Why nothing will be read.
     fn backfill(&self, plc: Option<&str>, from: Utc, to: Utc) -> Result<Vec<String>, String>;
+    /// The work desk of the cell; `None` where none runs.
+    fn work(&self) -> Option<DeskHandle> {
+        None
+    }
     /// Hands out events as they happen, and `None` at least every second, until `each` says stop
     /// or the service ends.
     fn watch(&self, each: &mut dyn FnMut(Option<EventLine>) -> bool);
@@ -324,6 +330,7 @@ fn answer(shared: &Shared, uid: Uid, request: Request) -> Answer {
             failed(&REQUEST, "it must be a request of its own".into(), 2)
         }
         Request::Backfill { plc, from, to } => backfill(shared, uid, plc.as_deref(), (from, to)),
+        Request::Work { ask, reason } => work(shared, uid, &ask, &reason),
         Request::Note { what, reason } => note(shared, uid, &what, &reason),
         Request::Loop { loop_name, action, reason, proposal, dry_run } => {
             let order = LoopOrder { loop_name, action, reason, proposal, dry_run };
@@ -373,6 +380,38 @@ fn note(shared: &Shared, uid: Uid, what: &str, reason: &str) -> Answer {
     match shared.store.audit_committed(0, &actor(uid), what, reason) {
         Ok(_) => Answer::Done { result: serde_json::Value::Null },
         Err(error) => failed(&NO_AUDIT, chain(&error), 4),
+    }
+}
+
+/// Asks the work desk. It moves nothing in the PLC, so whoever reaches the socket may; it is audited
+/// before it is done, and after.
+fn work(shared: &Shared, uid: Uid, ask: &WorkAsk, reason: &str) -> Answer {
+    if reason.trim().is_empty() || reason.len() > NOTE_MAX {
+        return failed(&REQUEST, format!("it needs a reason, at most {NOTE_MAX} bytes"), 2);
+    }
+    let Some(desk) = shared.port.work() else {
+        return failed(&WORK_REFUSED, "this service has no work desk".into(), 4);
+    };
+    let checked = match ask.checked(desk.names()) {
+        Ok(checked) => checked,
+        Err(error) => return failed(&WORK_REFUSED, error, 2),
+    };
+    let (who, said) = (actor(uid), ask.said());
+    if let Err(error) = shared.store.audit_committed(0, &who, &said, reason) {
+        return failed(&NO_AUDIT, chain(&error), 4);
+    }
+    let became = desk.ask(checked, &who);
+    let (Ok(text) | Err(text)) = &became;
+    shared.store.audit(0, &who, &format!("{said}: {text}"), reason);
+    match became {
+        Err(error) => failed(&WORK_REFUSED, format!("{said}: {error}"), 1),
+        Ok(text) => done(&serde_json::json!({
+            "schema": "trimloop.work-ask/1",
+            "version": env!("CARGO_PKG_VERSION"),
+            "ok": true,
+            "asked": said,
+            "message": format!("{said}: {text}"),
+        })),
     }
 }
 

@@ -138,6 +138,11 @@ impl World {
         }
     }
 
+    /// The time that rows of the store carry.
+    pub fn utc(&self) -> Utc {
+        Utc::from_millis(EPOCH_MS + self.now_ms())
+    }
+
     /// Link time [ms].
     fn now_ms(&self) -> i64 {
         if self.real_time { self.press.clock_ms() - EPOCH_MS } else { self.ms }

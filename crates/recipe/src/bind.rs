@@ -21,6 +21,7 @@ use crate::artifact::{Artifact, ArtifactError};
 use crate::check::UNUSED_FEATURE_HELP;
 use crate::codes;
 use crate::diagnostic::{Diagnostic, did_you_mean, has_errors, sort};
+use crate::fault::Fault;
 use crate::plc_config::{NodeType, PlcConfig};
 use crate::recipe::{ArtifactUse, Recipe};
 use crate::spanned::At;
@@ -77,6 +78,8 @@ pub struct Bound {
     pub model_folders: BTreeMap<String, String>,
     /// The files that the plan was made of, to make it again.
     pub files: Vec<PlanFile>,
+    /// Faults for maintenance; no part of the plan.
+    pub faults: Vec<Fault>,
 }
 
 /// One file that a plan was made of.
@@ -136,6 +139,7 @@ pub fn bind(
         warnings: found,
         model_folders,
         files,
+        faults: recipe.faults.clone(),
     })
 }
 
@@ -638,7 +642,9 @@ fn hash(recipe: &Recipe, plcs: &[&PlcConfig], models: &[[u8; 32]]) -> [u8; 32] {
     for source in std::iter::once(&recipe.source).chain(plcs.iter().map(|plc| &plc.source)) {
         // All were read as TOML before; a text that is none would hash as itself.
         match source.text.parse::<toml::Table>() {
-            Ok(table) => {
+            Ok(mut table) => {
+                // Faults are for maintenance: a plan with them decides as one without.
+                table.remove("fault");
                 let mut out = Vec::new();
                 canonical(&toml::Value::Table(table), &mut out);
                 part(&out);

@@ -25,6 +25,7 @@ pub mod raw;
 pub mod spanned;
 
 pub mod check;
+pub mod fault;
 pub mod recipe;
 
 pub mod codes;

@@ -50,6 +50,9 @@ pub struct RawRecipe {
     /// Control loops.
     #[serde(default, rename = "loop")]
     pub loops: Named<RawLoop>,
+    /// Faults for maintenance; they decide nothing about setpoints.
+    #[serde(default)]
+    pub fault: Named<RawFault>,
     /// Tests of this recipe.
     #[serde(default)]
     pub check: Vec<At<RawCheck>>,
@@ -550,4 +553,77 @@ pub struct RawUpDown {
     pub up: At<Literal>,
     /// Largest move down in one write.
     pub down: At<Literal>,
+}
+
+/// A fault that maintenance works on: what it is seen by, whose it is, and what to do.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawFault {
+    /// What it is seen by: exactly one of its keys.
+    pub when: At<RawFaultWhen>,
+    /// Asset, as people call it; default the leading PLC's name.
+    pub asset: Option<At<String>>,
+    /// Component of the asset; default none.
+    pub component: Option<At<String>>,
+    /// By its consequence, 1 (at once) to 4 (when there is time); default 3.
+    pub priority: Option<At<i64>>,
+    /// "propose" (default): a person approves the order; "auto": it is made at once.
+    pub order: Option<At<String>>,
+    /// How long it must be there before the alarm is on; default none.
+    pub on_delay: Option<At<Literal>>,
+    /// How long it must be gone before the alarm is off; default none.
+    pub off_delay: Option<At<Literal>>,
+    /// Stays on until a person acknowledges it; default false.
+    pub latch: Option<At<bool>>,
+    /// How long it must stay away after the work is done; default "8 h".
+    pub proof: Option<At<Literal>>,
+    /// One line for the order; default from the fault's name.
+    pub title: Option<At<String>>,
+    /// What to do, for the technician.
+    pub advice: Option<At<String>>,
+    /// Who is proposed.
+    pub assignee: Option<At<String>>,
+    /// Spare parts that are likely to be needed.
+    #[serde(default)]
+    pub parts: Vec<At<RawFaultPart>>,
+}
+
+/// What a fault is seen by.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawFaultWhen {
+    /// A signature that is on.
+    pub signature: Option<At<String>>,
+    /// A chart or monitor that is over its limit.
+    pub chart: Option<At<String>>,
+    /// A loop that stands at a limit for too long.
+    pub saturated: Option<At<String>>,
+    /// A loop that tripped.
+    pub tripped: Option<At<String>>,
+    /// A tag that is not good.
+    pub sensor: Option<At<String>>,
+    /// A PLC whose link or heartbeat is lost.
+    pub link: Option<At<String>>,
+    /// A model that is out of its domain.
+    pub domain: Option<At<String>>,
+    /// A model that drifts.
+    pub drift: Option<At<String>>,
+    /// A loop, with `authority_used`.
+    #[serde(rename = "loop")]
+    pub of_loop: Option<At<String>>,
+    /// Share of the loop's trim from which on it counts, such as "60 %".
+    pub authority_used: Option<At<Literal>>,
+}
+
+/// A spare part.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawFaultPart {
+    /// What people call it.
+    pub name: At<String>,
+    /// As the store or the CMMS names it; default its name.
+    #[serde(rename = "ref")]
+    pub reference: Option<At<String>>,
+    /// How many, 1 to 999; default 1.
+    pub quantity: Option<At<i64>>,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use trimloop_core::plan::{CharacteristicId, ModelId, Plan};
 
 use crate::diagnostic::Source;
+use crate::fault::Fault;
 use crate::raw::RawRecipe;
 use crate::spanned::At;
 
@@ -18,6 +19,7 @@ pub struct Recipe {
     /// Complete but for links (only named yet), trained models (which follow the charts) and hash.
     pub(crate) plan: Plan,
     pub(crate) artifacts: Vec<ArtifactUse>,
+    pub(crate) faults: Vec<Fault>,
 }
 
 impl Recipe {
@@ -51,6 +53,11 @@ impl Recipe {
             let challenger = artifact.challenger.as_ref().map(|file| file.as_str());
             std::iter::once(artifact.file.as_str()).chain(challenger)
         })
+    }
+
+    /// Faults for maintenance.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
     }
 
     /// The file it was read from.

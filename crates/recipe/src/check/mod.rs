@@ -4,6 +4,7 @@
 //! ones are collected. A mistake in one value never hides one in another: whatever a check needs
 //! and cannot have (`None`) was reported where it went wrong.
 
+mod faults;
 mod features;
 mod forecast;
 mod loops;
@@ -48,18 +49,16 @@ pub fn check(file: &str, text: &str) -> (Option<Recipe>, Vec<Diagnostic>) {
     };
     let mut checker = Checker::new(&source, &raw);
     let parts = checker.plan();
+    let faults = checker.faults();
     if !has_errors(&checker.values.found) {
         // A name that is wrong elsewhere makes its owner look unused.
         checker.usage();
     }
     let mut found = checker.values.found;
     sort(&mut found);
-    let recipe = parts.filter(|_| !has_errors(&found)).map(|(plan, artifacts)| Recipe {
-        source,
-        raw,
-        plan,
-        artifacts,
-    });
+    let whole = parts.zip(faults).filter(|_| !has_errors(&found));
+    let recipe =
+        whole.map(|((plan, artifacts), faults)| Recipe { source, raw, plan, artifacts, faults });
     (recipe, found)
 }
 
@@ -156,6 +155,7 @@ impl<'a> Checker<'a> {
         values.check_names(&raw.label, "label", ENTRIES_MAX);
         values.check_names(&raw.row, "row", ENTRIES_MAX);
         values.check_names(&raw.loops, "loop", ENTRIES_MAX);
+        values.check_names(&raw.fault, "fault", ENTRIES_MAX);
         for (name, _) in raw.chart.iter() {
             if let Some((other, _)) = raw.model.get(name) {
                 let message = format!("a chart and a model are both named {}", name.get());

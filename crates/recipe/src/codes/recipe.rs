@@ -437,4 +437,12 @@ codes! {
         wrong: "[feature.power]\ntag = \"torque\"\nproduct = [\"torque\", \"speed\"]",
         right: "[feature.power]\nproduct = [\"torque\", \"speed\"]",
     }
+    FAULT_SHAPE = "TL0257" {
+        title: "a fault does not say clearly what it is",
+        means: "A [fault.…] is seen by exactly one thing, and its texts are neither empty nor longer \
+         than 2000 bytes.",
+        why: "An order that nobody can read, or that two conditions raise, is worked by nobody.",
+        wrong: "when = { signature = \"short_shot\", chart = \"cushion\" }",
+        right: "when = { loop = \"weight\", authority_used = \"60 %\" }",
+    }
 }

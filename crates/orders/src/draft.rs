@@ -1,0 +1,108 @@
+//! The order as people read it: what is the matter, since when, how it was seen, what to do.
+
+use std::collections::BTreeMap;
+
+use trimloop_cmms::Draft;
+pub use trimloop_cmms::{CloseCodes, Part};
+use trimloop_core::time::Utc;
+use trimloop_work::desk::{Case, STORM};
+use trimloop_work::key::Fingerprint;
+use trimloop_work::works::Evidence;
+
+/// What the recipe says of a fault, for its order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Card {
+    /// One line.
+    pub title: String,
+    /// What to do; may be empty.
+    pub advice: String,
+    /// Who is proposed.
+    pub assignee: Option<String>,
+    /// Spare parts.
+    pub parts: Vec<Part>,
+    /// The loop that the fault is of, for `trimloop why`.
+    pub of_loop: Option<String>,
+}
+
+/// What all orders of a service have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Recipe, revision and plan, as a line.
+    pub recipe: String,
+    /// Models with their hashes, a line each.
+    pub models: Vec<String>,
+    /// By fault.
+    pub cards: BTreeMap<Fingerprint, Card>,
+}
+
+/// Words an order for a case. `utc_text` shows times.
+pub fn draft(
+    case: &Case,
+    evidence: Option<&Evidence>,
+    origin: &Origin,
+    utc_text: fn(Utc) -> String,
+) -> Draft {
+    let none = Card::default();
+    let card = origin.cards.get(&case.key.fingerprint).unwrap_or(&none);
+    let subject = &case.subject;
+    let spoken = subject.mode.replace(['_', '-'], " ");
+    let what = if subject.mode == STORM {
+        format!("many faults at once in cell {}", subject.cell)
+    } else if card.title.is_empty() {
+        spoken
+    } else {
+        card.title.clone()
+    };
+    let place = match subject.component.as_str() {
+        "" => subject.asset.clone(),
+        component => format!("{} {component}", subject.asset),
+    };
+    let mut body = format!("What: {what}\nWhere: {place}, cell {}", subject.cell);
+    if !subject.site.is_empty() {
+        body.push_str(&format!(", site {}", subject.site));
+    }
+    let since = evidence.map_or(case.opened, |evidence| evidence.at.min(case.opened));
+    body.push_str(&format!("\nSince: {}", utc_text(since)));
+    body.push('\n');
+    let mut line = |text: String| {
+        body.push_str(&text);
+        body.push('\n');
+    };
+    if case.occurrences > 1 {
+        line(format!("Alarms so far: {}", case.occurrences));
+    }
+    if let Some(after) = case.after {
+        line(format!("The work of order {after} did not help for long."));
+    }
+    if let Some(evidence) = evidence {
+        if evidence.part != 0 {
+            line(format!("Part: {}", evidence.part));
+        }
+        for seen in &evidence.lines {
+            line(format!("Seen: {seen}"));
+        }
+    }
+    if !card.advice.is_empty() {
+        line(format!("Do: {}", card.advice));
+    }
+    line(origin.recipe.clone());
+    for model in &origin.models {
+        line(model.clone());
+    }
+    if let Some(of_loop) = &card.of_loop {
+        line(format!("More: trimloop why --at {} --loop {of_loop}", utc_text(since)));
+    }
+    line(format!("Case: trimloop work show {}", case.key));
+    Draft {
+        key: case.key,
+        title: format!("{place}: {what}"),
+        body,
+        priority: case.priority,
+        asset: subject.asset.clone(),
+        asset_ref: None,
+        due: None,
+        assignee: card.assignee.clone(),
+        parts: card.parts.clone(),
+        mode: subject.mode.clone(),
+    }
+}

@@ -1,0 +1,24 @@
+//! The work desk on files: it follows the recorder's events and decisions, keeps alarms, cases,
+//! requests and orders in `work.db`, and talks to one system that keeps work orders.
+//!
+//! ```text
+//! state.db --rows--> Engine (trimloop_work::works) --requests--> Book, or another WorkSystem
+//!                       |  one commit per round                     |
+//!                       '--> work.db <-- orders, comments ----------'
+//! ```
+//!
+//! - [`rows`]: what the recorder stored, behind a cursor.
+//! - [`base`]: `work.db`.
+//! - [`book`]: the built-in order book, for shops without a CMMS.
+//! - [`engine`]: a round, and what people ask for.
+//!
+//! **Invariant:** the cursor commits together with what its rows brought about, and a request is on
+//! disk before it leaves: a killed process loses and doubles nothing.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod base;
+pub mod book;
+pub mod draft;
+pub mod engine;
+pub mod rows;

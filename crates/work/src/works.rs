@@ -1,0 +1,211 @@
+//! Alarms and cases together: rows of the recorder in, requests to the other system out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use trimloop_core::time::Utc;
+
+use crate::alarm::{Alarm, Change};
+use crate::desk::{self, Case, Desk, DeskPlan, DeskState};
+use crate::key::{Fingerprint, Subject};
+use crate::outbox::Terms;
+use crate::watch::{Seen, Watch, WatchState, Watched};
+use crate::wire;
+
+/// What was seen when an alarm was raised last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// When.
+    #[serde(with = "wire::one")]
+    pub at: Utc,
+    /// Part being made; 0 for none.
+    pub part: i64,
+    /// Lines for people: what happened, values, contributions.
+    pub lines: Vec<String>,
+}
+
+/// Alarms, cases, and the evidence of those that are on.
+#[derive(Clone, Debug)]
+pub struct Works {
+    /// Alarms.
+    pub watch: Watch,
+    /// Cases.
+    pub desk: Desk,
+    /// What was seen of each fault.
+    pub evidence: BTreeMap<Fingerprint, Evidence>,
+}
+
+/// What must be stored of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorksState {
+    watch: WatchState,
+    desk: DeskState,
+    evidence: BTreeMap<Fingerprint, Evidence>,
+}
+
+impl WorksState {
+    /// All alarms.
+    pub fn alarms(&self) -> impl Iterator<Item = (&Subject, &Alarm)> {
+        self.watch.alarms()
+    }
+
+    /// Cases that are not closed.
+    pub fn cases(&self) -> impl Iterator<Item = &Case> {
+        self.desk.cases()
+    }
+
+    /// What was seen of a fault.
+    pub fn evidence(&self, of: Fingerprint) -> Option<&Evidence> {
+        self.evidence.get(&of)
+    }
+}
+
+/// What rests on what: from a node of a trigger (`tag:cushion`) to all that follow from it.
+pub type Relations = BTreeMap<String, BTreeSet<String>>;
+
+impl Works {
+    /// All is normal.
+    pub fn new(faults: Vec<Watched>, relations: Relations, plan: DeskPlan, terms: Terms) -> Self {
+        let explains = explains(&faults, relations);
+        Self {
+            watch: Watch::new(faults),
+            desk: Desk::new(plan, terms, explains),
+            evidence: BTreeMap::new(),
+        }
+    }
+
+    /// What was stored, under the faults of today. Call [`Desk::recover`] before anything is sent.
+    ///
+    /// # Errors
+    /// What in it cannot be.
+    pub fn restore(
+        faults: Vec<Watched>,
+        relations: Relations,
+        plan: DeskPlan,
+        terms: Terms,
+        state: WorksState,
+        at: Utc,
+    ) -> Result<Self, String> {
+        let explains = explains(&faults, relations);
+        let (watch, gone) = Watch::restore(faults, state.watch)?;
+        let mut desk = Desk::restore(plan, terms, explains, state.desk)?;
+        for subject in gone {
+            desk.cleared(&subject, at);
+        }
+        Ok(Self { watch, desk, evidence: state.evidence })
+    }
+
+    /// What must be stored.
+    pub fn state(&self) -> WorksState {
+        WorksState {
+            watch: self.watch.state(),
+            desk: self.desk.state(),
+            evidence: self.evidence.clone(),
+        }
+    }
+
+    /// Takes a row in; the faults whose alarm it raised.
+    pub fn take(&mut self, seen: &Seen<'_>, sentence: &str) -> Vec<Fingerprint> {
+        let changes = self.watch.take(seen);
+        let raised = self.tell(changes, seen.at);
+        for fingerprint in &raised {
+            let lines = if sentence.is_empty() { vec![] } else { vec![sentence.to_owned()] };
+            self.evidence.insert(*fingerprint, Evidence { at: seen.at, part: seen.part, lines });
+        }
+        raised
+    }
+
+    /// Lets time pass; the faults whose alarm is on from now.
+    pub fn tick(&mut self, at: Utc) -> Vec<Fingerprint> {
+        let changes = self.watch.tick(at);
+        let raised = self.tell(changes, at);
+        for fingerprint in &raised {
+            let fresh = Evidence { at, part: 0, lines: Vec::new() };
+            self.evidence.entry(*fingerprint).or_insert(fresh);
+        }
+        self.desk.tick(at);
+        raised
+    }
+
+    /// A person knows of an alarm; false where there is no such fault.
+    pub fn acknowledge(&mut self, fingerprint: Fingerprint, at: Utc) -> bool {
+        self.by_person(fingerprint, at, Alarm::acknowledge)
+    }
+
+    /// A person puts an alarm aside until a time.
+    pub fn shelve(&mut self, fingerprint: Fingerprint, until: Utc, at: Utc) -> bool {
+        self.by_person(fingerprint, at, |alarm| {
+            alarm.shelve(until);
+            None
+        })
+    }
+
+    /// A person takes it back.
+    pub fn unshelve(&mut self, fingerprint: Fingerprint, at: Utc) -> bool {
+        self.by_person(fingerprint, at, Alarm::unshelve)
+    }
+
+    fn by_person(
+        &mut self,
+        fingerprint: Fingerprint,
+        at: Utc,
+        does: impl FnOnce(&mut Alarm) -> Option<Change>,
+    ) -> bool {
+        let Some(alarm) = self.watch.alarm(fingerprint) else { return false };
+        let change = does(alarm);
+        self.tell(change.map(|change| (fingerprint, change)), at);
+        true
+    }
+
+    fn tell(
+        &mut self,
+        changes: impl IntoIterator<Item = (Fingerprint, Change)>,
+        at: Utc,
+    ) -> Vec<Fingerprint> {
+        let mut raised = Vec::new();
+        for (fingerprint, change) in changes {
+            let Some(fault) = self.watch.fault(fingerprint) else { continue };
+            match change {
+                Change::Raised => {
+                    let alarm = desk::Alarm {
+                        subject: fault.subject.clone(),
+                        priority: fault.priority,
+                        mode: fault.order,
+                        proof: fault.proof,
+                    };
+                    self.desk.raised(&alarm, at);
+                    raised.push(fingerprint);
+                }
+                Change::Cleared => self.desk.cleared(&fault.subject.clone(), at),
+                // It stays on until a person looks: the case stays as it is.
+                Change::Chatters => {}
+            }
+        }
+        raised
+    }
+}
+
+/// A fault of a link, a sensor or a model explains what rests on it. Chains end: the relation goes
+/// from what is read to what is made of it only.
+fn explains(
+    faults: &[Watched],
+    relations: Relations,
+) -> impl Fn(&Subject, &Subject) -> bool + use<> {
+    let nodes: BTreeMap<Fingerprint, (String, bool)> = faults
+        .iter()
+        .map(|fault| {
+            let node = (fault.trigger.node(), fault.trigger.is_of_system());
+            (fault.subject.fingerprint(), node)
+        })
+        .collect();
+    let nodes = Arc::new((nodes, relations));
+    move |source, target| {
+        let (nodes, relations) = &*nodes;
+        let Some((from, true)) = nodes.get(&source.fingerprint()) else { return false };
+        let Some((to, _)) = nodes.get(&target.fingerprint()) else { return false };
+        from != to && relations.get(from).is_some_and(|rests| rests.contains(to))
+    }
+}

@@ -1,0 +1,200 @@
+//! Maintenance: a thread that follows the recorder and keeps alarms, cases and work orders.
+//!
+//! - [`faults`]: what is watched.
+//! - [`message`]: what people ask for, over the control socket.
+//!
+//! The loop shares nothing with it but the disk: it reads what the recorder committed, and writes a
+//! file of its own (`work.db`). The rounds are those of `trimloop_orders::engine`.
+
+pub mod faults;
+pub mod message;
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tracing::{debug, warn};
+use trimloop_core::time::Utc;
+use trimloop_orders::book::Book;
+use trimloop_orders::engine::{Ask, Engine, EngineError, Setup};
+
+use crate::clock::Clock;
+use crate::error::chain;
+
+/// Pause between two looks at the recorder, which commits once a second.
+pub const LOOK: Duration = Duration::from_secs(1);
+/// People's questions that may wait.
+const ASKS_MAX: usize = 16;
+/// How long a person waits for an answer.
+const ANSWER_MAX: Duration = Duration::from_secs(8);
+
+/// What a desk needs.
+#[derive(Debug)]
+pub struct DeskOptions {
+    /// The data folder, with the store in it.
+    pub data: PathBuf,
+    /// What is watched, and how.
+    pub setup: Setup,
+    /// All times.
+    pub clock: Clock,
+    /// Pause between two looks at the recorder.
+    pub look: Duration,
+}
+
+/// Opens the desk with its system.
+type Opens = fn(&DeskOptions, Utc) -> Result<Engine, EngineError>;
+
+/// A desk that runs; dropping it ends the thread after its round.
+#[derive(Debug)]
+pub struct Desk {
+    notes: SyncSender<Note>,
+    thread: Option<JoinHandle<()>>,
+    setup: Setup,
+}
+
+/// For those who ask.
+#[derive(Clone, Debug)]
+pub struct DeskHandle {
+    notes: SyncSender<Note>,
+    names: Vec<(String, trimloop_work::key::Fingerprint)>,
+}
+
+#[derive(Debug)]
+enum Note {
+    Question(Question),
+    Stop,
+}
+
+#[derive(Debug)]
+struct Question {
+    ask: Ask,
+    actor: String,
+    answer: SyncSender<Result<String, String>>,
+}
+
+impl Desk {
+    /// Starts the desk of a cell with the orders of the built-in book.
+    ///
+    /// # Errors
+    /// When the system gives no thread. A file that cannot be used is tried again.
+    pub fn start(options: DeskOptions) -> std::io::Result<Self> {
+        Self::spawn(options, live)
+    }
+
+    /// The same for a simulated cell: its orders stay on this machine, whatever the settings say.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn simulated(options: DeskOptions) -> std::io::Result<Self> {
+        Self::spawn(options, simulated)
+    }
+
+    fn spawn(options: DeskOptions, opens: Opens) -> std::io::Result<Self> {
+        let (notes, inbox) = sync_channel(ASKS_MAX);
+        let setup = options.setup.clone();
+        let thread = std::thread::Builder::new()
+            .name("work".to_owned())
+            .spawn(move || run(&options, &inbox, opens))?;
+        Ok(Self { notes, thread: Some(thread), setup })
+    }
+
+    /// For those who ask.
+    #[must_use]
+    pub fn handle(&self) -> DeskHandle {
+        DeskHandle { notes: self.notes.clone(), names: faults::names(&self.setup) }
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        // It fails only when the thread has ended already.
+        drop(self.notes.send(Note::Stop));
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("The work desk's thread ended by itself.");
+        }
+    }
+}
+
+impl DeskHandle {
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub fn ask(&self, ask: Ask, actor: &str) -> Result<String, String> {
+        let (answer, said) = sync_channel(1);
+        let question = Question { ask, actor: actor.to_owned(), answer };
+        self.notes.try_send(Note::Question(question)).map_err(|error| match error {
+            TrySendError::Full(_) => "the work desk is busy; ask again".to_owned(),
+            TrySendError::Disconnected(_) => "the work desk has ended".to_owned(),
+        })?;
+        let late = |_| "the work desk did not answer in 8 s; look with `trimloop work list`";
+        said.recv_timeout(ANSWER_MAX).map_err(late)?
+    }
+
+    /// The faults that are watched, by name.
+    #[must_use]
+    pub fn names(&self) -> &[(String, trimloop_work::key::Fingerprint)] {
+        &self.names
+    }
+}
+
+/// The system that keeps the orders. The only one so far is the built-in book; another one is
+/// opened with [`Engine::open`] here.
+fn live(options: &DeskOptions, now: Utc) -> Result<Engine, EngineError> {
+    Engine::with_book(&options.data, options.setup.clone(), now)
+}
+
+fn simulated(options: &DeskOptions, now: Utc) -> Result<Engine, EngineError> {
+    let setup = options.setup.clone();
+    let book = Book::open(&options.data, &setup.stamp)?;
+    Engine::simulated(&options.data, setup, book, now)
+}
+
+fn run(options: &DeskOptions, inbox: &Receiver<Note>, opens: Opens) {
+    let mut engine = None;
+    let mut trouble: Option<String> = None;
+    loop {
+        let done = step(options, &mut engine, opens);
+        match &done {
+            Err(error) => {
+                let why = chain(error);
+                if trouble.as_ref() != Some(&why) {
+                    warn!(why, "The work desk cannot go on; it tries again.");
+                }
+                trouble = Some(why);
+                // What is on disk counts.
+                engine = None;
+            }
+            Ok(_) if trouble.take().is_some() => debug!("The work desk goes on."),
+            Ok(_) => {}
+        }
+        let pause = if matches!(done, Ok(true)) { Duration::ZERO } else { options.look };
+        match inbox.recv_timeout(pause) {
+            Ok(Note::Stop) => return,
+            Ok(Note::Question(question)) => {
+                let said = match &mut engine {
+                    Some(engine) => engine.ask(&question.ask, &question.actor, options.clock.utc()),
+                    None => Err("the work desk cannot use its files now".to_owned()),
+                };
+                // Who asked may have gone.
+                drop(question.answer.try_send(said));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// One round; opens what is not open.
+fn step(
+    options: &DeskOptions,
+    engine: &mut Option<Engine>,
+    opens: Opens,
+) -> Result<bool, EngineError> {
+    let now = options.clock.utc();
+    if engine.is_none() {
+        *engine = Some(opens(options, now)?);
+    }
+    engine.as_mut().map_or(Ok(false), |engine| engine.round(now))
+}
