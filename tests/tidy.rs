@@ -137,7 +137,7 @@ fn crates_depend_in_one_direction() {
         ("crates/recipe/Cargo.toml", &["trimloop-core"]),
         ("crates/train/Cargo.toml", &["trimloop-core", "trimloop-recipe"]),
         ("crates/work/Cargo.toml", &["trimloop-core"]),
-        ("crates/cmms/Cargo.toml", &["trimloop-core", "trimloop-work"]),
+        ("crates/cmms/Cargo.toml", &["trimloop-core", "trimloop-recipe", "trimloop-work"]),
         ("crates/orders/Cargo.toml", &["trimloop-cmms", "trimloop-core", "trimloop-work"]),
         ("simulator/Cargo.toml", &[]),
         (
@@ -402,6 +402,7 @@ fn page_of_codes() {
         ("05", "Models"),
         ("06", "PLC link"),
         ("07", "Stores and sinks"),
+        ("08", "CMMS"),
         ("09", "Security, audit, orders"),
     ];
     let all = all_codes();

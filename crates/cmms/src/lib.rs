@@ -6,6 +6,24 @@
 //!
 //! Adapters block; whoever drives them gives them a thread of their own.
 
+mod atlas;
+mod connector;
+mod http;
+mod maintainx;
+mod maximo;
+mod rate;
+mod rest;
+mod sap;
+mod secret;
+mod text;
+mod when;
+
+pub use connector::{ConfigError, Connector, Kind, connect};
+pub use http::TimeLimits;
+pub use rest::SHIPPED;
+pub use secret::SecretPlace;
+pub use when::Clock;
+
 use trimloop_core::time::Utc;
 use trimloop_work::desk::OrderState;
 use trimloop_work::key::ExtKey;

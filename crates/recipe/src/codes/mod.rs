@@ -1,14 +1,16 @@
 //! The registry of diagnostic codes of this crate, each with its page for `trimloop explain`.
 //!
 //! A code is stable and never used again for something else. By hundreds: 02 recipes, 03 PLC
-//! configs, 04 authority, 05 models. The service keeps its own table for the others.
+//! configs, 04 authority, 05 models, 08 presets of a CMMS. The service keeps its own table for the others.
 
 mod authority;
+mod cmms;
 mod model;
 mod plc;
 mod recipe;
 
 pub use authority::*;
+pub use cmms::*;
 pub use model::*;
 pub use plc::*;
 pub use recipe::*;
@@ -62,7 +64,10 @@ impl Code {
 
 /// Every code of this crate, in order.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    [recipe::LIST, plc::LIST, authority::LIST, model::LIST].into_iter().flatten().copied()
+    [recipe::LIST, plc::LIST, authority::LIST, model::LIST, cmms::LIST]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 /// A code by its name, such as `TL0214`.
@@ -101,7 +106,7 @@ mod tests {
         }
         let mut text = String::new();
         read(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
-        let names = [recipe::NAMES, plc::NAMES, authority::NAMES, model::NAMES];
+        let names = [recipe::NAMES, plc::NAMES, authority::NAMES, model::NAMES, cmms::NAMES];
         for (name, code) in names.into_iter().flatten().zip(all()) {
             let used = text.contains(&format!("codes::{name}"))
                 || text.contains(&format!("\"{}\"", code.code));
