@@ -344,6 +344,7 @@ impl Stage {
             setup: faults::setup(&on, &place, (clock.utc(), (CYCLE_MS / pace_ms).max(1))),
             clock,
             look: PROGRESS,
+            connector: None,
         })
         .map_err(ServiceError::Thread)?;
         let cell = |bound, arm: &str, journal, store| CellSettings {

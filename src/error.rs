@@ -295,6 +295,14 @@ codes! {
         wrong: "weight [kg]               (kept in g)",
         right: "weight [g]",
     }
+    CMMS_SETTING = "TL0719" {
+        title: "[cmms] does not say where work orders go",
+        means: "A setting of [cmms] is missing, does not fit its product, or its preset has mistakes.",
+        why: "Orders would go nowhere, or to a place that nobody meant.",
+        wrong: "[cmms]\n        kind = \"rest\"\n        url = \"https://helpdesk.example\"",
+        right: "[cmms]\n        kind = \"rest\"\n        preset = \"django-helpdesk\"\n        \
+                url = \"https://helpdesk.example\"",
+    }
     JOURNAL_READ = "TL0730" {
         title: "there is no journal to read",
         means: "The folder or file is missing, may not be read, or holds no journal-NNNNNNNN.tlj.",

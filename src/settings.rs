@@ -13,12 +13,16 @@ use std::sync::Arc;
 
 use config::{Config, ConfigError, File, FileFormat, Map, Value, ValueKind};
 
+use trimloop_cmms::Connector;
 use trimloop_recipe::codes::Code;
 use trimloop_recipe::diagnostic::{Diagnostic, Source, did_you_mean};
 
-use crate::error::{INFLUX_SETTING, SETTINGS_KEY, SETTINGS_READ, SETTINGS_SYNTAX, SETTINGS_VALUE};
+use crate::error::{
+    CMMS_SETTING, INFLUX_SETTING, SETTINGS_KEY, SETTINGS_READ, SETTINGS_SYNTAX, SETTINGS_VALUE,
+};
 use crate::limits::{self, HistoryLimits};
 
+mod cmms;
 mod influx;
 
 pub use influx::{Dialect, InfluxSettings, InfluxUser, SecretPlace};
@@ -36,7 +40,7 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Every setting: its key, and what it takes.
-const KEYS: [(&str, Kind); 30] = [
+const KEYS: [(&str, Kind); 39] = [
     ("name", Kind::Name),
     ("cell.recipe", Kind::Name),
     ("paths.recipes", Kind::Path),
@@ -51,22 +55,31 @@ const KEYS: [(&str, Kind); 30] = [
     ("history.rollup_bytes", Kind::Bytes),
     ("history.free_bytes", Kind::Bytes),
     ("history.free_percent", Kind::Percent),
-    ("influx.url", Kind::Influx),
-    ("influx.dialect", Kind::Influx),
-    ("influx.database", Kind::Influx),
-    ("influx.retention_policy", Kind::Influx),
-    ("influx.org", Kind::Influx),
-    ("influx.bucket", Kind::Influx),
-    ("influx.user", Kind::Influx),
-    ("influx.password_file", Kind::Influx),
+    ("influx.url", Kind::Line),
+    ("influx.dialect", Kind::Line),
+    ("influx.database", Kind::Line),
+    ("influx.retention_policy", Kind::Line),
+    ("influx.org", Kind::Line),
+    ("influx.bucket", Kind::Line),
+    ("influx.user", Kind::Line),
+    ("influx.password_file", Kind::Line),
     ("influx.password_credential", Kind::Word),
-    ("influx.token_file", Kind::Influx),
+    ("influx.token_file", Kind::Line),
     ("influx.token_credential", Kind::Word),
-    ("influx.ca_file", Kind::Influx),
+    ("influx.ca_file", Kind::Line),
     ("influx.site", Kind::Word),
     ("influx.cell", Kind::Word),
-    ("influx.max_age", Kind::Influx),
-    ("influx.batch", Kind::Influx),
+    ("influx.max_age", Kind::Line),
+    ("influx.batch", Kind::Line),
+    ("cmms.kind", Kind::Word),
+    ("cmms.url", Kind::Line),
+    ("cmms.user", Kind::Line),
+    ("cmms.secret_file", Kind::Line),
+    ("cmms.secret_credential", Kind::Word),
+    ("cmms.ca_file", Kind::Line),
+    ("cmms.preset", Kind::Line),
+    ("cmms.poll", Kind::Line),
+    ("cmms.requests_per_minute", Kind::Line),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +90,8 @@ enum Kind {
     Age,
     Bytes,
     Percent,
-    /// Checked in `settings/influx.rs`.
-    Influx,
+    /// A text of one line; checked where its table is.
+    Line,
     /// The same, of few characters.
     Word,
 }
@@ -108,6 +121,8 @@ pub struct Settings {
     pub history: HistoryLimits,
     /// Where history is sent, if anywhere.
     pub influx: Option<InfluxSettings>,
+    /// What keeps the work orders, if not the built-in book.
+    pub cmms: Option<Connector>,
 }
 
 /// What the process was started with; handed in, so that tests need not change it.
@@ -275,7 +290,8 @@ impl Reader<'_> {
             let span = variable.len() + 1..variable.len() + 1 + value.len();
             return Diagnostic::error(code, &source, span, message).label(label);
         }
-        let of_value = [SETTINGS_VALUE.code, INFLUX_SETTING.code].contains(&code.code);
+        let of_value =
+            [SETTINGS_VALUE.code, INFLUX_SETTING.code, CMMS_SETTING.code].contains(&code.code);
         let span = find_key(&self.source.text, key, of_value);
         Diagnostic::error(code, &self.source, span, message).label(label)
     }
@@ -283,7 +299,8 @@ impl Reader<'_> {
     fn check_keys(&mut self) {
         let mut found = Vec::new();
         for key in self.values.keys() {
-            if !KEYS.iter().any(|(known, _)| known == key) {
+            let is_set = key.strip_prefix(cmms::SET).is_some_and(|name| !name.is_empty());
+            if !is_set && !KEYS.iter().any(|(known, _)| known == key) {
                 let message = format!("there is no setting `{key}`");
                 let help = did_you_mean(key, KEYS.iter().map(|(known, _)| *known));
                 let diagnostic = self.about(&SETTINGS_KEY, key, message, "unknown");
@@ -330,7 +347,7 @@ impl Reader<'_> {
                 let bad = limits::parse_percent(&text).is_none();
                 bad.then_some("use 0 to 90 with the sign, such as \"5 %\"")
             }
-            Kind::Influx | Kind::Word => None,
+            Kind::Line | Kind::Word => None,
         };
         if let Some(help) = wrong {
             let message = format!("`{key}` cannot be \"{text}\"");
@@ -362,6 +379,7 @@ impl Reader<'_> {
         }
         let name = self.text("name").unwrap_or_else(|| "trimloop".to_owned());
         let influx = self.influx(&base, &name);
+        let cmms = self.cmms(&base);
         Settings {
             file,
             name,
@@ -373,6 +391,7 @@ impl Reader<'_> {
             socket,
             log_level: self.text("log.level").unwrap_or_else(|| "info".to_owned()),
             influx,
+            cmms,
             history: self.history(),
         }
     }

@@ -143,6 +143,7 @@ fn crates_depend_in_one_direction() {
         (
             "Cargo.toml",
             &[
+                "trimloop-cmms",
                 "trimloop-core",
                 "trimloop-orders",
                 "trimloop-recipe",

@@ -1,19 +1,27 @@
-//! `trimloop connector`: where history is sent.
+//! `trimloop connector`: where history and work orders are sent.
+
+use std::path::Path;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
+use trimloop_cmms::{Connector, Trouble};
+use trimloop_core::time::Utc;
+use trimloop_work::outbox::{Operation, RowState};
 
 use super::load::{control_failure, settings};
 use super::status::result;
-use super::{Exit, Failure, Global, Ui};
+use super::{Exit, Failure, Global, Ui, work};
 use crate::control::{Client, Request};
 use crate::error::{
-    CONNECTOR_NOT_STORED, CONNECTOR_REFUSED, CONNECTOR_UNKNOWN, CONNECTOR_UNREACHABLE,
-    DEAD_LETTERS, NO_SERVICE, chain,
+    CMMS_SETTING, CONNECTOR_NOT_STORED, CONNECTOR_REFUSED, CONNECTOR_UNKNOWN,
+    CONNECTOR_UNREACHABLE, DEAD_LETTERS, NO_SERVICE, chain,
 };
 use crate::output::dto::{SinkLine, Status};
+use crate::output::utc_text;
 use crate::settings::{InfluxSettings, Settings};
 use crate::sink::{INFLUX, ProbeError, dead_letters, is_loopback, probe, resend};
+use crate::work::message::WorkAsk;
+use crate::work::system;
 
 const SCHEMA: &str = "trimloop.connector/1";
 
@@ -21,8 +29,10 @@ const EXAMPLES: &str = "\
 Examples:
   trimloop connector list
   trimloop connector test influx          Writes one probe line and reads it back
+  trimloop connector test cmms            Asks it whether address, secret and rights would do
   trimloop connector status               Lag, losses and requests of the running service
-  trimloop connector resend influx        Sends the dead letters again";
+  trimloop connector resend influx        Sends the dead letters again
+  trimloop connector retry 17 --reason \"asset made\"    Sends a refused request of a work order again";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
@@ -33,14 +43,23 @@ const TEST_EXAMPLES: &str = "\
 Examples:
   trimloop connector test influx
   trimloop connector test influx --format json
+  trimloop connector test cmms
 
-Writes one line of the measurement trimloop_probe with this moment's time, and asks for it again.
-Needs no running service.";
+For influx: writes one line of the measurement trimloop_probe with this moment's time, and asks for
+it again. For cmms: asks for something that changes nothing. Needs no running service.";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
   trimloop connector status
   trimloop connector status --format json";
+
+const RETRY_EXAMPLES: &str = "\
+Examples:
+  trimloop connector status                              Shows refused requests with their numbers
+  trimloop connector retry 17 --reason \"asset made\"
+
+A request is refused for what it says (an asset that is not there, a field that must not be empty). Set
+that right in the recipe or in the product first. Needs the running service.";
 
 const RESEND_EXAMPLES: &str = "\
 Examples:
@@ -63,7 +82,7 @@ enum ConnectorVerb {
     /// Connectors of the settings
     #[command(after_long_help = LIST_EXAMPLES)]
     List,
-    /// Write one probe line and read it back
+    /// Ask whether it works: write a probe line and read it back, or ask a CMMS
     #[command(after_long_help = TEST_EXAMPLES)]
     Test(Which),
     /// What the running service sends, and what waits
@@ -72,6 +91,19 @@ enum ConnectorVerb {
     /// Send the dead letters again
     #[command(after_long_help = RESEND_EXAMPLES)]
     Resend(Which),
+    /// Send a refused request of a work order again
+    #[command(after_long_help = RETRY_EXAMPLES)]
+    Retry(RetryArgs),
+}
+
+/// A request.
+#[derive(Debug, Args)]
+struct RetryArgs {
+    /// Its number, as in `trimloop connector status`
+    row: u64,
+    /// Why; it stands in the audit trail
+    #[arg(long)]
+    reason: Option<String>,
 }
 
 /// A connector.
@@ -85,9 +117,13 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &ConnectorArgs) -> Result<Exit
     let settings = settings(global)?;
     match &args.verb {
         ConnectorVerb::List => list(ui, &settings),
+        ConnectorVerb::Test(which) if which.name == CMMS => test_cmms(ui, cmms(&settings)?),
         ConnectorVerb::Test(which) => test(ui, influx(&settings, &which.name)?),
         ConnectorVerb::Status => status(ui, &settings),
         ConnectorVerb::Resend(which) => send_again(ui, &settings, influx(&settings, &which.name)?),
+        ConnectorVerb::Retry(args) => {
+            work::ask(ui, global, WorkAsk::Retry { row: args.row }, args.reason.as_deref())
+        }
     }
 }
 
@@ -102,6 +138,68 @@ fn influx<'a>(settings: &'a Settings, name: &str) -> Result<&'a InfluxSettings, 
         };
         Failure::new(&CONNECTOR_UNKNOWN, message, Exit::Usage).help(help)
     })
+}
+
+/// The connector's name, of whatever product.
+const CMMS: &str = "cmms";
+
+fn cmms(settings: &Settings) -> Result<&Connector, Failure> {
+    settings.cmms.as_ref().ok_or_else(|| {
+        let message = format!("there is no connector \"{CMMS}\": orders are in the built-in book");
+        let help = "add [cmms] with kind, url and what the product needs";
+        Failure::new(&CONNECTOR_UNKNOWN, message, Exit::Usage).help(help)
+    })
+}
+
+/// Asks a CMMS without changing anything.
+fn test_cmms(ui: &Ui, connector: &Connector) -> Result<Exit, Failure> {
+    let mut system = system(connector, ui.clock())
+        .map_err(|error| Failure::new(&CMMS_SETTING, error.to_string(), Exit::Usage))?;
+    let said = system.check().map_err(|trouble| match trouble {
+        Trouble::Paused(why) | Trouble::Refused(why) => {
+            Failure::new(&CONNECTOR_REFUSED, why, Exit::Failed)
+                .help("correct address, user or secret in [cmms], or the rights in the product")
+        }
+        Trouble::NotDone { why, .. } | Trouble::Unknown(why) => {
+            Failure::new(&CONNECTOR_UNREACHABLE, why, Exit::Unreachable)
+                .help("see that the product runs and that cmms.url is its address")
+        }
+    })?;
+    let mut object = ui.head(SCHEMA, true);
+    object["url"] = json!(connector.url);
+    object["said"] = json!(said);
+    ui.result(&format!("{}: {said}\n", connector.url), &object);
+    Ok(Exit::Ok)
+}
+
+/// Requests to what keeps the orders that are not through, and why.
+fn requests(data: &Path) -> Result<(String, Value), Failure> {
+    let (base, stored) = work::stored(data)?;
+    let rows = stored.as_ref().map_or(&[][..], |stored| stored.works.rows());
+    let open = rows.iter().filter(|row| row.state != RowState::Delivered);
+    let (mut text, mut lines) = (String::new(), Vec::new());
+    for row in open {
+        let what = match row.operation {
+            Operation::Create => "create",
+            Operation::Comment(_) => "comment",
+        };
+        let why = row.error.as_deref().unwrap_or_default();
+        let state = row.state.word();
+        let line = format!("  {} {what} {} {state} {why}", row.id, row.key);
+        text.push_str(line.trim_end());
+        text.push('\n');
+        lines.push(json!({"row": row.id, "key": row.key.to_string(), "what": what,
+            "state": state, "attempts": row.attempts, "why": row.error}));
+    }
+    let told = base.map(|base| base.told(None, 20)).transpose();
+    let told = told.map_err(|error| work::unreadable(&error))?.unwrap_or_default();
+    if let Some(paused) = told.iter().find(|line| line.what == "paused")
+        && !lines.is_empty()
+    {
+        let at = utc_text(Utc::from_nanos(paused.utc));
+        text.push_str(&format!("  paused {at}: {}\n", paused.detail));
+    }
+    Ok((text, Value::Array(lines)))
 }
 
 fn list(ui: &Ui, settings: &Settings) -> Result<Exit, Failure> {
@@ -134,8 +232,14 @@ fn list(ui: &Ui, settings: &Settings) -> Result<Exit, Failure> {
             "dead_letters": letters,
         }]);
     }
+    if let Some(cmms) = &settings.cmms {
+        text.push_str(&format!("cmms    {}  {}\n", cmms.url, cmms.kind.word()));
+        if let Some(all) = object["connectors"].as_array_mut() {
+            all.push(json!({"name": CMMS, "url": cmms.url, "kind": cmms.kind.word()}));
+        }
+    }
     if text.is_empty() {
-        text = "no connectors: the settings have no [influx] table\n".to_owned();
+        text = "no connectors: the settings have no [influx] and no [cmms] table\n".to_owned();
     }
     ui.result(&text, &object);
     Ok(Exit::Ok)
@@ -174,6 +278,11 @@ fn status(ui: &Ui, settings: &Settings) -> Result<Exit, Failure> {
     if text.is_empty() {
         text = "the service sends history nowhere: it was started without [influx]\n".to_owned();
     }
+    let (lines, rows) = requests(&settings.data)?;
+    let place = settings.cmms.as_ref().map_or("the built-in book", |cmms| cmms.url.as_str());
+    let count = rows.as_array().map_or(0, Vec::len);
+    text.push_str(&format!("work orders to {place}: {count} requests wait\n{lines}"));
+    object["requests"] = rows;
     ui.result(&text, &object);
     Ok(Exit::Ok)
 }

@@ -11,7 +11,7 @@ use trimloop_recipe::Bound;
 
 use super::{Exit, Failure, Global, Ui, load};
 use crate::control::{CellPort, ControlServer, ModelWatch, Port, ServerOptions, own_user};
-use crate::error::{AUDIT_KEY, CHAIN_BROKEN, START_PLC, STORE_OPEN, chain};
+use crate::error::{AUDIT_KEY, CHAIN_BROKEN, CMMS_SETTING, START_PLC, STORE_OPEN, chain};
 use crate::journal::{JournalHead, JournalWriter, keep_plan};
 use crate::learn::standing::Supports;
 use crate::output::Names;
@@ -21,7 +21,7 @@ use crate::settings::Settings;
 use crate::sink::{Pace, Sink, SinkOptions};
 use crate::store::{Store, StoreOptions};
 use crate::work::faults::{self, Place};
-use crate::work::{Desk, DeskOptions, LOOK};
+use crate::work::{self, Desk, DeskOptions, LOOK};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -119,6 +119,11 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     let sealer = start_sealer(ui, &settings, &store, journal.tips())?;
     let plcs = bound.plcs.iter().map(|plc| format!("{} at {}", plc.name, plc.url));
     let plcs = plcs.collect::<Vec<_>>().join(", ");
+    if let Some(connector) = &settings.cmms {
+        // What does not fit its product is told before anything runs.
+        work::system(connector, ui.clock())
+            .map_err(|error| Failure::new(&CMMS_SETTING, error.to_string(), Exit::Usage))?;
+    }
     let supports = Arc::new(Supports::of(&settings.models, &bound));
     let site = settings.influx.as_ref().map_or_else(String::new, |influx| influx.site.clone());
     let place = Place { site, cell: settings.name.clone() };
@@ -136,8 +141,13 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
         .map_err(|error| Failure::new(&START_PLC, chain(&error), Exit::Internal))?;
     store.sender().audit(0, "service", "start", &format!("recipe {}", cell.plan().name));
     let sink = start_sink(&settings, &cell, &store)?;
-    let options =
-        DeskOptions { data: settings.data.clone(), setup, clock: cell.clock(), look: LOOK };
+    let options = DeskOptions {
+        data: settings.data.clone(),
+        setup,
+        clock: cell.clock(),
+        look: LOOK,
+        connector: settings.cmms.clone(),
+    };
     let work = Desk::start(options).map_err(|error| internal(&error))?;
     let port = CellPort::new(cell.clone(), store.sender(), &settings.name)
         .with_sink(sink.as_ref().map(Sink::view))

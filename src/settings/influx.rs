@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use config::ValueKind;
 
 use trimloop_core::time::Span;
+use trimloop_recipe::codes::Code;
 use trimloop_recipe::diagnostic::Diagnostic;
 
 use super::{KEYS, Kind, Reader, kind_word};
-use crate::error::{INFLUX_SECRET_SHOWN, INFLUX_SETTING};
+use crate::error::{CMMS_SETTING, INFLUX_SECRET_SHOWN, INFLUX_SETTING};
 
 /// Age after which rows are not sent any more, when nothing else is said.
 const MAX_AGE: Span = Span::from_secs(14 * 86_400);
@@ -101,20 +102,20 @@ pub struct InfluxSettings {
 impl Reader<'_> {
     /// The checked table; `None` when there is none, or a mistake in it.
     pub(super) fn influx(&mut self, base: &Path, name: &str) -> Option<InfluxSettings> {
-        self.influx_secrets();
+        self.secrets_shown(&SECRETS, str::to_owned);
         if !self.values.keys().any(|key| key.starts_with("influx.")) {
             return None;
         }
         let found = self.found.len();
         let url = self.influx_url();
-        let dialect = match self.influx_text("influx.dialect").as_deref() {
+        let dialect = match self.line("influx.dialect").as_deref() {
             Some("v1") => Some(Dialect::V1),
             Some("v2") => Some(Dialect::V2),
             Some("v3") => Some(Dialect::V3),
             Some(_) => self.wrong("influx.dialect", "use \"v1\", \"v2\" or \"v3\""),
             None => self.lacks("influx.dialect", "v1 for InfluxDB 1, v2 for 2, v3 for 3"),
         };
-        let word = |reader: &mut Self, key| reader.influx_text(key).unwrap_or_default();
+        let word = |reader: &mut Self, key| reader.line(key).unwrap_or_default();
         let mut settings = InfluxSettings {
             url: url.unwrap_or_default(),
             dialect: dialect.unwrap_or(Dialect::V1),
@@ -123,9 +124,9 @@ impl Reader<'_> {
             org: word(self, "influx.org"),
             bucket: word(self, "influx.bucket"),
             user: InfluxUser::Nobody,
-            ca_file: self.influx_text("influx.ca_file").map(|file| base.join(file)),
+            ca_file: self.line("influx.ca_file").map(|file| base.join(file)),
             site: word(self, "influx.site"),
-            cell: self.influx_text("influx.cell").unwrap_or_else(|| name.to_owned()),
+            cell: self.line("influx.cell").unwrap_or_else(|| name.to_owned()),
             max_age: self.max_age(),
             batch: self.batch(),
         };
@@ -137,16 +138,19 @@ impl Reader<'_> {
     }
 
     /// Says that a secret stands where everybody may read it, without showing it.
-    fn influx_secrets(&mut self) {
-        for key in SECRETS {
-            if self.values.remove(key).is_none() {
+    ///
+    /// - `place`: begin of the names of the two keys that name its file or its credential.
+    pub(super) fn secrets_shown(&mut self, keys: &[&str], place: impl Fn(&str) -> String) {
+        for key in keys {
+            if self.values.remove(*key).is_none() {
                 continue;
             }
+            let place = place(key);
             let last = key.rsplit('.').next().unwrap_or(key);
             let message = format!("`{key}` would show a secret to everybody who reads settings");
             let help = format!(
-                "put it into a file of its own (mode 0600) and name that by `{key}_file`, or into \
-                 a systemd credential named by `{key}_credential`; then change the {last}, because \
+                "put it into a file of its own (mode 0600) and name that by `{place}_file`, or \
+                 into a systemd credential named by `{place}_credential`; then change the {last}, because \
                  it was readable"
             );
             let diagnostic = self.plain(&INFLUX_SECRET_SHOWN, message);
@@ -155,7 +159,7 @@ impl Reader<'_> {
     }
 
     fn influx_url(&mut self) -> Option<String> {
-        let Some(url) = self.influx_text("influx.url") else {
+        let Some(url) = self.line("influx.url") else {
             return self.lacks("influx.url", "such as url = \"http://10.0.0.7:8086\"");
         };
         if url.contains('@') {
@@ -180,7 +184,19 @@ impl Reader<'_> {
     }
 
     fn max_age(&mut self) -> Span {
-        let Some(text) = self.influx_text("influx.max_age") else { return MAX_AGE };
+        self.span("influx.max_age", MAX_AGE, MAX_AGE_RANGE, "1 min", "400 d")
+    }
+
+    /// A time within a range, whose ends are told in words.
+    pub(super) fn span(
+        &mut self,
+        key: &str,
+        usual: Span,
+        [shortest, longest]: [Span; 2],
+        from: &str,
+        to: &str,
+    ) -> Span {
+        let Some(text) = self.line(key) else { return usual };
         let span = text.split_once(' ').and_then(|(number, unit)| {
             let seconds = match unit.trim() {
                 "s" => 1,
@@ -191,12 +207,11 @@ impl Reader<'_> {
             };
             number.parse::<i64>().ok()?.checked_mul(seconds).map(Span::from_secs)
         });
-        let [shortest, longest] = MAX_AGE_RANGE;
         match span.filter(|span| (shortest..=longest).contains(span)) {
             Some(span) => span,
             None => self
-                .wrong("influx.max_age", "use a number and s, min, h or d: \"1 min\" to \"400 d\"")
-                .unwrap_or(MAX_AGE),
+                .wrong(key, &format!("use a number and s, min, h or d: \"{from}\" to \"{to}\""))
+                .unwrap_or(usual),
         }
     }
 
@@ -260,7 +275,7 @@ impl Reader<'_> {
         let mut place = |word: &str| {
             let (file, credential) =
                 (format!("influx.{word}_file"), format!("influx.{word}_credential"));
-            match (self.influx_text(&file), self.influx_text(&credential)) {
+            match (self.line(&file), self.line(&credential)) {
                 (Some(file), None) => Some(SecretPlace::File(base.join(file))),
                 (None, Some(name)) => Some(SecretPlace::Credential(name)),
                 (Some(_), Some(_)) => {
@@ -273,7 +288,7 @@ impl Reader<'_> {
             return place("token").map_or(InfluxUser::Nobody, InfluxUser::Token);
         }
         let password = place("password");
-        match (self.influx_text("influx.user"), password) {
+        match (self.line("influx.user"), password) {
             (Some(name), Some(place)) => InfluxUser::Password { name, place },
             (None, None) => InfluxUser::Nobody,
             (Some(_), None) => {
@@ -288,13 +303,13 @@ impl Reader<'_> {
     }
 
     /// A text of its kind.
-    fn influx_text(&mut self, key: &str) -> Option<String> {
+    pub(super) fn line(&mut self, key: &str) -> Option<String> {
         let text = match &self.values.get(key)?.kind {
             ValueKind::String(text) => text.clone(),
             other => {
                 let label = format!("this is {}", kind_word(other));
                 let message = format!("`{key}` must be a text");
-                let diagnostic = self.about(&INFLUX_SETTING, key, message, &label);
+                let diagnostic = self.about(code_of(key), key, message, &label);
                 self.found.push(diagnostic.help("put it in quotes"));
                 return None;
             }
@@ -312,26 +327,35 @@ impl Reader<'_> {
     }
 
     /// Notes that a value does not fit; always `None`.
-    fn wrong<T>(&mut self, key: &str, help: &str) -> Option<T> {
+    pub(super) fn wrong<T>(&mut self, key: &str, help: &str) -> Option<T> {
         // Said once: a text that is none has been noted.
         let message = format!("`{key}` cannot be this");
-        let diagnostic = self.about(&INFLUX_SETTING, key, message, "does not fit");
+        let diagnostic = self.about(code_of(key), key, message, "does not fit");
         self.found.push(diagnostic.help(help.to_owned()));
         None
     }
 
     /// Notes that a key is missing; always `None`.
-    fn lacks<T>(&mut self, key: &str, help: &str) -> Option<T> {
+    pub(super) fn lacks<T>(&mut self, key: &str, help: &str) -> Option<T> {
         if self.values.contains_key(key) {
             // It is there, and was found wrong.
             return None;
         }
         let message = format!("`{key}` is missing");
-        let diagnostic: Diagnostic =
-            self.about(&INFLUX_SETTING, "influx", message, "in this table");
+        let diagnostic: Diagnostic = self.about(
+            code_of(key),
+            key.split('.').next().unwrap_or(key),
+            message,
+            "in this table",
+        );
         self.found.push(diagnostic.help(help.to_owned()));
         None
     }
+}
+
+/// The code of what is wrong in a table.
+fn code_of(key: &str) -> &'static Code {
+    if key.starts_with("cmms.") { &CMMS_SETTING } else { &INFLUX_SETTING }
 }
 
 #[cfg(test)]

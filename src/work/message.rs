@@ -83,6 +83,11 @@ pub enum WorkAsk {
         /// Key of the order.
         key: String,
     },
+    /// A request that was refused is sent again.
+    Retry {
+        /// Its number.
+        row: u64,
+    },
 }
 
 impl WorkAsk {
@@ -102,6 +107,7 @@ impl WorkAsk {
             Self::Hold { key } => format!("work hold {key}"),
             Self::Done { key, .. } => format!("work done {key}"),
             Self::Cancel { key } => format!("work cancel {key}"),
+            Self::Retry { row } => format!("connector retry {row}"),
         }
     }
 
@@ -141,6 +147,7 @@ impl WorkAsk {
             Self::Start { key } => Ask::Order(order(key)?, Act::Start),
             Self::Hold { key } => Ask::Order(order(key)?, Act::Hold),
             Self::Cancel { key } => Ask::Order(order(key)?, Act::Cancel),
+            Self::Retry { row } => Ask::Retry(*row),
             Self::Done { key, problem, cause, remedy } => {
                 let (problem, cause, remedy) = (maybe(problem)?, maybe(cause)?, maybe(remedy)?);
                 Ask::Order(order(key)?, Act::Done(CloseCodes { problem, cause, remedy }))

@@ -10,11 +10,13 @@ pub mod faults;
 pub mod message;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing::{debug, warn};
+use trimloop_cmms::{Connector, WorkSystem, connect};
 use trimloop_core::time::Utc;
 use trimloop_orders::book::Book;
 use trimloop_orders::engine::{Ask, Engine, EngineError, Setup};
@@ -40,6 +42,9 @@ pub struct DeskOptions {
     pub clock: Clock,
     /// Pause between two looks at the recorder.
     pub look: Duration,
+    /// The system that keeps the orders; `None` for the built-in book. A simulated cell has none,
+    /// whatever stands here.
+    pub connector: Option<Connector>,
 }
 
 /// Opens the desk with its system.
@@ -74,7 +79,7 @@ struct Question {
 }
 
 impl Desk {
-    /// Starts the desk of a cell with the orders of the built-in book.
+    /// Starts the desk of a cell, with its orders where the options say.
     ///
     /// # Errors
     /// When the system gives no thread. A file that cannot be used is tried again.
@@ -139,10 +144,22 @@ impl DeskHandle {
     }
 }
 
-/// The system that keeps the orders. The only one so far is the built-in book; another one is
-/// opened with [`Engine::open`] here.
 fn live(options: &DeskOptions, now: Utc) -> Result<Engine, EngineError> {
-    Engine::with_book(&options.data, options.setup.clone(), now)
+    let setup = options.setup.clone();
+    let Some(connector) = &options.connector else {
+        return Engine::with_book(&options.data, setup, now);
+    };
+    let system = system(connector, options.clock)?;
+    Engine::open(&options.data, Setup { poll: connector.poll, ..setup }, system, now)
+}
+
+/// The system that the settings name; nothing is asked yet.
+///
+/// # Errors
+/// [`EngineError::System`] for what does not fit its product.
+pub fn system(connector: &Connector, clock: Clock) -> Result<Box<dyn WorkSystem>, EngineError> {
+    let system = connect(connector, Arc::new(move || clock.utc()));
+    system.map_err(|error| EngineError::System(error.to_string()))
 }
 
 fn simulated(options: &DeskOptions, now: Utc) -> Result<Engine, EngineError> {

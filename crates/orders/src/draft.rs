@@ -59,10 +59,10 @@ pub fn draft(
     };
     let mut body = format!("What: {what}\nWhere: {place}, cell {}", subject.cell);
     if !subject.site.is_empty() {
-        body.push_str(&format!(", site {}", subject.site));
+        body.extend([", site ", &subject.site]);
     }
     let since = evidence.map_or(case.opened, |evidence| evidence.at.min(case.opened));
-    body.push_str(&format!("\nSince: {}", utc_text(since)));
+    body.extend(["\nSince: ", &utc_text(since)]);
     body.push('\n');
     let mut line = |text: String| {
         body.push_str(&text);

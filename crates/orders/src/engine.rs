@@ -8,7 +8,7 @@ use trimloop_core::time::{Span, Utc};
 use trimloop_work::desk::{Case, CaseState, DeskPlan, OrderState, Told};
 use trimloop_work::key::{ExtKey, Fingerprint};
 use trimloop_work::outbox::{Operation, Request, Row as OutboxRow, Sent, Terms};
-use trimloop_work::watch::{Says, Seen, Watched};
+use trimloop_work::watch::{Says, Seen, Trigger, Watched};
 use trimloop_work::works::{Relations, Works, WorksState};
 
 use crate::base::{Base, BaseError, News, Stored, ToldLine, VERSION};
@@ -88,6 +88,9 @@ pub enum EngineError {
     /// The recorder's.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The system that keeps the orders cannot be used as the settings say.
+    #[error("the work orders go nowhere: {0}")]
+    System(String),
 }
 
 /// What a person asks for.
@@ -278,13 +281,17 @@ impl Engine {
             }
         };
         let seen = Seen { boot: row.boot, at: self.at, part: row.part, says };
-        let raised = self.works.take(&seen, sentence);
-        for fingerprint in raised {
+        let begun = self.works.take(&seen, sentence);
+        for fingerprint in begun {
             let Some(evidence) = self.works.evidence.get_mut(&fingerprint) else { continue };
             if let Says::Level { of_loop, used_percent: Some(used), .. } = says {
                 evidence.lines.push(format!("{of_loop} uses {used:.0} % of its trim."));
             }
-            evidence.lines.extend(self.recorder.contributions(row.part, row.utc));
+            // A reading or a link has none; and those may come and go by the thousand.
+            let trigger = self.works.watch.fault(fingerprint).map(|fault| &fault.trigger);
+            if !matches!(trigger, Some(Trigger::Sensor(_) | Trigger::Link(_))) {
+                evidence.lines.extend(self.recorder.contributions(row.part, row.utc));
+            }
         }
         self.hear();
     }

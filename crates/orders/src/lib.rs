@@ -8,7 +8,7 @@
 //! ```
 //!
 //! - [`rows`]: what the recorder stored, behind a cursor.
-//! - [`base`]: `work.db`.
+//! - [`mod@base`]: its file, `work.db`.
 //! - [`book`]: the built-in order book, for shops without a CMMS.
 //! - [`engine`]: a round, and what people ask for.
 //!

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 const EVENTS_MAX: u32 = 500;
 /// Most decisions in one look.
 const DECISIONS_MAX: u32 = 2000;
+/// Contributions of a part stand at most so long before what they brought about [ns].
+const CONTRIBUTIONS_BACK: i64 = 600_000_000_000;
 /// How long a look waits for the recorder.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -147,10 +149,10 @@ impl Recorder {
             let mut statement = db.prepare(
                 "SELECT m.name, f.name, c.z FROM contribution c
                  JOIN name m ON m.id = c.model JOIN name f ON f.id = c.feature
-                 WHERE c.part = ? AND c.rank <= 3 AND c.ts <= ? ORDER BY c.ts DESC, m.name, c.rank
-                 LIMIT 6",
+                 WHERE c.part = ?1 AND c.rank <= 3 AND c.ts BETWEEN ?2 - ?3 AND ?2
+                 ORDER BY c.ts DESC, m.name, c.rank LIMIT 6",
             )?;
-            let rows = statement.query_map(params![part, utc], |row| {
+            let rows = statement.query_map(params![part, utc, CONTRIBUTIONS_BACK], |row| {
                 let (model, feature): (String, String) = (row.get(0)?, row.get(1)?);
                 let z: f64 = row.get(2)?;
                 Ok(format!("{model}: {feature} {z:+.1} standard deviations"))

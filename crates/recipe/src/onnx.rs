@@ -536,7 +536,7 @@ impl<'b> Walk<'b> {
         match self.get(operator, 0)? {
             Named::Label => self.put(operator, Named::Label),
             Named::Best => self.put(operator, Named::Best),
-            Named::Network(network) if Self::keeps_shape(operator, network.width())? => {
+            Named::Network(network) if Self::keeps_shape(operator, network.units())? => {
                 self.put(operator, Named::Network(network))
             }
             Named::Columns(columns) if Self::keeps_shape(operator, 0)? => {

@@ -303,6 +303,11 @@ pub struct DeskState {
 }
 
 impl DeskState {
+    /// What is to be told to the other system, oldest first.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
     /// Cases that are not closed.
     pub fn cases(&self) -> impl Iterator<Item = &Case> {
         self.cases.iter()

@@ -147,6 +147,25 @@ pub enum Says<'a> {
     },
 }
 
+/// What a row says of a fault.
+enum Heard {
+    /// It does not speak of it.
+    Nothing,
+    /// Nobody knows.
+    Unknown,
+    /// Whether it is there.
+    Is(bool),
+}
+
+/// What came of a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// What people hear.
+    pub changes: Vec<(Fingerprint, Change)>,
+    /// Conditions that began with it; their alarms may follow after a delay.
+    pub begun: Vec<Fingerprint>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
     subject: Subject,
@@ -263,9 +282,9 @@ impl Watch {
         self.entries.get_mut(&fingerprint).map(|entry| &mut entry.alarm)
     }
 
-    /// Takes a row in; what changed.
-    pub fn take(&mut self, seen: &Seen<'_>) -> Vec<(Fingerprint, Change)> {
-        let mut changes = Vec::new();
+    /// Takes a row in.
+    pub fn take(&mut self, seen: &Seen<'_>) -> Taken {
+        let (mut changes, mut begun) = (Vec::new(), Vec::new());
         if self.boot != Some(seen.boot) {
             (self.boot, self.first_part) = (Some(seen.boot), None);
             for (fingerprint, entry) in &mut self.entries {
@@ -280,15 +299,22 @@ impl Watch {
         let quiet = self.first_part.is_some_and(|first| seen.part.abs_diff(first) >= QUIET_PARTS);
         for (fingerprint, entry) in &mut self.entries {
             let Some(fault) = self.faults.get(fingerprint) else { continue };
-            let says = entry.says(&fault.trigger, &seen.says).or_else(|| {
-                let is_level = matches!(fault.trigger, Trigger::AuthorityUsed { .. });
-                (entry.unknown && quiet && seen.part != 0 && !is_level).then_some(Some(false))
-            });
-            let Some(abnormal) = says else { continue };
+            let was_normal = entry.members.is_empty();
+            let is_level = matches!(fault.trigger, Trigger::AuthorityUsed { .. });
+            let is_over = entry.unknown && quiet && seen.part != 0 && !is_level;
+            let abnormal = match entry.says(&fault.trigger, &seen.says) {
+                Heard::Is(abnormal) => Some(abnormal),
+                Heard::Unknown => None,
+                Heard::Nothing if is_over => Some(false),
+                Heard::Nothing => continue,
+            };
             entry.unknown &= abnormal.is_none();
+            if was_normal && !entry.members.is_empty() {
+                begun.push(*fingerprint);
+            }
             changes.extend(entry.alarm.observe(abnormal, seen.at).map(|c| (*fingerprint, c)));
         }
-        changes
+        Taken { changes, begun }
     }
 
     /// Lets time pass: delays and shelving end.
@@ -300,33 +326,35 @@ impl Watch {
 }
 
 impl Entry {
-    /// Whether a row says that it is abnormal; the outer `None` when it does not speak of it.
-    fn says(&mut self, trigger: &Trigger, says: &Says<'_>) -> Option<Option<bool>> {
+    /// What a row says of it.
+    fn says(&mut self, trigger: &Trigger, says: &Says<'_>) -> Heard {
         match *says {
             Says::Event(code, about, detail) => {
-                let (member, holds) = trigger.of_event(code, about, detail)?;
+                let Some((member, holds)) = trigger.of_event(code, about, detail) else {
+                    return Heard::Nothing;
+                };
                 if holds {
                     self.members.insert(member.to_owned());
                 } else {
                     self.members.remove(member);
                 }
-                Some(Some(!self.members.is_empty()))
+                Heard::Is(!self.members.is_empty())
             }
             Says::Level { of_loop, used_percent, at_limit } => match trigger {
                 Trigger::AuthorityUsed { of_loop: own, percent } if own == of_loop => {
-                    let Some(used) = used_percent else { return Some(None) };
+                    let Some(used) = used_percent else { return Heard::Unknown };
                     if used >= *percent {
                         self.members.insert(String::new());
                     } else if used < percent - BELOW_PERCENT {
                         self.members.clear();
                     }
-                    Some(Some(!self.members.is_empty()))
+                    Heard::Is(!self.members.is_empty())
                 }
                 Trigger::Saturated(own) if own == of_loop && !at_limit => {
                     self.members.clear();
-                    Some(Some(false))
+                    Heard::Is(false)
                 }
-                _ => None,
+                _ => Heard::Nothing,
             },
         }
     }

@@ -9,11 +9,11 @@ use trimloop_core::time::Utc;
 use crate::alarm::{Alarm, Change};
 use crate::desk::{self, Case, Desk, DeskPlan, DeskState};
 use crate::key::{Fingerprint, Subject};
-use crate::outbox::Terms;
-use crate::watch::{Seen, Watch, WatchState, Watched};
+use crate::outbox::{Row, Terms};
+use crate::watch::{Seen, Taken, Watch, WatchState, Watched};
 use crate::wire;
 
-/// What was seen when an alarm was raised last.
+/// What was seen when a condition began last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
@@ -50,6 +50,11 @@ impl WorksState {
     /// All alarms.
     pub fn alarms(&self) -> impl Iterator<Item = (&Subject, &Alarm)> {
         self.watch.alarms()
+    }
+
+    /// What is to be told to the other system, oldest first.
+    pub fn rows(&self) -> &[Row] {
+        self.desk.rows()
     }
 
     /// Cases that are not closed.
@@ -107,27 +112,23 @@ impl Works {
         }
     }
 
-    /// Takes a row in; the faults whose alarm it raised.
+    /// Takes a row in; the faults whose condition began with it. Their alarms may follow later, and
+    /// the evidence is of the begin.
     pub fn take(&mut self, seen: &Seen<'_>, sentence: &str) -> Vec<Fingerprint> {
-        let changes = self.watch.take(seen);
-        let raised = self.tell(changes, seen.at);
-        for fingerprint in &raised {
+        let Taken { changes, begun } = self.watch.take(seen);
+        self.tell(changes, seen.at);
+        for fingerprint in &begun {
             let lines = if sentence.is_empty() { vec![] } else { vec![sentence.to_owned()] };
             self.evidence.insert(*fingerprint, Evidence { at: seen.at, part: seen.part, lines });
         }
-        raised
+        begun
     }
 
-    /// Lets time pass; the faults whose alarm is on from now.
-    pub fn tick(&mut self, at: Utc) -> Vec<Fingerprint> {
+    /// Lets time pass: delays, waits and proofs end.
+    pub fn tick(&mut self, at: Utc) {
         let changes = self.watch.tick(at);
-        let raised = self.tell(changes, at);
-        for fingerprint in &raised {
-            let fresh = Evidence { at, part: 0, lines: Vec::new() };
-            self.evidence.entry(*fingerprint).or_insert(fresh);
-        }
+        self.tell(changes, at);
         self.desk.tick(at);
-        raised
     }
 
     /// A person knows of an alarm; false where there is no such fault.
@@ -160,12 +161,7 @@ impl Works {
         true
     }
 
-    fn tell(
-        &mut self,
-        changes: impl IntoIterator<Item = (Fingerprint, Change)>,
-        at: Utc,
-    ) -> Vec<Fingerprint> {
-        let mut raised = Vec::new();
+    fn tell(&mut self, changes: impl IntoIterator<Item = (Fingerprint, Change)>, at: Utc) {
         for (fingerprint, change) in changes {
             let Some(fault) = self.watch.fault(fingerprint) else { continue };
             match change {
@@ -177,14 +173,12 @@ impl Works {
                         proof: fault.proof,
                     };
                     self.desk.raised(&alarm, at);
-                    raised.push(fingerprint);
                 }
                 Change::Cleared => self.desk.cleared(&fault.subject.clone(), at),
                 // It stays on until a person looks: the case stays as it is.
                 Change::Chatters => {}
             }
         }
-        raised
     }
 }
 

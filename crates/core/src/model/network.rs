@@ -197,6 +197,7 @@ mod tests {
             weights: vec![1.0; classes.len()],
             classes: classes.iter().copied().map(String::from).collect(),
             remember: None,
+            likeness: None,
             half_width: classes.is_empty().then_some(1.0),
         }
     }

@@ -50,7 +50,9 @@ impl OnnxError {
                 "export the model again, in binary form (`onnx_model.SerializeToString()`), and copy \
                  it whole"
             }
-            Self::TooLarge(_) => "train with fewer or smaller trees, and export again",
+            Self::TooLarge(_) => {
+                "train with fewer or smaller trees, or a smaller network, and export again"
+            }
             Self::Unsupported { help, .. } => help,
             Self::Contradiction { .. } => {
                 "check it with `onnx.checker.check_model`, and export it again with a newer exporter"

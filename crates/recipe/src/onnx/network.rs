@@ -74,7 +74,8 @@ impl Matrix {
 }
 
 impl Network {
-    fn units(&self) -> usize {
+    /// Units of the last layer.
+    pub(super) fn units(&self) -> usize {
         self.last.bias.len()
     }
 
@@ -325,8 +326,8 @@ impl<'b> Walk<'b> {
         if !Rc::ptr_eq(rest, share) {
             return Ok(false);
         }
-        let network = share.as_ref().clone();
-        self.shared(operator.place(), &network)
+        let share = Rc::clone(share);
+        self.shared(operator.place(), &share)
             .map_err(|what| operator.unsupported(what, ONE_MODEL))?;
         self.put(operator, Named::Scores)?;
         Ok(true)
@@ -487,12 +488,6 @@ impl<'b> Walk<'b> {
     pub(super) fn keeps_shape(operator: &Operator<'b>, width: usize) -> Result<bool, OnnxError> {
         let rows = operator.kind == "Flatten" && operator.int("axis")?.unwrap_or(1) == 1;
         Ok(rows || width == 1)
-    }
-}
-
-impl Network {
-    pub(super) fn width(&self) -> usize {
-        self.units()
     }
 }
 

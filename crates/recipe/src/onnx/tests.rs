@@ -307,6 +307,37 @@ fn modes_at_their_threshold() {
     }
 }
 
+/// What networks cannot be folded exactly, and names of their classes, are told with the operator.
+#[test]
+fn networks_are_named_or_refused() {
+    let of = |name: &str| Imported::read(&fixture(name)).unwrap();
+    let named = of("skl-mlp-multi");
+    assert_eq!((named.plan.classes.join(" ").as_str(), named.notes.len()), ("a b c", 0));
+    let network = named.plan.network.unwrap();
+    // The offset of the scaler is the mean of training.
+    assert!(network.centre.iter().all(|x| *x != 0.0) && network.layers.len() >= 2);
+    let numbered = of("gemm-multi");
+    assert_eq!(numbered.plan.classes, ["0", "1", "2"]);
+    assert!(numbered.notes.concat().contains("numbered"), "{:?}", numbered.notes);
+    assert!(of("gemm-reg").plan.is_sensor() && of("skl-mlp-reg").plan.is_sensor());
+
+    // The same file with another operator in the place of an activation.
+    let turned = |from: &str, to: &str| {
+        let bytes = fixture("gemm-multi");
+        let at = bytes.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
+        let mut other = bytes.clone();
+        other[at..at + to.len()].copy_from_slice(to.as_bytes());
+        Imported::read(&other).unwrap_err()
+    };
+    for (from, to, words) in
+        [("Relu", "Selu", "does not know Selu"), ("Softmax", "Softsig", "does not know Softsig")]
+    {
+        let error = turned(from, to);
+        assert!(error.code() == "TL0542" && error.to_string().contains(words), "{error}");
+        assert!(error.to_string().contains('/'), "the node is named: {error}");
+    }
+}
+
 /// With one name changed or one attribute replaced.
 fn with(name: &'static str, value: Value) -> Attributes {
     let mut attributes = stump("BRANCH_LEQ");
