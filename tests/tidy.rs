@@ -403,7 +403,7 @@ fn page_of_codes() {
         ("05", "Models"),
         ("06", "PLC link"),
         ("07", "Stores and sinks"),
-        ("08", "CMMS"),
+        ("08", "Work orders and CMMS"),
         ("09", "Security, audit, orders"),
     ];
     let all = all_codes();

@@ -101,8 +101,8 @@ enum ConnectorVerb {
 struct RetryArgs {
     /// Its number, as in `trimloop connector status`
     row: u64,
-    /// Why; it stands in the audit trail
-    #[arg(long)]
+    /// Why; goes into the audit trail
+    #[arg(long, env = "TRIMLOOP_REASON", hide_env = true, value_name = "TEXT")]
     reason: Option<String>,
 }
 

@@ -98,8 +98,7 @@ Try it:
 Run it:
   run          Run the service (what systemd starts)
   check        Settings, PLC configs, recipes, models; changes nothing
-  status       What each loop is doing, and why
-  events work  Alarms, work orders: list | show | ack | approve | start | done | verify | …
+  status       What each loop does, and why  events work  Alarms, and work orders
   loop         manual | hold | shadow | advisory | auto | off | approve | deny | reset
 Look back:
   why          Why a setpoint was written, or was not

@@ -27,6 +27,7 @@ pub(super) use fit::train;
 
 /// What tells the classes apart.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one for each run")]
 enum Judge {
     Forest(ForestPlan, Forest),
     Logistic(LogisticPlan, Logistic),

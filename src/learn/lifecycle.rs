@@ -445,28 +445,33 @@ mod tests {
         assert_eq!(suspended.refold(), Ok(()));
     }
 
+    /// State in the file, steps with their evidence, what is said of them.
+    type Case = (State, Vec<(State, &'static [&'static str])>, &'static str);
+
     /// A state that its steps do not lead to is not taken.
     #[test]
     fn a_forged_state_is_refused() {
         use State::{Active, Approved, Backtested, Challenger, Retired, Suspended, Trained};
         let none: &[&str] = &[];
         let gate: &[&str] = &["rows 500"];
+        let back: &[&str] = &["rolled back from m-r2"];
+        let gone: &[&str] = &["replaced by m-r2"];
         let way = [(Backtested, gate), (Challenger, none), (Approved, none)];
         let more = |steps: &[(State, &'static [&'static str])]| [&way[..], steps].concat();
-        let rows: [(State, Vec<(State, &[&str])>, &str); 11] = [
+        let rows: [Case; 11] = [
             (Trained, vec![], ""),
             (Approved, way.to_vec(), ""),
-            (Retired, more(&[(Active, none), (Retired, &["replaced by m-r2"])]), ""),
+            (Retired, more(&[(Active, none), (Retired, gone)]), ""),
             (Approved, vec![], "steps lead to TRAINED"),
             (Active, way.to_vec(), "it says ACTIVE, but its steps lead to APPROVED"),
             (Approved, vec![(Approved, none)], "step 1 leads from TRAINED to APPROVED"),
             (Backtested, vec![(Backtested, none)], "no gates"),
-            (Active, vec![(Active, &["rolled back from m-r2"])], "step 1 leads from TRAINED"),
+            (Active, vec![(Active, back)], "step 1 leads from TRAINED"),
             (Retired, more(&[(Active, none), (Retired, none)]), "from ACTIVE to RETIRED"),
             (Active, more(&[(Active, none), (Suspended, none), (Active, none)]), "step 6"),
             (
                 Active,
-                more(&[(Active, none), (Suspended, none), (Active, &["rolled back from m-r2"])]),
+                more(&[(Active, none), (Suspended, none), (Active, back)]),
                 "from SUSPENDED to ACTIVE",
             ),
         ];

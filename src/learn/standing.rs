@@ -137,8 +137,11 @@ impl Support {
             Standing::Unknown(why) => format!(": {why}"),
             Standing::NotManaged | Standing::In(_) => String::new(),
         };
-        let why =
-            format!("it rests on the model {}, which is {}{why}", self.folder, standing.word());
+        let why = format!(
+            "the loop rests on the model {}, which is {}{why}",
+            self.folder,
+            standing.word()
+        );
         Some(Bar { why, way: standing.way() })
     }
 }

@@ -230,8 +230,8 @@ fn same_forecasts(folder: &Folder, model: &str, file: &str) -> usize {
     let made: Vec<_> = of(&scored).into_iter().filter(|(cells, _)| cells[0].is_some()).collect();
     assert!(cells(&live, "model").iter().all(|name| *name == model));
     assert_eq!(of(&live), made);
-    let near = |cell: &&str| cell.parse::<f64>().is_ok_and(|time| time <= 20.0);
-    assert!(cells(&live, "time_to_limit").iter().any(|cell| near(&cell)));
+    let near = |cell: &str| cell.parse::<f64>().is_ok_and(|time| time <= 20.0);
+    assert!(cells(&live, "time_to_limit").iter().any(|cell| near(cell)));
     made.len()
 }
 

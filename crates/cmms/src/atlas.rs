@@ -1,6 +1,6 @@
 //! Atlas CMMS (Grashjs), self-hosted or in the cloud.
 //!
-//! - Written from its source, never run against the product: its OpenAPI file is served by a running
+//! - Written from its source, never run against the product: its `OpenAPI` file is served by a running
 //!   instance only.
 //! - An order has no field for an outside reference (`customId` is read-only): our key stands at the
 //!   end of the title, and the title is searched.
@@ -169,7 +169,7 @@ fn remote(entry: &Value) -> Option<Remote> {
 }
 
 impl WorkSystem for Atlas {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "atlas"
     }
 

@@ -205,7 +205,7 @@ fn remote(order: &Value) -> Option<Remote> {
 }
 
 impl WorkSystem for MaintainX {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "maintainx"
     }
 

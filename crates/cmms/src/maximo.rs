@@ -98,7 +98,7 @@ impl Maximo {
             all.extend(entries.iter().cloned());
             let next = json.pointer("/responseInfo/nextPage/href").and_then(Value::as_str);
             match next {
-                Some(next) if !entries.is_empty() => path = next.to_owned(),
+                Some(next) if !entries.is_empty() => path = String::from(next),
                 _ => return Ok(all),
             }
         }
@@ -151,7 +151,7 @@ fn remote(entry: &Value) -> Option<Remote> {
 }
 
 impl WorkSystem for Maximo {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "maximo"
     }
 

@@ -1,4 +1,4 @@
-//! Maintenance notifications of SAP S/4HANA: `API_MAINTNOTIFICATION`, OData v2.
+//! Maintenance notifications of SAP S/4HANA: `API_MAINTNOTIFICATION`, `OData` v2.
 //!
 //! - `MaintNotifExtReferenceNumber` (20, upper case) is our key: creatable, filterable.
 //! - Texts are short: 40 for the title, 1333 for what can be written of the long text.
@@ -247,7 +247,7 @@ fn remote(entry: &Value, now: Utc) -> Option<Remote> {
 }
 
 impl WorkSystem for Sap {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "sap"
     }
 

@@ -38,7 +38,7 @@ pub(crate) fn millis(at: Utc) -> i64 {
 }
 
 /// A time in any of the forms that products use: RFC 3339 with or without a colon in its offset,
-/// `2026-11-28 14:41:16` (UTC), `/Date(1795876876000+0000)/` of OData, seconds or milliseconds
+/// `2026-11-28 14:41:16` (UTC), `/Date(1795876876000+0000)/` of `OData`, seconds or milliseconds
 /// since 1970 as a number. `None` for anything else.
 pub(crate) fn parse(value: &Value) -> Option<Utc> {
     match value {

@@ -2,6 +2,7 @@
 //! an outbox in front of it neither loses an order nor makes two, whatever goes wrong on the way.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where its assumptions do")]
+#![allow(clippy::pedantic, reason = "the tests of the service have fewer lints")]
 #![allow(unreachable_pub, reason = "modules of a test are reached by that test")]
 
 #[path = "contract/atlas.rs"]

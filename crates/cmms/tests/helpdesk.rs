@@ -3,6 +3,7 @@
 //! `TRIMLOOP_REQUIRE_FOREIGN=1`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where its assumptions do")]
+#![allow(clippy::pedantic, reason = "the tests of the service have fewer lints")]
 #![allow(unreachable_pub, reason = "modules of a test are reached by that test")]
 
 #[path = "../../../tests/support/foreign.rs"]

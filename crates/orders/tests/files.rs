@@ -202,7 +202,7 @@ fn remote(place: usize, order: &ShopOrder) -> Remote {
 }
 
 impl WorkSystem for ShopSystem {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "shop"
     }
     fn can_search(&self) -> bool {
@@ -347,7 +347,7 @@ fn history(seed: u64, folder: &mut Folder) {
 #[test]
 fn killed_at_any_step_it_makes_one_order() {
     let count = std::env::var("TRIMLOOP_WORK_HISTORIES").ok().and_then(|n| n.parse().ok());
-    for seed in 0..count.unwrap_or(40) {
+    for seed in 0..count.unwrap_or(12) {
         history(seed, &mut Folder::new(&format!("history-{seed}")));
     }
 }

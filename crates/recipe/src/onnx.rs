@@ -464,7 +464,7 @@ impl<'b> Walk<'b> {
             return Err(operator.unsupported("it chooses rows, not columns", EXPORT));
         }
         let name = operator.inputs.get(1).copied().unwrap_or("");
-        let places = self.constants.get(name).map_or(Ok(None), |tensor| tensor.ints())?;
+        let places = self.constants.get(name).map_or(Ok(None), Tensor::ints)?;
         let Some(places) = places else {
             return Err(operator.unsupported("it chooses columns by what it calculates", EXPORT));
         };

@@ -221,7 +221,7 @@ impl Http {
             if serde_json::from_str::<Value>(&reply.body).is_ok() || reply.body.trim().is_empty() {
                 return Ok(None);
             }
-            return Err(Trouble::Paused(self.message(
+            return Err(Trouble::Paused(message(
                 &reply,
                 "that is not the product's way to say that an order is gone; check the address",
             )));
@@ -314,39 +314,34 @@ impl Http {
         Err(match status {
             429 => Trouble::NotDone {
                 not_before: not_before(),
-                why: self.message(&reply, "too many requests; it goes on by itself"),
+                why: message(&reply, "too many requests; it goes on by itself"),
             },
             503 if wait.is_some() => Trouble::NotDone {
                 not_before: not_before(),
-                why: self.message(&reply, "it goes on by itself"),
+                why: message(&reply, "it goes on by itself"),
             },
             401 if self.login.forget() => Trouble::NotDone {
                 not_before: None,
-                why: self.message(&reply, "the session is over; a new one is asked for"),
+                why: message(&reply, "the session is over; a new one is asked for"),
             },
-            401 => Trouble::Paused(self.message(&reply, "check user and secret")),
-            402 | 403 => Trouble::Paused(
-                self.message(&reply, "check user and secret, the user's rights, and the licence"),
-            ),
+            401 => Trouble::Paused(message(&reply, "check user and secret")),
+            402 | 403 => Trouble::Paused(message(
+                &reply,
+                "check user and secret, the user's rights, and the licence",
+            )),
             404 | 405 | 407 | 410 => {
-                Trouble::Paused(self.message(&reply, "check the address in the settings"))
+                Trouble::Paused(message(&reply, "check the address in the settings"))
             }
             300..=302 | 304..=399 => {
                 let to = one_line(reply.header("Location").unwrap_or("elsewhere"));
                 let help = format!("it points to {to}, which is not followed; check the address");
-                Trouble::Paused(self.message(&reply, &help))
+                Trouble::Paused(message(&reply, &help))
             }
             303 | 408 | 425 | 100..=199 | 500.. => {
-                Trouble::Unknown(self.message(&reply, "whether it was done is looked up"))
+                Trouble::Unknown(message(&reply, "whether it was done is looked up"))
             }
-            _ => Trouble::Refused(self.message(&reply, "the same again would be refused again")),
+            _ => Trouble::Refused(message(&reply, "the same again would be refused again")),
         })
-    }
-
-    fn message(&self, reply: &Reply, then: &str) -> String {
-        let words = words(&reply.body);
-        let colon = if words.is_empty() { "" } else { ": " };
-        format!("{}: {}{colon}{words}; {then}", reply.what, name(reply.status))
     }
 
     /// What an error without an answer means.
@@ -444,4 +439,11 @@ fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>, String> {
         }
     }
     if found.is_empty() { Err("it holds no certificate".to_owned()) } else { Ok(found) }
+}
+
+/// What a product said, for people.
+fn message(reply: &Reply, then: &str) -> String {
+    let words = words(&reply.body);
+    let colon = if words.is_empty() { "" } else { ": " };
+    format!("{}: {}{colon}{words}; {then}", reply.what, name(reply.status))
 }

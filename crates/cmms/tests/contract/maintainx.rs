@@ -37,7 +37,7 @@ impl MaintainX {
         if let Some(schema) = &self.schema {
             self.book.complaints.extend(schema.query("/workorders", &request.query));
         }
-        let since = |name: &str| request.asks(name).map(|text| super::seconds(text));
+        let since = |name: &str| request.asks(name).map(super::seconds);
         let (created, updated) = (since("createdAt[gte]"), since("updatedAt[gte]"));
         let fits = |order: &&Kept| {
             created.is_none_or(|since| order.created >= since)

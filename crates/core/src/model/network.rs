@@ -233,7 +233,7 @@ mod tests {
         near(state.contributions(&plan, 0, &mut shares), 4.75);
         // Units pass (0 - 1.5) / -2 = 0.75 and 6 / 6.5 on.
         near(shares[0], 3.0 * 0.75 * 1.0 - 2.0 * 6.0 / 6.5 * 0.5);
-        near(shares[1], (3.0 * 0.75 * -1.0 - 2.0 * 6.0 / 6.5 * 2.0) * 3.0);
+        near(shares[1], (-(3.0 * 0.75) - 2.0 * 6.0 / 6.5 * 2.0) * 3.0);
         // At the centre nothing contributes.
         state.score(&plan, &[value(1.0), value(0.0)], None);
         near(state.contributions(&plan, 0, &mut shares), state.outputs()[0]);
@@ -305,8 +305,8 @@ mod tests {
                 layers,
                 weights: draws(weights),
                 bias: draws(widths.iter().sum()),
-                // Of f32, so that a part can lie exactly on it.
-                centre: draws(p).into_iter().map(|x| f64::from(x as f32)).collect(),
+                // Of few digits, so that a part can lie exactly on it in f32 too.
+                centre: draws(p).into_iter().map(|x| libm::round(64.0 * x) / 64.0).collect(),
             };
             let names = ["a", "b", "c", "d"];
             let plan = forest(network.clone(), &names[..classes], outputs);

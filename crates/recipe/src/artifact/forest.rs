@@ -156,6 +156,10 @@ pub(super) fn shapes(artifact: &Artifact) -> Vec<(&'static str, Vec<usize>)> {
 /// The plan; only of an artifact whose shapes were checked.
 pub(super) fn plan(artifact: &Artifact, inputs: Vec<FeatureId>) -> Option<ForestPlan> {
     let about = artifact.classifier.as_ref()?;
+    let network = match artifact.array("layer") {
+        Some(_) => Some(network::plan(artifact)?),
+        None => None,
+    };
     let (span, _) = artifact.data("span").as_chunks::<2>();
     let [factor, slope, remember] = *artifact.data("scalars").first_chunk::<3>()?;
     let trees = artifact.u32s("root").iter().zip(artifact.u16s("depth"));
@@ -196,7 +200,7 @@ pub(super) fn plan(artifact: &Artifact, inputs: Vec<FeatureId>) -> Option<Forest
             coefficients: artifact.data("linear").to_vec(),
             centre: artifact.data("centre").to_vec(),
         }),
-        network: network::plan(artifact)?,
+        network,
         half_width: artifact.data("half_width").first().copied(),
         likeness: artifact.array("likeness").map(|_| artifact.data("likeness").to_vec()),
     })

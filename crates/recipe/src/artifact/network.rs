@@ -37,23 +37,20 @@ pub(super) fn shapes(artifact: &Artifact, columns: usize) -> Vec<(&'static str, 
     NAMES.into_iter().zip(shapes).collect()
 }
 
-/// The network; only of an artifact whose shapes were checked. The outer `None` is an activation
-/// that is not known.
-pub(super) fn plan(artifact: &Artifact) -> Option<Option<NetworkPlan>> {
-    if artifact.array("layer").is_none() {
-        return Some(None);
-    }
+/// The network; only of an artifact that has one, whose shapes were checked. `None` when an
+/// activation is not known.
+pub(super) fn plan(artifact: &Artifact) -> Option<NetworkPlan> {
     let (layers, _) = artifact.u16s("layer").as_chunks::<2>();
     let layers: Option<Vec<_>> = layers
         .iter()
         .map(|[units, code]| Some(Layer { units: *units, activation: activation(*code)? }))
         .collect();
-    Some(Some(NetworkPlan {
+    Some(NetworkPlan {
         layers: layers?,
         weights: artifact.data("network").to_vec(),
         bias: artifact.data("network_bias").to_vec(),
         centre: artifact.data("network_centre").to_vec(),
-    }))
+    })
 }
 
 const fn code(activation: Activation) -> u16 {

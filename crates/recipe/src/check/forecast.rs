@@ -5,6 +5,7 @@ use trimloop_core::model::forecast::HORIZON_MAX;
 use super::Checker;
 use super::values::{Meaning, TagUnit};
 use crate::codes;
+use crate::quantity::Ratio;
 use crate::raw::RawForecast;
 use crate::recipe::ForecastUse;
 use crate::spanned::{At, Literal};
@@ -49,8 +50,8 @@ impl Checker<'_> {
         }
         Some(ForecastUse {
             ahead: u16::try_from(ahead?).ok()?,
-            low: low.map(|limit| limit.to_f64()),
-            high: high.map(|limit| limit.to_f64()),
+            low: low.map(Ratio::to_f64),
+            high: high.map(Ratio::to_f64),
             span: forecast.span(),
         })
     }

@@ -475,13 +475,10 @@ impl<'b> Walk<'b> {
     }
 
     fn network(&self, operator: &Operator<'b>) -> Result<Rc<Network>, OnnxError> {
-        match self.get(operator, 0)? {
-            Named::Network(network) => Ok(network),
-            _ => {
-                let what = "it does not stand behind a layer of a network";
-                Err(operator.unsupported(what, LAYERS))
-            }
+        if let Named::Network(network) = self.get(operator, 0)? {
+            return Ok(network);
         }
+        Err(operator.unsupported("it does not stand behind a layer of a network", LAYERS))
     }
 
     /// Whether another shape of it says nothing: one number a row, or `Flatten` of rows.
