@@ -32,7 +32,7 @@ Examples:
 
 Rows are in the order of time; limits and errors come from held-out blocks of time. The same data,
 options and seed give the same model.tlm, byte for byte. Memory: 8 bytes a cell for the table, twice
-that while fitting: 100,000 rows of 200 columns take 0.7 GB, for a classifier 1 GB. Trees over more than
+that while fitting: 100,000 rows of 200 columns take 0.7 GB, for a classifier too. Trees over more than
 20,000 rows have a sample of them each, so that their time does not grow with the table.";
 
 /// What to learn from what.
