@@ -9,7 +9,7 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use trimloop_core::time::{Span, Utc};
+use trimloop_core::time::Utc;
 use trimloop_work::desk::OrderState;
 use trimloop_work::key::ExtKey;
 use ureq::http::Method;
@@ -17,7 +17,7 @@ use ureq::http::Method;
 use crate::http::{Ask, Http, Login, Site};
 use crate::rest::oldest_first;
 use crate::text::{key_in, marked, shorten, titled};
-use crate::when::{self, Clock};
+use crate::when::{self, CLOCKS, Clock};
 use crate::{CloseCodes, ConfigError, Connector, Draft, Remote, Trouble, WorkSystem};
 
 /// Documented: 100 requests in 60 s for a user; others may use the same one.
@@ -27,8 +27,6 @@ const TITLE_MAX: usize = 200;
 const TEXT_MAX: usize = 10_000;
 const PAGE: usize = 200;
 const PAGES_MAX: usize = 50;
-/// Their clock may be behind ours.
-const CLOCKS: Span = Span::from_secs(600);
 
 /// Body of `POST workorders`.
 #[derive(Serialize)]

@@ -9,7 +9,7 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::{Value, json};
-use trimloop_core::time::{Span, Utc};
+use trimloop_core::time::Utc;
 use trimloop_work::desk::OrderState;
 use trimloop_work::key::ExtKey;
 use ureq::http::Method;
@@ -17,7 +17,7 @@ use ureq::http::Method;
 use crate::http::{Ask, Http, Login, Site, before_change};
 use crate::rest::oldest_first;
 use crate::text::{key_in, marked, shorten, titled};
-use crate::when::{self, Clock};
+use crate::when::{self, CLOCKS, Clock};
 use crate::{CloseCodes, ConfigError, Connector, Draft, Remote, Trouble, WorkSystem};
 
 const PER_MINUTE: u32 = 60;
@@ -26,8 +26,6 @@ const TITLE_MAX: usize = 100;
 const TEXT_MAX: usize = 30_000;
 const PAGE: usize = 200;
 const PAGES_MAX: usize = 50;
-/// Their clock may be behind ours.
-const CLOCKS: Span = Span::from_secs(600);
 const FIELDS: &str =
     "ticketid,description,status,changedate,owner,problemcode,fr1code,fr2code,href";
 

@@ -9,7 +9,7 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::{Value, json};
-use trimloop_core::time::{Span, Utc};
+use trimloop_core::time::Utc;
 use trimloop_work::desk::OrderState;
 use trimloop_work::key::ExtKey;
 use ureq::http::Method;
@@ -17,7 +17,7 @@ use ureq::http::Method;
 use crate::http::{Ask, Http, Login, Reply, Site, before_change};
 use crate::rest::oldest_first;
 use crate::text::{marked, shorten};
-use crate::when::{self, Clock};
+use crate::when::{self, CLOCKS, Clock};
 use crate::{CloseCodes, ConfigError, Connector, Draft, Remote, Trouble, WorkSystem};
 
 const PER_MINUTE: u32 = 60;
@@ -25,8 +25,6 @@ const TITLE_MAX: usize = 40;
 const TEXT_MAX: usize = 1333;
 const PAGE: usize = 200;
 const PAGES_MAX: usize = 50;
-/// Their clock may be behind ours.
-const CLOCKS: Span = Span::from_secs(600);
 const SET: &str = "MaintenanceNotification";
 const FIELDS: &str = "MaintenanceNotification,MaintNotifExtReferenceNumber,NotifProcessingPhase,\
                       NotifProcessingPhaseDesc,LastChangeDateTime,CreationDateTime,\

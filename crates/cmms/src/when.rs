@@ -2,10 +2,13 @@
 
 use chrono::{DateTime, NaiveDateTime, SecondsFormat};
 use serde_json::Value;
-use trimloop_core::time::Utc;
+use trimloop_core::time::{Span, Utc};
 
 /// What tells the time: adapters read no clock.
 pub type Clock = std::sync::Arc<dyn Fn() -> Utc + Send + Sync>;
+
+/// A product's clock may be so far behind ours: it is asked for what it did since then, less this.
+pub(crate) const CLOCKS: Span = Span::from_secs(600);
 
 fn date_time(at: Utc) -> DateTime<chrono::Utc> {
     DateTime::from_timestamp_nanos(at.as_nanos())
