@@ -4,11 +4,14 @@
 //! ```console
 //! $ cargo bench --bench outage                               # an hour
 //! $ cargo bench --bench outage -- --minutes 2 --rounds 5     # with and without, five times
+//! $ cargo bench --bench outage -- --ordinary                 # without realtime_priority
 //! ```
 //!
 //! The loop is the scan's own order of work without a PLC: journal, step of the shipped press with
 //! 50 further tags, journal, store, a hundred times a second. What is measured is the time from
-//! when a scan is due until its last action is handed over. Each round measures it with the server
+//! when a scan is due until its last action is handed over. It runs at the real-time priority of
+//! `[runtime] realtime_priority` where the system gives it, since the database is on the same
+//! machine; which of both it was is told. Each round measures it with the server
 //! there, then kills the server and measures until everything has arrived.
 //!
 //! Needs the packages of `tests/support/influx.rs`. Exits with 1 when rows are missing, when
@@ -35,6 +38,7 @@ use trimloop::clock::Clock;
 use trimloop::journal::{JournalHead, JournalWriter};
 use trimloop::notice::Notices;
 use trimloop::output::Names;
+use trimloop::realtime::RealtimePriority;
 use trimloop::settings::{Dialect, InfluxSettings, InfluxUser};
 use trimloop::sink::{Pace, Sink, SinkOptions, SinkView};
 use trimloop::store::{Store, StoreOptions, StoreSender};
@@ -50,6 +54,8 @@ const PERIOD: Duration = Duration::from_millis(10);
 const SCANS_PER_PART: u64 = 2000;
 /// Time with the server there, before each outage.
 const THERE: Duration = Duration::from_secs(60);
+/// Of the loop.
+const PRIORITY: u8 = 20;
 const CATCH_UP_MAX: Duration = Duration::from_secs(300);
 /// Bounds on the p99 of the loop; one of them is enough.
 const RATIO_MAX: f64 = 1.25;
@@ -246,7 +252,16 @@ fn main() {
     let view = sink.view();
     let scans = start_loop(&bound, &dir, &store, clock);
     let shared = Arc::clone(&scans.shared);
-    let thread = std::thread::spawn(move || scans.run());
+    let ordinary = words.iter().any(|word| word == "--ordinary");
+    let thread = std::thread::spawn(move || {
+        let asked = RealtimePriority::new(PRIORITY).filter(|_| !ordinary);
+        match asked.map(RealtimePriority::take) {
+            None => println!("loop            at ordinary priority"),
+            Some(Ok(())) => println!("loop            at real-time priority {PRIORITY}"),
+            Some(Err(refused)) => println!("loop            {refused}"),
+        }
+        scans.run()
+    });
     let longest = (0..rounds).map(|_| outage(&mut server, &view, &shared, minutes)).max();
     shared.stop.store(true, Ordering::Release);
     let mut took = thread.join().unwrap();
@@ -269,6 +284,7 @@ fn main() {
         view.status().rows_resent
     );
     sink.stop();
+    drop(server);
     drop(store);
     drop(std::fs::remove_dir_all(&dir));
     let (mut ratios, mut mores) = (Vec::new(), Vec::new());

@@ -354,6 +354,7 @@ impl Stage {
             client_name: format!("trimloop demo {arm}"),
             pki_dir: settings.data.join("pki").join(arm),
             secrets_dir: PathBuf::new(),
+            realtime: None,
         };
         let handle = runtime.handle();
         let off = CellHandle::start(cell(bound(&urls[0])?, "off", None, None), handle)?;

@@ -19,6 +19,7 @@ pub mod scan;
 pub mod dispatch;
 pub mod latency;
 pub mod notice;
+pub mod realtime;
 
 pub mod backtest;
 pub mod journal;

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use trimloop_core::cell::{Cell, LoopStatus};
 use trimloop_core::drift::Drift;
 use trimloop_core::model::forecast::Forecast;
@@ -38,6 +38,7 @@ use crate::notice::{Notice, Notices};
 use crate::plc::{
     self, LinkConfig, LinkCounts, LinkStatus, NodeConfig, PlcError, Purpose, Scalar, handshake,
 };
+use crate::realtime::RealtimePriority;
 use crate::scan::{Board, ScanCounts, Scanner};
 use crate::store::StoreSender;
 
@@ -59,6 +60,8 @@ pub struct CellSettings {
     pub pki_dir: PathBuf,
     /// Folder from which relative paths of secrets count: that of the PLC configs.
     pub secrets_dir: PathBuf,
+    /// Priority of the scan thread; `None` for that of any other.
+    pub realtime: Option<RealtimePriority>,
 }
 
 /// Why a cell did not start, or did not take an order.
@@ -246,9 +249,15 @@ impl CellHandle {
             dispatch,
             Arc::clone(&board),
         );
+        let realtime = settings.realtime;
         let scan = std::thread::Builder::new()
             .name(thread_name(&plan.name))
-            .spawn(move || scanner.run())
+            .spawn(move || {
+                if let Some(Err(refused)) = realtime.map(RealtimePriority::take) {
+                    warn!("{refused}");
+                }
+                scanner.run()
+            })
             .map_err(ServiceError::Thread)?;
         let (done, tasks) = mpsc::sync_channel::<()>(1);
         let (mut plcs, mut stops) = (Vec::new(), Vec::new());

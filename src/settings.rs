@@ -21,6 +21,7 @@ use crate::error::{
     CMMS_SETTING, INFLUX_SETTING, SETTINGS_KEY, SETTINGS_READ, SETTINGS_SYNTAX, SETTINGS_VALUE,
 };
 use crate::limits::{self, HistoryLimits};
+use crate::realtime::RealtimePriority;
 
 mod cmms;
 mod influx;
@@ -40,7 +41,7 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Every setting: its key, and what it takes.
-const KEYS: [(&str, Kind); 39] = [
+const KEYS: [(&str, Kind); 40] = [
     ("name", Kind::Name),
     ("cell.recipe", Kind::Name),
     ("paths.recipes", Kind::Path),
@@ -49,6 +50,7 @@ const KEYS: [(&str, Kind); 39] = [
     ("paths.data", Kind::Path),
     ("control.socket", Kind::Path),
     ("log.level", Kind::Level),
+    ("runtime.realtime_priority", Kind::Line),
     ("history.raw_age", Kind::Age),
     ("history.raw_bytes", Kind::Bytes),
     ("history.rollup_age", Kind::Age),
@@ -117,6 +119,8 @@ pub struct Settings {
     pub socket: PathBuf,
     /// Log level of the service.
     pub log_level: String,
+    /// Priority of the threads of the loop; `None` for that of any other.
+    pub realtime: Option<RealtimePriority>,
     /// How much history is kept.
     pub history: HistoryLimits,
     /// Where history is sent, if anywhere.
@@ -390,10 +394,30 @@ impl Reader<'_> {
             data,
             socket,
             log_level: self.text("log.level").unwrap_or_else(|| "info".to_owned()),
+            realtime: self.realtime(),
             influx,
             cmms,
             history: self.history(),
         }
+    }
+
+    fn realtime(&mut self) -> Option<RealtimePriority> {
+        let key = "runtime.realtime_priority";
+        let value = self.values.get(key)?.clone();
+        let number = match &value.kind {
+            ValueKind::I64(number) => u8::try_from(*number).ok(),
+            // From the environment.
+            ValueKind::String(text) => text.parse().ok(),
+            _ => None,
+        };
+        let priority = number.and_then(RealtimePriority::new);
+        if priority.is_none() {
+            let message = format!("`{key}` cannot be {value}");
+            let diagnostic = self.about(&SETTINGS_VALUE, key, message, "does not fit");
+            self.found
+                .push(diagnostic.help("use a number from 1 to 49, without quotes; 20 is usual"));
+        }
+        priority
     }
 
     fn history(&mut self) -> HistoryLimits {
@@ -549,6 +573,15 @@ mod tests {
         assert_eq!(settings.socket, Path::new("/run/user/7/trimloop/cell-1.sock"));
         assert_eq!(settings.log_level, "debug");
         assert_eq!(settings.name, "cell-1");
+        assert_eq!(settings.realtime, None);
+    }
+
+    #[test]
+    fn a_realtime_priority_is_asked_for_in_file_or_environment() {
+        let asked = Some(RealtimePriority::new(20).unwrap());
+        let file = load("[runtime]\nrealtime_priority = 20\n", &[]).unwrap();
+        let variable = load("", &[("TRIMLOOP_RUNTIME__REALTIME_PRIORITY", "20")]).unwrap();
+        assert_eq!((file.realtime, variable.realtime), (asked, asked));
     }
 
     /// Each mistake says where it is, why it is one and what to do; several come together.
@@ -579,6 +612,11 @@ mod tests {
             ),
             ("", &[("TRIMLOOP_LOG__LEVLE", "info")], &["TL0103", "log.levle", "log.level"]),
             ("[log]\nlevel = \"x\"\n[cell]\nrecipe = 1\n", &[], &[":2:9", ":4:10"]),
+            (
+                "[runtime]\nrealtime_priority = 50\n",
+                &[],
+                &["TL0104", "trimloop.toml:2:21", "50", "1 to 49"],
+            ),
         ] {
             let shown = load(text, variables).unwrap_err();
             for part in expected {

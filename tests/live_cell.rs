@@ -72,6 +72,7 @@ fn a_cell_runs_against_the_simulator() {
         client_name: "live_cell".to_owned(),
         pki_dir: std::env::temp_dir().join("trimloop-test-client-pki"),
         secrets_dir: std::path::PathBuf::new(),
+        realtime: None,
     };
     let cell = CellHandle::start(settings, runtime.handle()).unwrap();
     let watch = Watch(cell.clone(), cell.clock());
@@ -155,6 +156,7 @@ fn a_cell_runs_behind_guard_blocks() {
         client_name: "live_cell_guarded".to_owned(),
         pki_dir: std::env::temp_dir().join("trimloop-test-client-pki"),
         secrets_dir: std::path::PathBuf::new(),
+        realtime: None,
     };
     let cell = CellHandle::start(settings, runtime.handle()).unwrap();
     let watch = Watch(cell.clone(), cell.clock());
@@ -209,6 +211,7 @@ fn a_refused_register_is_in_the_audit_trail() {
         client_name: "live_cell".to_owned(),
         pki_dir: std::env::temp_dir().join("trimloop-test-client-pki"),
         secrets_dir: std::path::PathBuf::new(),
+        realtime: None,
     };
     let cell = CellHandle::start(settings, runtime.handle()).unwrap();
     let watch = Watch(cell.clone(), cell.clock());

@@ -72,6 +72,7 @@ impl Rig {
             client_name: name.to_owned(),
             pki_dir: std::env::temp_dir().join("trimloop-test-client-pki"),
             secrets_dir: std::path::PathBuf::new(),
+            realtime: None,
         };
         let cell = CellHandle::start(settings, runtime.handle()).unwrap();
         let ports = (press.port(), chiller.port());

@@ -272,7 +272,6 @@ fn few_files_spawn() {
         "src/control/models.rs",          // looks at the states of models
         "src/cli/run.rs",                 // waits for signals
         "src/sink/mod.rs",                // sends history to InfluxDB
-        "src/sink/engine.rs",             // reads its next batch meanwhile
         "src/work/mod.rs",                // keeps alarms, cases and orders
         "src/backtest/mod.rs",            // days side by side
         "crates/train/src/forest/mod.rs", // trees side by side

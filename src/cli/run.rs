@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, builder::FalseyValueParser};
 use nix::sys::signal::{SigSet, Signal};
+use tracing::debug;
 
 use trimloop_core::time::Utc;
 use trimloop_recipe::Bound;
@@ -15,6 +16,7 @@ use crate::error::{AUDIT_KEY, CHAIN_BROKEN, CMMS_SETTING, START_PLC, STORE_OPEN,
 use crate::journal::{JournalHead, JournalWriter, keep_plan};
 use crate::learn::standing::Supports;
 use crate::output::Names;
+use crate::realtime::RealtimePriority;
 use crate::seal::{SealError, SealSettings, Sealer, fingerprint};
 use crate::service::{CellHandle, CellSettings};
 use crate::settings::Settings;
@@ -110,9 +112,16 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     let journal = open_journal(ui, &settings, &bound, &store)?;
     // One PLC is followed by one thread: handing its messages from thread to thread costs more than
     // decoding them.
+    let realtime = settings.realtime;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(bound.plcs.len().clamp(1, 2))
         .thread_name("plc")
+        .on_thread_start(move || {
+            // Refused here, it is refused for the scan thread too, which tells it louder.
+            if let Some(Err(refused)) = realtime.map(RealtimePriority::take) {
+                debug!("{refused}");
+            }
+        })
         .enable_all()
         .build()
         .map_err(|error| internal(&error))?;
@@ -136,6 +145,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
         client_name: settings.name.clone(),
         pki_dir: settings.data.join("pki"),
         secrets_dir: settings.plc_configs.clone(),
+        realtime: settings.realtime,
     };
     let cell = CellHandle::start(cell_settings, runtime.handle())
         .map_err(|error| Failure::new(&START_PLC, chain(&error), Exit::Internal))?;

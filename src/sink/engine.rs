@@ -1,5 +1,5 @@
 //! What is sent, what after which answer, and what is never dropped without a count. Takes its
-//! time from outside and no thread of its own outlives a step, so that a test can run days of it.
+//! time from outside and has no thread of its own, so that a test can run days of it.
 //!
 //! ```text
 //!           stored                        429, 5xx, lost
@@ -164,29 +164,11 @@ struct Loss {
     told: Option<Mono>,
 }
 
-/// What is sent next if all of what is sent now arrives: read meanwhile, so that catching up takes
-/// the longer of reading and sending, not both.
-#[derive(Debug)]
-struct Ahead {
-    /// Where the cursors stand then, if so.
-    reader: Reader,
-    batch: Batch,
-}
-
-impl Ahead {
-    /// `None` when it cannot be read: whoever reads it then tells why.
-    fn read(mut reader: Reader, oldest: i64, lines_max: usize) -> Option<Self> {
-        let batch = reader.next_batch(oldest, lines_max, BYTES_MAX).ok()?;
-        Some(Self { reader, batch })
-    }
-}
-
 /// The state of sending.
 #[derive(Debug)]
 pub(super) struct Engine {
     limits: Limits,
     pub(super) reader: Reader,
-    ahead: Option<Ahead>,
     dead: DeadLetters,
     pub(super) status: SinkStatus,
     /// Notices for people: code and sentence.
@@ -215,7 +197,6 @@ impl Engine {
         Self {
             limits,
             reader,
-            ahead: None,
             dead,
             status: SinkStatus::default(),
             tells: Vec::new(),
@@ -245,13 +226,7 @@ impl Engine {
     pub(super) fn step(&mut self, now: Now, server: &mut dyn Server) -> Step {
         self.look(now);
         let oldest = (now.utc - self.limits.max_age).as_nanos();
-        let lines_max = self.limits.lines_max;
-        let ahead = self.ahead.take().filter(|ahead| ahead.reader.stands_like(&self.reader));
-        let read = match ahead {
-            Some(ahead) => Ok(ahead.batch),
-            None => self.reader.next_batch(oldest, lines_max, BYTES_MAX),
-        };
-        let mut batch = match read {
+        let mut batch = match self.reader.next_batch(oldest, self.limits.lines_max, BYTES_MAX) {
             Ok(batch) => batch,
             Err(error) => {
                 // A damaged day is found, told and passed over by the next survey.
@@ -268,19 +243,8 @@ impl Engine {
             self.status.why = None;
             return Step::Idle;
         }
-        let after = batch.is_full(lines_max, BYTES_MAX).then(|| self.reader.after(&batch));
-        let (delivered, ahead) = std::thread::scope(|scope| {
-            let reading = after.and_then(|reader| {
-                let read = move || Ahead::read(reader, oldest, lines_max);
-                let thread = std::thread::Builder::new().name("sink-ahead".to_owned());
-                thread.spawn_scoped(scope, read).ok()
-            });
-            let delivered = self.deliver(&batch, now, server);
-            (delivered, reading.and_then(|reading| reading.join().ok().flatten()))
-        });
-        match delivered {
+        match self.deliver(&batch, now, server) {
             Ok(()) => {
-                self.ahead = ahead;
                 let again = batch.units.iter().filter(|unit| unit.again);
                 self.status.rows_resent += again.map(|unit| unit.rows).sum::<u64>();
                 self.reader.acknowledge(&batch, now.mono);

@@ -1,9 +1,7 @@
 //! Days of sending in milliseconds: a real store, a server of rules, and time that the test moves.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::rc::Rc;
 
 use rusqlite::Connection;
 use trimloop_core::tag::{Sample, Status, TagId, Value};
@@ -196,43 +194,6 @@ fn all_rows_arrive_and_a_start_sends_the_last_minute() {
     assert_eq!(rig.count("trimloop_sample"), 6000);
     // 60 s of 200, in whole flushes of up to 2000 rows.
     assert!((1800..=4200).contains(&again.status.rows_resent), "{}", again.status.rows_resent);
-}
-
-/// Read ahead or not, the same lines go out in the same order, and none before a lost one was sent
-/// again.
-#[test]
-fn what_is_read_ahead_is_what_would_be_read() {
-    let mut rig = Rig::new("ahead");
-    rig.fill(T0, 4000, Span::from_millis(100));
-    let mut one_by_one = String::new();
-    let mut reader = rig.engine().reader;
-    loop {
-        let batch = reader.next_batch(i64::MIN, 1000, BYTES_MAX).unwrap();
-        if batch.units.is_empty() {
-            break;
-        }
-        one_by_one.extend((0..batch.lines()).map(|index| batch.line(index)));
-        reader.acknowledge(&batch, rig.now.mono);
-    }
-    // What was sent before a request is lost, and after.
-    let sent = Rc::new(RefCell::new([String::new(), String::new()]));
-    let (kept, mut turn) = (Rc::clone(&sent), 0);
-    rig.server.rule = Some(Box::new(move |lines, _| {
-        turn += 1;
-        if turn == 6 {
-            return Answer::Lost("reset".into());
-        }
-        kept.borrow_mut()[usize::from(turn > 6)].push_str(lines);
-        http(204, "")
-    }));
-    let mut engine = rig.engine();
-    assert!(matches!(engine.step(rig.now, &mut rig.server), Step::Sent(1000..)));
-    assert!(engine.ahead.is_some());
-    rig.run(&mut engine);
-    let [before, after] = &*sent.borrow();
-    assert!(one_by_one.starts_with(before) && !before.is_empty());
-    assert!(one_by_one.ends_with(after) && before.len() + after.len() >= one_by_one.len());
-    assert_eq!(engine.status.behind_rows, 0);
 }
 
 /// Rows that come behind the cursor, out of a PLC's history, are sent like others and marked.

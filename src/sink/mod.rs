@@ -7,8 +7,8 @@
 //!
 //! The way back: `query` asks an InfluxDB for rows, for models; nothing live uses it.
 //!
-//! Everything else runs on one thread of low priority, beside which a second reads the next batch
-//! while one is sent, with memory for two batches; the loop shares nothing with them but the disk. A row is dropped in two cases only, both counted and told: it is
+//! Everything else runs on one thread of low priority with memory for one batch; the loop shares
+//! nothing with it but the disk. A row is dropped in two cases only, both counted and told: it is
 //! older than `max_age`, or its history file is gone.
 
 mod answer;

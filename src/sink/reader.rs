@@ -26,8 +26,6 @@ const OVERLAP_NANOS: i64 = 60_000_000_000;
 const OVERLAP_ROWS: i64 = 500;
 /// Acknowledged units that are remembered for the overlap.
 const ACKS_MAX: usize = 20_000;
-/// Units of one batch.
-const UNITS_IN_BATCH_MAX: usize = 1000;
 /// Units looked at in one query.
 const UNITS_MAX: i64 = 64;
 /// Newest days that may still get rows.
@@ -89,14 +87,6 @@ impl Batch {
         let begin = index.checked_sub(1).and_then(|i| self.ends.get(i)).copied().unwrap_or(0);
         let end = self.ends.get(index).copied().unwrap_or(begin);
         self.text.get(begin..end).unwrap_or_default()
-    }
-
-    /// Whether more may wait than fits.
-    pub(super) fn is_full(&self, lines_max: usize, bytes_max: usize) -> bool {
-        self.ends.len() >= lines_max
-            || self.text.len() >= bytes_max
-            // Many expired units have no lines.
-            || self.units.len() >= UNITS_IN_BATCH_MAX
     }
 
     /// Bytes of a range of lines.
@@ -214,7 +204,11 @@ impl Reader {
         bytes_max: usize,
     ) -> Result<Batch, ReadError> {
         let mut batch = Batch::default();
-        let full = |batch: &Batch| batch.is_full(lines_max, bytes_max);
+        let full = |batch: &Batch| {
+            batch.ends.len() >= lines_max || batch.text.len() >= bytes_max
+                // Many expired units have no lines.
+                || batch.units.len() >= 1000
+        };
         let path = self.state_path();
         let sql = |source| ReadError { path: path.clone(), source };
         let db = connect(&path).map_err(sql)?;
@@ -301,30 +295,6 @@ impl Reader {
             batch.units.push(unit);
         }
         Ok(())
-    }
-
-    /// A reader that stands where this one will once the batch is acknowledged. It knows nothing
-    /// of what was acknowledged when.
-    pub(super) fn after(&self, batch: &Batch) -> Self {
-        let mut after = Self {
-            dir: self.dir.clone(),
-            origin: self.origin.clone(),
-            positions: self.positions.clone(),
-            behind: self.behind.clone(),
-            broken: self.broken.clone(),
-            acks: VecDeque::new(),
-        };
-        after.acknowledge(batch, Mono::default());
-        after
-    }
-
-    /// Whether the next batch of both is the same, but for rows that came since.
-    pub(super) fn stands_like(&self, other: &Self) -> bool {
-        let places = |reader: &Self| -> Vec<(String, i64, i64)> {
-            let places = reader.positions.iter();
-            places.map(|(source, p)| (source.clone(), p.at, p.cursor)).collect()
-        };
-        self.broken == other.broken && places(self) == places(other)
     }
 
     /// Everything of the batch is with the server, or counted.

@@ -65,6 +65,7 @@ impl Bench {
             client_name: "misbehaving".to_owned(),
             pki_dir: std::env::temp_dir().join("trimloop-test-client-pki"),
             secrets_dir: PathBuf::new(),
+            realtime: None,
         };
         change(&mut settings);
         settings.bound.plcs[0].url = press.url();

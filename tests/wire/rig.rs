@@ -220,6 +220,7 @@ impl Rig {
             client_name: "wire".to_owned(),
             pki_dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join("wire-pki"),
             secrets_dir: std::path::PathBuf::new(),
+            realtime: None,
         };
         let cell = CellHandle::start(settings, runtime.handle()).unwrap();
         let log = Log::of(&cell);
