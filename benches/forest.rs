@@ -234,6 +234,8 @@ fn plan(trees: &[ForeignTree]) -> ForestPlan {
         weights: vec![1.0; 2],
         remember: None,
         likeness: None,
+        directions: None,
+        reach: None,
         linear: None,
         network: None,
         half_width: None,

@@ -7,11 +7,13 @@
 //! limits are [`Ticks`] of the setpoint's grid, rounded inward.
 
 mod check;
+mod directions;
 mod drift;
 mod forecast;
 mod forest;
 mod logistic;
 mod network;
+mod reach;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -20,12 +22,14 @@ use crate::tag::TagId;
 use crate::time::Span;
 use crate::unit::{Grid, Ticks};
 
+pub use directions::{Directions, SIZES_MAX};
 pub use drift::{BINS, ChallengerPlan, DriftPlan, InputReference, ScoreReference};
 pub use forecast::ForecastOf;
 pub use forest::{CLASSES_MAX, COLUMNS_MAX, DEPTH_MAX, ForestPlan, LinearTerms, Link, Node};
 pub use forest::{Step, Tree};
 pub use logistic::{Calibration, LogisticPlan};
 pub use network::{Activation, LAYERS_MAX, Layer, NetworkPlan, UNITS_MAX, WEIGHTS_MAX};
+pub use reach::Reach;
 
 /// Most tags in one plan.
 pub const TAGS_MAX: usize = 60_000;
@@ -319,6 +323,7 @@ pub struct ModelPlan {
 
 /// The kinds of model.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a few in a plan, and none is moved in a step")]
 pub enum Model {
     /// EWMA, CUSUM or run rules on one feature.
     Chart(ChartPlan),

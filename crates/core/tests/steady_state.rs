@@ -16,15 +16,15 @@ use trimloop_core::mode::Mode;
 use trimloop_core::model::forecast::ForecastPlan;
 use trimloop_core::plan::{
     Activation, Calibration, CombinedPlan, ForecastOf, ForestPlan, Layer, Link as TreeLink,
-    LogisticPlan, NetworkPlan, Node, Step, Tree,
+    LogisticPlan, NetworkPlan, Node, Reach, Step, Tree,
 };
 use trimloop_core::plan::{
     BINS, BindingPlan, Budget, ChallengerPlan, CharacteristicId, CharacteristicPlan, Chart,
-    ChartPlan, Clause, Condition, Controller, Cut, CyclePlan, DriftPlan, EffectPlan, FeatureId,
-    FeaturePlan, HeartbeatPlan, InputReference, InterlockId, InterlockPlan, LinearPlan, LinkPlan,
-    LoopId, LoopPlan, Model, ModelId, ModelPlan, MonitorPlan, PcaLimits, PcaPlan, Plan, PlcId,
-    Rate, RowPlan, RulesPlan, RunToRunPlan, ScoreReference, SetpointId, SetpointPlan, SignatureId,
-    SignaturePlan, Source, TagPlan, Take,
+    ChartPlan, Clause, Condition, Controller, Cut, CyclePlan, Directions, DriftPlan, EffectPlan,
+    FeatureId, FeaturePlan, HeartbeatPlan, InputReference, InterlockId, InterlockPlan, LinearPlan,
+    LinkPlan, LoopId, LoopPlan, Model, ModelId, ModelPlan, MonitorPlan, PcaLimits, PcaPlan, Plan,
+    PlcId, Rate, RowPlan, RulesPlan, RunToRunPlan, ScoreReference, SetpointId, SetpointPlan,
+    SignatureId, SignaturePlan, Source, TagPlan, Take,
 };
 use trimloop_core::scan::{Ack, AckResult, Action, Command, Label, Link, Order, Scan};
 use trimloop_core::tag::{Sample, Status, TagId, Value};
@@ -114,6 +114,19 @@ fn feature(index: u16) -> FeaturePlan {
     }
 }
 
+/// Two directions of each of two classes over four inputs.
+fn directions() -> Directions {
+    Directions {
+        calm: vec![50.0; 4],
+        weights: (0..16).map(|i| 0.01 * f64::from(i)).collect(),
+        spread: vec![4.0, 0.5, 9.0, 2.0],
+        sizes: vec![0.1, 1.0],
+        counts: 0.5,
+        at_most: 4.0,
+        worth: 0.2,
+    }
+}
+
 fn models() -> Vec<ModelPlan> {
     let inputs: Vec<_> = (0..4).map(|i| FeatureId(i * 6)).collect();
     let limits = |t2, spe| PcaLimits { t2, spe };
@@ -172,7 +185,9 @@ fn models() -> Vec<ModelPlan> {
         classes: vec![String::from("ok"), String::from("nok")],
         weights: vec![1.0; 2],
         remember: Some(0.9),
-        likeness: None,
+        likeness: Some(vec![0.7, 0.3, 0.4, 0.6]),
+        directions: Some(directions()),
+        reach: Some(Reach { mean: vec![50.0; 4], white: vec![0.01; 10], t2_out: 9.0 }),
         linear: None,
         network: Some(NetworkPlan {
             layers: vec![

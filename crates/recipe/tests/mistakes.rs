@@ -107,6 +107,8 @@ fn classifier(classes: [&str; 2]) -> Vec<u8> {
         weights: vec![1.0; 2],
         remember: None,
         likeness: None,
+        directions: None,
+        reach: None,
         linear: None,
         network: None,
         half_width: None,

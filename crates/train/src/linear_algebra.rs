@@ -148,6 +148,14 @@ impl Cholesky {
         &self.0
     }
 
+    /// `factor^-1`, lower triangular as the factor is.
+    pub(crate) fn factor_inverse(&self) -> Square {
+        let mut columns = Square::zeros(self.0.p);
+        columns.diagonal_mut().for_each(|x| *x = 1.0);
+        columns.rows_mut().for_each(|column| self.forward(column));
+        columns.transposed()
+    }
+
     /// `matrix^-1`, exactly symmetric.
     pub(crate) fn inverse(&self) -> Square {
         let mut identity = Square::zeros(self.0.p);

@@ -19,6 +19,7 @@ use crate::forest::HeldOut;
 use crate::forest::calibrate::platt_of;
 use crate::forest::fit::{FOLDS, fold_of, train_rows};
 use crate::forest::held_out::{judge_said, weights};
+use crate::forest::reach::span;
 use crate::limits::t2_limit;
 use crate::linear_algebra::{Cholesky, Square};
 use crate::monitor::in_parallel;
@@ -114,7 +115,9 @@ pub fn fit_logistic(
     let line = path(&columns, &scaling, labels, &all, &PENALTIES[..=best]).pop();
     let line = line.unwrap_or_else(|| Line::zero(columns.columns()));
     let calibration = calibrate(logits.iter().copied().zip(labels.iter().copied()));
-    let plan = plan(table, &columns, scaling, &line, (calibration, weights), (classes, options))?;
+    let mut plan =
+        plan(table, &columns, scaling, &line, (calibration, weights), (classes, options))?;
+    plan.span = span(table, &fold);
     let columns = columns.names().to_vec();
     Ok(LogisticFit { plan, columns, penalty, tried, held_out, blocked: options.blocked })
 }
@@ -433,12 +436,11 @@ fn plan(
     let coefficients: Vec<f64> =
         line.slopes.iter().zip(&scaling.scale).map(|(b, scale)| b / scale).collect();
     let at_mean: f64 = coefficients.iter().zip(&scaling.mean).map(|(c, m)| c * m).sum();
-    let ends = (f64::INFINITY, f64::NEG_INFINITY);
-    let span = |column| table.column(column).fold(ends, |(a, b), x| (a.min(x), b.max(x)));
     Ok(LogisticPlan {
         inputs: (0..).map(FeatureId).take(table.columns()).collect(),
         steps: options.steps.iter().map(|(_, step)| *step).collect(),
-        span: (0..table.columns()).map(span).collect(),
+        // The caller knows what was held out.
+        span: Vec::new(),
         domain: None,
         intercept: line.intercept - at_mean,
         coefficients,

@@ -260,6 +260,19 @@ fn facts_of(fit: &ForestFit) -> Vec<(String, String)> {
         ),
     ));
     facts.push(decision(&fit.plan.classes, &fit.plan.weights));
+    if fit.plan.remember.is_some() {
+        let how = match &fit.plan.directions {
+            Some(_) => "votes, and the directions in which each cause moves the inputs from calm",
+            None => "votes alone: there are too many inputs for directions",
+        };
+        facts.push(fact("evidence for a cause", how.to_owned()));
+    }
+    let ranges = "the training ranges of the inputs, widened by what held-out rows show";
+    let domain = match &fit.plan.reach {
+        Some(reach) => format!("{ranges}, and T2 of all inputs up to {:.1}", reach.t2_out),
+        None => format!("{ranges}; their mixture is not watched"),
+    };
+    facts.push(fact("domain", domain));
     facts
 }
 

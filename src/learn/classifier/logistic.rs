@@ -97,7 +97,8 @@ fn facts_of(fit: &LogisticFit) -> Vec<(String, String)> {
         format!("{how}; calibrated without the fold: log loss {log_loss:.3}, Brier {brier:.3}"),
     ));
     facts.push(decision(&fit.plan.classes, &fit.plan.weights));
-    let domain = "the training ranges of the inputs, and T2 of all columns up to";
+    let domain = "the training ranges of the inputs, widened by what held-out rows show, and T2 of all \
+                  columns up to";
     facts.push(fact("domain", format!("{domain} {:.1}", fit.plan.t2_out)));
     facts
 }

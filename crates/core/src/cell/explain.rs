@@ -388,7 +388,10 @@ impl Cell {
             Model::Linear(linear) => self.span_share(&linear.inputs, &linear.span),
             // Out of domain wherever it stands: it was never held against labels.
             Model::Forest(forest) if forest.is_sensor() && forest.half_width.is_none() => None,
-            Model::Forest(forest) => self.span_share(&forest.inputs, &forest.span),
+            Model::Forest(forest) => {
+                let span = self.span_share(&forest.inputs, &forest.span)?;
+                Some(forest.reach.as_ref().map_or(span, |reach| span.max(score.t2 / reach.t2_out)))
+            }
             Model::Logistic(logistic) => {
                 let span = self.span_share(&logistic.inputs, &logistic.span)?;
                 Some(span.max(score.t2 / logistic.t2_out))

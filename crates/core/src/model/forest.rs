@@ -9,6 +9,8 @@
 //! A *path contribution* is what the way down a tree adds to an output at each split, given to the
 //! column that the split looks at. With the mean at the roots they sum to the output.
 
+mod directions;
+
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -18,6 +20,7 @@ use crate::plan::{COLUMNS_MAX, ForestPlan, Link, Node, Step, Tree};
 
 use super::network::Network;
 use super::{Contribution, Score, known};
+use directions::Likelihoods;
 
 /// Trees that go down together.
 const LANES: usize = 8;
@@ -41,6 +44,8 @@ pub struct Forest {
     outputs: Vec<f64>,
     /// What the units of a neural network gave.
     network: Option<Network>,
+    /// What the directions of the causes say.
+    likelihoods: Option<Likelihoods>,
     /// `[c]` probabilities.
     probabilities: Vec<f64>,
     /// `[c]` evidence so far; equal before the first part.
@@ -53,6 +58,7 @@ impl Forest {
     pub fn new(plan: &ForestPlan) -> Self {
         let (c, k) = (plan.classes.len(), plan.outputs());
         let usable = plan.fits();
+        let directions = plan.directions.as_ref().filter(|_| usable);
         Self {
             usable,
             columns: vec![0.0; plan.columns()],
@@ -60,6 +66,7 @@ impl Forest {
             memory: vec![None; plan.steps.len()],
             outputs: vec![0.0; k],
             network: plan.network.as_ref().filter(|_| usable).map(Network::new),
+            likelihoods: directions.map(|directions| Likelihoods::new(directions, c)),
             probabilities: vec![0.0; c],
             evidence: vec![0.0; c],
             best: 0,
@@ -74,9 +81,10 @@ impl Forest {
     ///
     /// The score's value is the probability of the best class, of a soft sensor its prediction; low
     /// and high are NaN where it has no interval. An unknown input makes it unknown and keeps
-    /// means, deviations and evidence. Out of domain is whatever lies outside the training spans,
-    /// and every part where there are none, or of a soft sensor no interval: such a model was
-    /// never held against this process.
+    /// means, deviations and evidence. Out of domain is whatever lies outside the spans, or farther
+    /// from the rows of training than the T2 of the domain, which the score tells; and every part
+    /// where there are no spans, or of a soft sensor no interval: such a model was never held against
+    /// this process.
     pub fn score(
         &mut self,
         plan: &ForestPlan,
@@ -104,7 +112,12 @@ impl Forest {
         let value = of.get(self.best).copied().unwrap_or(f64::NAN);
         let mut score = Score::of_value(value, false);
         if score.known {
-            score.in_domain = inside && monitor.unwrap_or(true);
+            // Written so that a T2 that is no number is out.
+            let near = plan.reach.as_ref().is_none_or(|reach| {
+                score.t2 = reach.t2(self.columns.get(..plan.inputs.len()).unwrap_or_default());
+                score.t2 <= reach.t2_out
+            });
+            score.in_domain = inside && near && monitor.unwrap_or(true);
         }
         if score.known && plan.is_sensor() {
             score.in_domain &= plan.half_width.is_some();
@@ -238,7 +251,7 @@ impl Forest {
         self.best = largest(weighted);
         let Some(remember) = plan.remember else { return };
         if let Some(likeness) = &plan.likeness {
-            self.believe(remember, likeness);
+            self.believe(plan, remember, likeness);
             return;
         }
         // Votes, where there are any: calibration took neighbouring parts for independent ones,
@@ -258,9 +271,12 @@ impl Forest {
     /// undone at the same pace however many they were. The part then speaks for a class as its
     /// votes are those that parts of the class get, the votes taken as shares of one draw:
     /// `sum_j(vote[j] * ln(likeness[k][j]))`. So a class that is often taken for another is told
-    /// from it by how often, which votes added up never can.
-    fn believe(&mut self, stays: f64, likeness: &[f64]) {
+    /// from it by how often, which votes added up never can. Where the plan has directions of the
+    /// causes, what they say is added, and both count as much as a part is worth beside its neighbours.
+    fn believe(&mut self, plan: &ForestPlan, stays: f64, likeness: &[f64]) {
         let c = self.evidence.len();
+        let directions = plan.directions.as_ref();
+        let worth = directions.map_or(1.0, |directions| directions.worth);
         softmax(&mut self.evidence);
         let anew = (1.0 - stays) / c as f64;
         let rows = likeness.chunks_exact(c.max(1));
@@ -273,7 +289,13 @@ impl Forest {
                     votes.iter().zip(expected).map(|(vote, of)| vote * libm::log(*of)).sum()
                 }
             };
-            *evidence = libm::log(stays * *evidence + anew) + says;
+            *evidence = libm::log(stays * *evidence + anew) + worth * says;
+        }
+        if let (Some(directions), Some(likelihoods)) = (directions, &mut self.likelihoods) {
+            likelihoods.compare(directions, &self.columns);
+            for (evidence, says) in self.evidence.iter_mut().zip(likelihoods.says(directions)) {
+                *evidence += worth * says;
+            }
         }
     }
 
@@ -514,6 +536,8 @@ impl ForestPlan {
             && self.weights.iter().all(|w| *w > 0.0 && w.is_finite())
             && self.remember.is_none_or(|r| (0.0..1.0).contains(&r))
             && self.likeness_fits()
+            && self.directions_fit()
+            && self.reach_fits()
             && self.nodes.len().checked_mul(k) == Some(self.values.len())
             && self.values.iter().all(|x| x.is_finite())
             && self.trees_fit(q)

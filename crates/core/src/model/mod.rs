@@ -52,7 +52,7 @@ pub struct Score {
     pub in_domain: bool,
     /// This part is beyond the alarm limit of a chart or a monitor. Never true when unknown.
     pub alarm: bool,
-    /// T2 of a monitor, or of the domain of a logistic classifier, dimensionless, >= 0.
+    /// T2 of a monitor, or of the domain of a classifier that has one, dimensionless, >= 0.
     pub t2: f64,
     /// SPE of a monitor, dimensionless, >= 0.
     pub spe: f64,

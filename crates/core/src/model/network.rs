@@ -198,6 +198,8 @@ mod tests {
             classes: classes.iter().copied().map(String::from).collect(),
             remember: None,
             likeness: None,
+            directions: None,
+            reach: None,
             half_width: classes.is_empty().then_some(1.0),
         }
     }

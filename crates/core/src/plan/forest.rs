@@ -4,7 +4,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{FeatureId, ModelId, NetworkPlan};
+use super::{Directions, FeatureId, ModelId, NetworkPlan, Reach};
 
 /// Most columns of a tree ensemble, inputs and derived ones together.
 pub const COLUMNS_MAX: usize = 1024;
@@ -23,9 +23,13 @@ pub struct ForestPlan {
     pub inputs: Vec<FeatureId>,
     /// `[q - p]` what is worked out of the columns before it.
     pub steps: Vec<Step>,
-    /// `[p]` lowest and highest training values; outside is out of domain. Empty where nobody knows
+    /// `[p]` lowest and highest values of the domain: those of training, in newer models widened so
+    /// that few parts like them lie beyond; outside is out of domain. Empty where nobody knows
     /// them, as of a model from elsewhere: then every part is out of domain.
     pub span: Vec<(f64, f64)>,
+    /// The domain of all inputs together: too far is out of domain. `None` in models before it, where
+    /// the spans alone are.
+    pub reach: Option<Reach>,
     /// Monitor whose domain this classifier shares.
     pub domain: Option<ModelId>,
     /// Linear terms, added to what the trees give.
@@ -61,6 +65,9 @@ pub struct ForestPlan {
     /// trees had not seen, each above 0 to 1. `None` adds up the votes themselves, as models before
     /// it did.
     pub likeness: Option<Vec<f64>>,
+    /// For a diagnosis with [`ForestPlan::likeness`]: directions of the causes, whose likelihoods
+    /// count beside those of the votes.
+    pub directions: Option<Directions>,
     /// Soft sensor: half the width of its interval [unit of y], >= 0; `None` where it was never held
     /// against labels: then every part is out of domain. `None` for a classifier.
     pub half_width: Option<f64>,
@@ -76,6 +83,19 @@ pub struct LinearTerms {
 }
 
 impl ForestPlan {
+    /// Whether directions belong to these inputs and classes, beside votes that can be compared.
+    pub(crate) fn directions_fit(&self) -> bool {
+        self.directions.as_ref().is_none_or(|directions| {
+            self.likeness.is_some() && directions.fits(self.inputs.len(), self.classes.len())
+        })
+    }
+
+    /// Whether the domain belongs to these inputs; where no span is known, there is none.
+    pub(crate) fn reach_fits(&self) -> bool {
+        let spans = !self.span.is_empty();
+        self.reach.as_ref().is_none_or(|reach| spans && reach.fits(self.inputs.len()))
+    }
+
     /// Outputs `k`.
     pub fn outputs(&self) -> usize {
         if self.classes.len() > 2 { self.classes.len() } else { 1 }

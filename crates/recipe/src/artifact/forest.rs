@@ -1,7 +1,9 @@
 //! Classifiers and soft sensors made of trees as arrays.
 
 use serde::{Deserialize, Serialize};
-use trimloop_core::plan::{FeatureId, ForestPlan, LinearTerms, Link, Node, Step, Tree};
+use trimloop_core::plan::{
+    Directions, FeatureId, ForestPlan, LinearTerms, Link, Node, Reach, Step, Tree,
+};
 
 use super::{Array, Artifact, ArtifactError, Data, TEXT_MAX, network};
 
@@ -34,7 +36,20 @@ pub struct Words {
 const WORDS_MAX: usize = 256;
 
 /// Arrays that only some forests have, behind the others.
-pub(super) const MORE: [&str; 4] = ["linear", "centre", "half_width", "likeness"];
+pub(super) const MORE: [&str; 12] = [
+    "linear",
+    "centre",
+    "half_width",
+    "likeness",
+    "calm",
+    "direction",
+    "spread",
+    "sizes",
+    "counts",
+    "reach_mean",
+    "reach_white",
+    "reach_t2",
+];
 
 /// Arrays that every forest has, in file order.
 pub(super) const NAMES: [&str; 13] = [
@@ -73,6 +88,23 @@ pub(super) fn arrays(plan: &ForestPlan) -> Vec<Array> {
     let classes = plan.classes.len();
     let likeness = plan.likeness.iter();
     let more = more.chain(likeness.map(|x| f64s("likeness", &[classes, classes], x.clone())));
+    let more = more.chain(plan.directions.iter().flat_map(|of| {
+        let (inputs, each) = (of.calm.len(), of.spread.len() / classes.max(1));
+        [
+            f64s("calm", &[inputs], of.calm.clone()),
+            f64s("direction", &[classes, each, inputs], of.weights.clone()),
+            f64s("spread", &[classes, each], of.spread.clone()),
+            f64s("sizes", &[of.sizes.len()], of.sizes.clone()),
+            f64s("counts", &[3], vec![of.counts, of.at_most, of.worth]),
+        ]
+    }));
+    let more = more.chain(plan.reach.iter().flat_map(|reach| {
+        [
+            f64s("reach_mean", &[reach.mean.len()], reach.mean.clone()),
+            f64s("reach_white", &[reach.white.len()], reach.white.clone()),
+            f64s("reach_t2", &[1], vec![reach.t2_out]),
+        ]
+    }));
     let span = plan.span.iter().flat_map(|(low, high)| [*low, *high]).collect();
     let scalars = vec![plan.factor, plan.slope, plan.remember.unwrap_or(-1.0)];
     let root = plan.trees.iter().map(|tree| tree.root).collect();
@@ -142,11 +174,28 @@ pub(super) fn shapes(artifact: &Artifact) -> Vec<(&'static str, Vec<usize>)> {
         vec![nodes, outputs],
     ];
     let columns = inputs + steps;
-    let more = [vec![outputs, columns], vec![columns], vec![1], vec![classes, classes]];
+    let each = len("spread") / classes.max(1);
+    let more = [
+        vec![outputs, columns],
+        vec![columns],
+        vec![1],
+        vec![classes, classes],
+        vec![inputs],
+        vec![classes, each, inputs],
+        vec![classes, each],
+        vec![len("sizes")],
+        vec![3],
+        vec![inputs],
+        vec![inputs * (inputs + 1) / 2],
+        vec![1],
+    ];
     // Linear terms come with their centre.
     let has = |name| artifact.array(name).is_some();
     let linear = has("linear");
-    let there = [linear, linear, has("half_width"), has("likeness")];
+    // Directions are there as a whole or not at all, as is the reach.
+    let (moves, reach) = (has("calm"), has("reach_mean"));
+    let four = [linear, linear, has("half_width"), has("likeness")];
+    let there = four.into_iter().chain([moves; 5]).chain([reach; 3]);
     let more = MORE.into_iter().zip(more).zip(there);
     let more = more.filter_map(|(named, there)| there.then_some(named));
     let network = network::shapes(artifact, columns);
@@ -178,6 +227,11 @@ pub(super) fn plan(artifact: &Artifact, inputs: Vec<FeatureId>) -> Option<Forest
         inputs,
         steps: steps(artifact)?,
         span: span.iter().map(|[low, high]| (*low, *high)).collect(),
+        reach: artifact.array("reach_mean").map(|_| Reach {
+            mean: artifact.data("reach_mean").to_vec(),
+            white: artifact.data("reach_white").to_vec(),
+            t2_out: artifact.data("reach_t2").first().copied().unwrap_or(0.0),
+        }),
         domain: None,
         trees: trees?,
         nodes: nodes
@@ -203,6 +257,23 @@ pub(super) fn plan(artifact: &Artifact, inputs: Vec<FeatureId>) -> Option<Forest
         network,
         half_width: artifact.data("half_width").first().copied(),
         likeness: artifact.array("likeness").map(|_| artifact.data("likeness").to_vec()),
+        directions: match artifact.array("calm") {
+            Some(_) => Some(directions(artifact)?),
+            None => None,
+        },
+    })
+}
+
+fn directions(artifact: &Artifact) -> Option<Directions> {
+    let [counts, at_most, worth] = *artifact.data("counts").first_chunk::<3>()?;
+    Some(Directions {
+        calm: artifact.data("calm").to_vec(),
+        weights: artifact.data("direction").to_vec(),
+        spread: artifact.data("spread").to_vec(),
+        sizes: artifact.data("sizes").to_vec(),
+        counts,
+        at_most,
+        worth,
     })
 }
 

@@ -3,7 +3,7 @@
 #![expect(clippy::cast_precision_loss, reason = "small counts")]
 
 use super::*;
-use trimloop_core::plan::{Calibration, CombinedPlan, MonitorPlan};
+use trimloop_core::plan::{Calibration, CombinedPlan, Directions, MonitorPlan, Reach};
 
 use proptest::prelude::*;
 use trimloop_core::plan::{Activation, Layer, LinearTerms, Link, NetworkPlan, Node, Step, Tree};
@@ -152,6 +152,8 @@ fn forest() -> ForestPlan {
         weights: vec![1.0, 2.0],
         remember: Some(0.9),
         likeness: None,
+        directions: None,
+        reach: None,
         linear: None,
         network: None,
         half_width: None,
@@ -176,7 +178,20 @@ fn classifiers_round_trip() {
     assert_eq!(back.bind(by_name).unwrap(), Model::Forest(forest()));
     // What votes are like stands beside it where it was learnt; without it the bytes are as ever.
     let likeness = Some(vec![0.75, 0.25, 0.5, 0.5]);
-    let plan = ForestPlan { likeness, ..forest() };
+    let directions = Some(Directions {
+        calm: vec![1.0, 2.0],
+        weights: vec![0.5, -1.0, 0.25, 4.0],
+        spread: vec![3.0, 0.5],
+        sizes: vec![0.1, 0.3, 1.0],
+        counts: 0.4,
+        at_most: 4.0,
+        worth: 0.2,
+    });
+    let plan = ForestPlan { likeness, directions: None, ..forest() };
+    let reach = Some(Reach { mean: vec![1.0, 2.0], white: vec![3.0, 0.5, 4.0], t2_out: 9.0 });
+    let moved = ForestPlan { directions, reach, ..plan.clone() };
+    let more = Artifact::classifier(header.clone(), "quality", words(), &moved).unwrap().write();
+    assert_eq!(Artifact::read(&more).unwrap().bind(by_name).unwrap(), Model::Forest(moved));
     let more = Artifact::classifier(header.clone(), "quality", words(), &plan).unwrap().write();
     assert!(more.len() > bytes.len());
     assert_eq!(Artifact::read(&more).unwrap().bind(by_name).unwrap(), Model::Forest(plan));

@@ -71,6 +71,8 @@ pub(super) fn empty(classes: Vec<String>, link: Link, base: Vec<f64>) -> ForestP
         classes,
         remember: None,
         likeness: None,
+        directions: None,
+        reach: None,
         half_width: None,
     }
 }

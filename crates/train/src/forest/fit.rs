@@ -8,7 +8,7 @@ use trimloop_core::plan::{ForestPlan, Step};
 use super::derive::{self, Named, small};
 use super::grow::TREE_ROWS_MAX;
 use super::held_out::{HeldOut, judge, weights};
-use super::{Grown, Growth, Labelled, Ranks, calibrate, grow, plan, vote};
+use super::{Grown, Growth, Labelled, Ranks, calibrate, directions, grow, plan, reach, vote};
 use crate::blocks::blocks;
 use crate::noise::Noise;
 use crate::table::{Table, TrainError};
@@ -433,10 +433,13 @@ impl Fit<'_> {
         let mut fit = self.plan(grounds, &allowed, trees);
         calibrate::apply(&mut fit.0, slope, bias);
         fit.0.weights = weights;
+        fit.0.span = reach::span(self.table, fold);
+        fit.0.reach = reach::find(self.table, fold);
         if self.options.runs.is_some() {
             let votes = calibrate::likeness(&votes, self.labels, self.classes.len());
             fit.0.remember = Some(STAYS);
             fit.0.likeness = Some(votes);
+            fit.0.directions = directions::find(self.table, self.labels, self.classes.len());
         }
         let (plan, columns, importance) = fit;
         let blocked = self.options.blocked || self.options.runs.is_some();
@@ -470,11 +473,7 @@ impl Fit<'_> {
         names.extend(behind().map(|(name, _)| name.clone()));
         let all: f64 = gains.iter().sum::<f64>().max(f64::MIN_POSITIVE);
         let importance = kept.iter().map(|column| gains[*column] / all).collect();
-        let mut plan = plan(trees, p, steps, &place, self.classes.to_vec());
-        for (input, span) in plan.span.iter_mut().enumerate() {
-            let ends = (f64::INFINITY, f64::NEG_INFINITY);
-            *span = self.table.column(input).fold(ends, |(a, b), x| (a.min(x), b.max(x)));
-        }
+        let plan = plan(trees, p, steps, &place, self.classes.to_vec());
         (plan, names, importance)
     }
 }

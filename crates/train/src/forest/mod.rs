@@ -5,10 +5,12 @@
 
 pub(crate) mod calibrate;
 mod derive;
+mod directions;
 pub(crate) mod fit;
 mod grow;
 pub(crate) mod held_out;
 mod ranks;
+pub(crate) mod reach;
 #[cfg(test)]
 mod tests;
 
@@ -148,6 +150,7 @@ fn plan(
         inputs: (0..).map(FeatureId).take(inputs).collect(),
         steps,
         span: vec![(f64::MIN, f64::MAX); inputs],
+        reach: None,
         domain: None,
         trees: roots,
         nodes,
@@ -161,6 +164,7 @@ fn plan(
         weights,
         remember: None,
         likeness: None,
+        directions: None,
         linear: None,
         network: None,
         half_width: None,

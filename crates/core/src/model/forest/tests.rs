@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::tests::{unknown, value};
-use crate::plan::{FeatureId, LinearTerms};
+use crate::plan::{Directions, FeatureId, LinearTerms, Reach};
 use alloc::string::String;
 
 fn split(threshold: f32, column: u16, left: u16) -> Node {
@@ -51,6 +51,8 @@ fn plan() -> ForestPlan {
         weights: vec![1.0; 3],
         remember: None,
         likeness: None,
+        directions: None,
+        reach: None,
         linear: None,
         network: None,
         half_width: None,
@@ -291,10 +293,105 @@ fn likeness_tells_classes_apart_that_votes_confuse() {
     assert_eq!(after(100), after(10_000));
 }
 
+/// A part inside every span is out where it breaks the relation of the inputs; the score tells T2.
+#[test]
+fn reach_is_the_domain_of_all_inputs() {
+    // Both inputs have variance 1 about 5 and a correlation of 0.8.
+    let white = vec![1.0, -0.8 / 0.6, 1.0 / 0.6];
+    let reach = Some(Reach { mean: vec![5.0, 5.0], white, t2_out: 9.0 });
+    let plan = ForestPlan { reach, ..plan() };
+    assert!(plan.fits());
+    let mut forest = Forest::new(&plan);
+    // input 0 (feature 1), input 1 (feature 0), in domain
+    for (x, y, inside) in [(5.0, 5.0, true), (7.0, 7.0, true), (7.0, 3.0, false), (9.0, 9.0, false)]
+    {
+        let score = forest.score(&plan, &[value(y), value(x)], None);
+        let (a, b) = (x - 5.0, y - 5.0);
+        let t2 = (a * a - 1.6 * a * b + b * b) / 0.36;
+        assert!(libm::fabs(score.t2 - t2) < 1e-9, "{} {t2}", score.t2);
+        assert_eq!(score.in_domain, inside, "{x} {y}");
+    }
+    assert!(!forest.score(&plan, &[value(5.0), value(5.0)], Some(false)).in_domain);
+    let spoil: [fn(&mut ForestPlan); 5] = [
+        |p| p.span.clear(),
+        |p| p.reach.as_mut().unwrap().mean.truncate(1),
+        |p| p.reach.as_mut().unwrap().white.truncate(2),
+        |p| p.reach.as_mut().unwrap().white[0] = f64::NAN,
+        |p| p.reach.as_mut().unwrap().t2_out = 0.0,
+    ];
+    for (index, spoil) in spoil.into_iter().enumerate() {
+        let mut plan = plan.clone();
+        spoil(&mut plan);
+        assert!(!plan.fits(), "{index}");
+    }
+}
+
+/// As [`alike`], with one direction of each class: a, b and c move the process along its first
+/// input, its second and both.
+fn moved() -> ForestPlan {
+    let directions = Directions {
+        calm: vec![2.0, 2.0],
+        weights: vec![1.0, 0.0, 0.0, 1.0, 0.6, 0.8],
+        spread: vec![9.0, 9.0, 25.0],
+        sizes: vec![0.25, 1.0],
+        counts: 0.5,
+        at_most: 4.0,
+        worth: 0.25,
+    };
+    ForestPlan { directions: Some(directions), ..alike() }
+}
+
+/// Likelihoods at the size that fits best, and the evidence of votes and directions, by hand.
+#[test]
+fn directions_by_hand() {
+    let plan = moved();
+    assert!(plan.fits());
+    let mut forest = Forest::new(&plan);
+    // Input 0 is feature 1. Votes 0, 0.25, 0.75.
+    forest.score(&plan, &[value(4.5), value(2.1)], None);
+    let ratio = |y: f64, spread: f64| {
+        let at = |size: f64| {
+            let v = 1.0 + size * (spread - 1.0);
+            (y * y * (1.0 - 1.0 / v) - libm::log(v)) / 2.0
+        };
+        at(0.25).max(at(1.0))
+    };
+    let of = [ratio(0.1, 9.0), ratio(2.5, 9.0), ratio(0.6 * 0.1 + 0.8 * 2.5, 25.0)];
+    let have = &forest.likelihoods.as_ref().unwrap().of;
+    assert!(have.iter().zip(of).all(|(have, of)| libm::fabs(have - of) < 1e-12), "{have:?}");
+    let top = of[0].max(of[1]).max(of[2]);
+    let votes = |b: f64, c: f64| 0.25 * libm::log(b) + 0.75 * libm::log(c);
+    let votes = [votes(0.1, 0.1), votes(0.5, 0.4), votes(0.3, 0.6)];
+    for (evidence, (of, votes)) in forest.evidence.iter().zip(of.iter().zip(votes)) {
+        let says = 0.25 * (votes + (0.5 * (of - top)).max(-4.0));
+        assert!(libm::fabs(evidence - libm::log(1.0 / 3.0) - says) < 1e-12, "{evidence}");
+    }
+}
+
+/// A departure is known by its direction, small or large and with either sign, whatever the votes
+/// say of parts so near to calm; what is far off says no more than the most.
+#[test]
+fn directions_know_a_cause_of_any_size() {
+    let mut plan = moved();
+    plan.likeness = Some(vec![1.0 / 3.0; 9]);
+    for off in [-1e15, -40.0, -2.5, 2.5, 40.0, 1e15] {
+        for (class, [a, b]) in [[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]].into_iter().enumerate() {
+            let mut forest = Forest::new(&plan);
+            for _ in 0..60 {
+                let part = [value(2.0 + b * off), value(2.0 + a * off)];
+                assert!(forest.score(&plan, &part, None).known);
+            }
+            assert_eq!(forest.cause(&plan), class, "{off} {a} {b}");
+            assert!(forest.evidence.iter().all(|x| x.is_finite()));
+        }
+    }
+}
+
 /// Arrays that do not fit together, or lead out of their tree, never give a known score.
 #[test]
 fn bad_plans_stay_unknown() {
-    let spoil: [fn(&mut ForestPlan); 19] = [
+    let spoil: [fn(&mut ForestPlan); 20] = [
+        |p| p.directions = moved().directions,
         |p| p.likeness = alike().likeness,
         |p| p.half_width = Some(1.0),
         |p| p.span.truncate(1),
@@ -321,4 +418,28 @@ fn bad_plans_stay_unknown() {
         let mut forest = Forest::new(&plan);
         assert!(!forest.score(&plan, &[value(1.0), value(1.0)], None).known, "{index}");
     }
+}
+
+/// Directions that do not fit the inputs, the classes or themselves are never used.
+#[test]
+fn bad_directions_stay_unknown() {
+    let spoil: [fn(&mut Directions); 8] = [
+        |d| d.calm.truncate(1),
+        |d| d.weights.truncate(5),
+        |d| d.spread.truncate(2),
+        |d| d.spread[0] = 0.0,
+        |d| d.weights[1] = f64::NAN,
+        |d| d.sizes.clear(),
+        |d| d.sizes[0] = 1.5,
+        |d| d.worth = 0.0,
+    ];
+    for (index, spoil) in spoil.into_iter().enumerate() {
+        let mut plan = moved();
+        spoil(plan.directions.as_mut().unwrap());
+        assert!(!plan.fits(), "{index}");
+        let mut forest = Forest::new(&plan);
+        assert!(!forest.score(&plan, &[value(4.5), value(2.1)], None).known, "{index}");
+    }
+    let plan = ForestPlan { likeness: None, ..moved() };
+    assert!(!plan.fits());
 }
