@@ -36,6 +36,7 @@ use crate::journal::{JournalError, JournalHead, JournalWriter, keep_plan};
 use crate::output::Names;
 use crate::seal::{SealError, SealSettings, Sealer};
 use crate::service::{CellHandle, CellSettings, ServiceError};
+use crate::settings::WorkSettings;
 use crate::store::{Store, StoreError, StoreOptions};
 use crate::work::faults::{self, Place};
 use crate::work::{Desk, DeskOptions};
@@ -345,6 +346,7 @@ impl Stage {
             clock,
             look: PROGRESS,
             connector: None,
+            plant: WorkSettings::default(),
         })
         .map_err(ServiceError::Thread)?;
         let cell = |bound, arm: &str, journal, store| CellSettings {

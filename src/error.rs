@@ -1,5 +1,5 @@
 //! Errors as people read them: the whole chain of causes, once, at the edge; and the service's
-//! own table of stable codes beside that of `trimloop-recipe` (02 to 05).
+//! own table of stable codes beside those of `trimloop-recipe` (02 to 05) and `trimloop-cmms` (085x).
 
 use std::error::Error;
 
@@ -25,7 +25,13 @@ pub fn chain(error: &dyn Error) -> String {
 #[must_use]
 pub fn find_code(name: &str) -> Option<&'static Code> {
     let name = name.trim().to_ascii_uppercase();
-    SERVICE_CODES.iter().copied().find(|code| code.code == name).or_else(|| codes::find(&name))
+    all_codes().find(|code| code.code == name)
+}
+
+/// The codes of all crates.
+pub fn all_codes() -> impl Iterator<Item = &'static Code> {
+    let presets = trimloop_cmms::codes::ALL;
+    SERVICE_CODES.iter().copied().chain(codes::all()).chain(presets)
 }
 
 /// Declares codes and the list of them.
@@ -109,6 +115,13 @@ codes! {
         why: "Orders that are misread would be made twice, or not at all.",
         wrong: "a work.db that was edited by hand",
         right: "restore work.db from a backup, or move it away: open faults are told anew",
+    }
+    WORK_SETTING = "TL0805" {
+        title: "[work] cannot be used",
+        means: "A setting of [work] does not fit, or the file with people that it names has mistakes.",
+        why: "Orders would name the wrong asset or person, or findings would be counted the wrong way round.",
+        wrong: "[work]\ncodes = { NFF = \"nothing\" }",
+        right: "[work]\ncodes = { NFF = \"no_fault_found\" }",
     }
     LEARN_FILE = "TL0520" {
         title: "a table cannot be learnt from",
@@ -577,8 +590,7 @@ mod tests {
     /// No code means two things, in any crate.
     #[test]
     fn codes_are_unique() {
-        let mut all: Vec<&str> =
-            SERVICE_CODES.iter().map(|c| c.code).chain(codes::all().map(|c| c.code)).collect();
+        let mut all: Vec<&str> = all_codes().map(|code| code.code).collect();
         all.sort_unstable();
         let count = all.len();
         all.dedup();

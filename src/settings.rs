@@ -19,14 +19,17 @@ use trimloop_recipe::diagnostic::{Diagnostic, Source, did_you_mean};
 
 use crate::error::{
     CMMS_SETTING, INFLUX_SETTING, SETTINGS_KEY, SETTINGS_READ, SETTINGS_SYNTAX, SETTINGS_VALUE,
+    WORK_SETTING,
 };
 use crate::limits::{self, HistoryLimits};
 use crate::realtime::RealtimePriority;
 
 mod cmms;
 mod influx;
+mod work;
 
 pub use influx::{Dialect, InfluxSettings, InfluxUser, SecretPlace};
+pub use work::{StockPlace, WorkSettings};
 
 /// File name inside a folder given as `--config`.
 pub const FILE_NAME: &str = "trimloop.toml";
@@ -41,7 +44,7 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Every setting: its key, and what it takes.
-const KEYS: [(&str, Kind); 40] = [
+const KEYS: &[(&str, Kind)] = &[
     ("name", Kind::Name),
     ("cell.recipe", Kind::Name),
     ("paths.recipes", Kind::Path),
@@ -82,6 +85,14 @@ const KEYS: [(&str, Kind); 40] = [
     ("cmms.preset", Kind::Line),
     ("cmms.poll", Kind::Line),
     ("cmms.requests_per_minute", Kind::Line),
+    ("work.stock", Kind::Line),
+    ("work.stock_token_file", Kind::Line),
+    ("work.stock_ca_file", Kind::Line),
+    ("work.stock_items", Kind::Line),
+    ("work.stock_max_age", Kind::Line),
+    ("work.people", Kind::Line),
+    ("work.assign", Kind::Word),
+    ("work.meter_every", Kind::Line),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +138,8 @@ pub struct Settings {
     pub influx: Option<InfluxSettings>,
     /// What keeps the work orders, if not the built-in book.
     pub cmms: Option<Connector>,
+    /// Stock, people, and what the plant's own words mean.
+    pub work: WorkSettings,
 }
 
 /// What the process was started with; handed in, so that tests need not change it.
@@ -295,7 +308,8 @@ impl Reader<'_> {
             return Diagnostic::error(code, &source, span, message).label(label);
         }
         let of_value =
-            [SETTINGS_VALUE.code, INFLUX_SETTING.code, CMMS_SETTING.code].contains(&code.code);
+            [SETTINGS_VALUE.code, INFLUX_SETTING.code, CMMS_SETTING.code, WORK_SETTING.code]
+                .contains(&code.code);
         let span = find_key(&self.source.text, key, of_value);
         Diagnostic::error(code, &self.source, span, message).label(label)
     }
@@ -303,8 +317,9 @@ impl Reader<'_> {
     fn check_keys(&mut self) {
         let mut found = Vec::new();
         for key in self.values.keys() {
-            let is_set = key.strip_prefix(cmms::SET).is_some_and(|name| !name.is_empty());
-            if !is_set && !KEYS.iter().any(|(known, _)| known == key) {
+            let is_own = |table: &str| key.strip_prefix(table).is_some_and(|name| !name.is_empty());
+            let is_free = is_own(cmms::SET) || work::TABLES.into_iter().any(is_own);
+            if !is_free && !KEYS.iter().any(|(known, _)| known == key) {
                 let message = format!("there is no setting `{key}`");
                 let help = did_you_mean(key, KEYS.iter().map(|(known, _)| *known));
                 let diagnostic = self.about(&SETTINGS_KEY, key, message, "unknown");
@@ -384,6 +399,7 @@ impl Reader<'_> {
         let name = self.text("name").unwrap_or_else(|| "trimloop".to_owned());
         let influx = self.influx(&base, &name);
         let cmms = self.cmms(&base);
+        let work = self.work(&base);
         Settings {
             file,
             name,
@@ -397,6 +413,7 @@ impl Reader<'_> {
             realtime: self.realtime(),
             influx,
             cmms,
+            work,
             history: self.history(),
         }
     }

@@ -361,7 +361,7 @@ fn worked(bound: &Bound, name: &str, seed: u64) -> Worked {
         }
         if let Some((key, _)) = due.filter(|(_, when)| part >= *when) {
             world.press.replace_check_ring();
-            let done = Ask::Order(key, Act::Done(CloseCodes::default()));
+            let done = Ask::Order(key, Act::Done(CloseCodes::default(), Vec::new()));
             desk.ask(&done, "technician", world.utc()).expect("an order");
             due = None;
         }

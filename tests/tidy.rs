@@ -16,7 +16,7 @@ use std::process::Command;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use trimloop::error::SERVICE_CODES;
+use trimloop::error;
 use trimloop_core::event::OrderRefusal;
 use trimloop_core::guard::{Cut, Reason};
 use trimloop_core::mode::{Mode, Rung, TripReason};
@@ -338,7 +338,7 @@ fn tests_neither_sleep_nor_hide() {
 }
 
 fn all_codes() -> Vec<&'static codes::Code> {
-    let mut all: Vec<_> = SERVICE_CODES.iter().copied().chain(codes::all()).collect();
+    let mut all: Vec<_> = error::all_codes().collect();
     all.sort_by_key(|code| code.code);
     all
 }

@@ -3,10 +3,8 @@
 use clap::Args;
 use serde_json::json;
 
-use trimloop_recipe::codes;
-
 use super::{Exit, Failure, Ui};
-use crate::error::{SERVICE_CODES, find_code};
+use crate::error::{all_codes, find_code};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,7 +24,7 @@ pub(super) struct ExplainArgs {
 }
 
 pub(super) fn run(ui: &Ui, args: &ExplainArgs) -> Result<Exit, Failure> {
-    let mut all: Vec<_> = SERVICE_CODES.iter().copied().chain(codes::all()).collect();
+    let mut all: Vec<_> = all_codes().collect();
     all.sort_by_key(|code| code.code);
     if args.list {
         let text: String =

@@ -12,7 +12,9 @@ use trimloop_recipe::Bound;
 
 use super::{Exit, Failure, Global, Ui, load};
 use crate::control::{CellPort, ControlServer, ModelWatch, Port, ServerOptions, own_user};
-use crate::error::{AUDIT_KEY, CHAIN_BROKEN, CMMS_SETTING, START_PLC, STORE_OPEN, chain};
+use crate::error::{
+    AUDIT_KEY, CHAIN_BROKEN, CMMS_SETTING, START_PLC, STORE_OPEN, WORK_SETTING, chain,
+};
 use crate::journal::{JournalHead, JournalWriter, keep_plan};
 use crate::learn::standing::Supports;
 use crate::output::Names;
@@ -23,7 +25,7 @@ use crate::settings::Settings;
 use crate::sink::{Pace, Sink, SinkOptions};
 use crate::store::{Store, StoreOptions};
 use crate::work::faults::{self, Place};
-use crate::work::{self, Desk, DeskOptions, LOOK};
+use crate::work::{self, Desk, DeskOptions, LOOK, plant};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -138,6 +140,11 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
     let place = Place { site, cell: settings.name.clone() };
     // The desk's time is that of the machine.
     let setup = faults::setup(&bound, &place, (Utc::from_nanos(0), 1));
+    if let Some(people) = &settings.work.people {
+        // Later mistakes are told in the order; the first ones before anything runs.
+        plant::people(people).map_err(|why| Failure::new(&WORK_SETTING, why, Exit::Usage))?;
+    }
+    let setup = plant::with(setup, &settings.work);
     let cell_settings = CellSettings {
         bound,
         journal: Some(journal),
@@ -157,6 +164,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
         clock: cell.clock(),
         look: LOOK,
         connector: settings.cmms.clone(),
+        plant: settings.work.clone(),
     };
     let work = Desk::start(options).map_err(|error| internal(&error))?;
     let port = CellPort::new(cell.clone(), store.sender(), &settings.name)

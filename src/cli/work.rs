@@ -7,16 +7,19 @@ use serde_json::{Value, json};
 use trimloop_core::time::Utc;
 use trimloop_orders::base::{Base, BaseError, ClosedCase, Stored};
 use trimloop_orders::book::{Book, Order};
+use trimloop_orders::findings::{Precision, precision};
 use trimloop_work::desk::{Case, CaseState};
 use trimloop_work::key::ExtKey;
 
 use super::audit::DataArg;
 use super::load::{control_failure, settings};
+use super::model::table_text;
 use super::status::result;
 use super::{Exit, Failure, Global, Ui};
 use crate::control::{Client, Request};
 use crate::error::{REQUEST, WORK_READ, WORK_REFUSED, chain};
 use crate::output::utc_text;
+use crate::work::faults;
 use crate::work::message::WorkAsk;
 
 const EXAMPLES: &str = "\
@@ -26,6 +29,8 @@ Examples:
   trimloop work approve TLW-3QH7K0M2B9XE-1 --reason \"seen it\"
   trimloop work assign TLW-3QH7K0M2B9XE-1 --to ben --reason \"early shift\"
   trimloop work done TLW-3QH7K0M2B9XE-1 --remedy replaced --reason \"new ring fitted\"
+
+  trimloop work precision                                  How often the orders for a fault are right
 
 After `done` the condition must stay normal for the proof window; then the case closes by itself.
 The running service does it and writes the audit trail; `list` and `show` read work.db alone.";
@@ -41,11 +46,28 @@ Examples:
   trimloop work show TLW-3QH7K0M2B9XE-1
   trimloop work show TLW-3QH7K0M2B9XE-1 --format json";
 
+const PRECISION_EXAMPLES: &str = "\
+Examples:
+  trimloop work precision
+  trimloop work precision --data /backup/cell-1 --format json
+
+An order counts as confirmed, no_fault_found or other_fault by the codes it was closed with; [work.codes]
+in trimloop.toml says what the plant's own codes mean. The interval is Wilson's, of 95 %.";
+
+const METERS_EXAMPLES: &str = "\
+Examples:
+  trimloop work meters
+  trimloop work meters --data /backup/cell-1 --format json
+
+They are stored once a minute; the running service may be as much ahead. [work.meter] in
+trimloop.toml names those that the CMMS keeps.";
+
 const ACT_EXAMPLES: &str = "\
 Examples:
   trimloop work start TLW-3QH7K0M2B9XE-1 --reason \"on it\"
   trimloop work comment TLW-3QH7K0M2B9XE-1 --text \"ring is worn\" --reason \"inspected\"
-  trimloop work done TLW-3QH7K0M2B9XE-1 --problem leak --cause wear --remedy replaced --reason \"done\"
+  trimloop work done TLW-3QH7K0M2B9XE-1 --problem leak --cause wear --remedy replaced \\
+      --part CR-40:1 --reason \"done\"
   trimloop work verify TLW-3QH7K0M2B9XE-1 --reason \"twenty good shots\"";
 
 /// What to do with cases and orders.
@@ -74,12 +96,30 @@ enum What {
     Start(ActArgs),
     /// Work waits
     Hold(ActArgs),
-    /// Work is done (--problem, --cause, --remedy)
+    /// Work is done (--problem, --cause, --remedy, --part)
     Done(ActArgs),
     /// The order is called off
     Cancel(ActArgs),
     /// The repair helped: the proof ends early
     Verify(ActArgs),
+    /// By fault: how often its orders were right, and its repairs held
+    Precision(PrecisionArgs),
+    /// Parts made, hours run, share of each trim in use; and what the CMMS was told of them
+    Meters(MetersArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = METERS_EXAMPLES)]
+struct MetersArgs {
+    #[command(flatten)]
+    data: DataArg,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = PRECISION_EXAMPLES)]
+struct PrecisionArgs {
+    #[command(flatten)]
+    data: DataArg,
 }
 
 #[derive(Debug, Args)]
@@ -127,6 +167,21 @@ struct ActArgs {
     /// What was done
     #[arg(long, env = "TRIMLOOP_REMEDY", hide_env = true, value_name = "CODE")]
     remedy: Option<String>,
+    /// For `done`: a spare part that was used, and how many; may be given again
+    #[arg(long = "part", env = "TRIMLOOP_PART", hide_env = true, value_name = "REF[:N]", value_delimiter = ',', value_parser = part)]
+    parts: Vec<(String, u32)>,
+}
+
+/// `CR-40` or `CR-40:2`.
+fn part(text: &str) -> Result<(String, u32), String> {
+    let (reference, quantity) = match text.rsplit_once(':') {
+        Some((reference, quantity)) => (reference, quantity.parse().ok()),
+        None => (text, Some(1)),
+    };
+    match quantity.filter(|quantity| (1..=999).contains(quantity)) {
+        Some(quantity) if !reference.trim().is_empty() => Ok((reference.to_owned(), quantity)),
+        _ => Err("write the part's reference, and behind : how many, 1 to 999".to_owned()),
+    }
 }
 
 pub(super) fn run(ui: &Ui, global: &Global, args: &WorkArgs) -> Result<Exit, Failure> {
@@ -136,6 +191,8 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &WorkArgs) -> Result<Exit, Fai
     match &args.what {
         What::List(args) => list(ui, &args.data.folder(global)?, args),
         What::Show(args) => show(ui, &args.data.folder(global)?, &args.key),
+        What::Precision(args) => found(ui, global, &args.data.folder(global)?),
+        What::Meters(args) => meters(ui, &args.data.folder(global)?),
         What::Approve(args) => act(args, |key| WorkAsk::Approve { key }),
         What::Accept(args) => act(args, |key| WorkAsk::Accept { key }),
         What::Verify(args) => act(args, |key| WorkAsk::Verify { key }),
@@ -157,6 +214,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &WorkArgs) -> Result<Exit, Fai
                 problem: args.problem.clone(),
                 cause: args.cause.clone(),
                 remedy: args.remedy.clone(),
+                parts: args.parts.clone(),
             };
             ask(ui, global, of, args.reason.as_deref())
         }
@@ -328,6 +386,95 @@ fn show(ui: &Ui, data: &Path, key: &str) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
+fn meters(ui: &Ui, data: &Path) -> Result<Exit, Failure> {
+    let (_, stored) = stored(data)?;
+    let shown = stored.map_or_else(Vec::new, |stored| stored.meters.shown());
+    let mut lines = vec![["meter", "value", "told to the CMMS", ""].map(str::to_owned)];
+    lines.extend(shown.iter().map(|of| {
+        let value = format!("{} {}", of.value, of.unit).trim().to_owned();
+        let sent = of.sent.map(|(value, at)| format!("{value} at {}", utc_text(at)));
+        let error = of.error.clone().unwrap_or_default();
+        [of.meter.clone(), value, sent.unwrap_or_else(|| "-".to_owned()), error]
+    }));
+    let mut object = ui.head("trimloop.work-meters/1", true);
+    object["meters"] = shown
+        .iter()
+        .map(|of| {
+            json!({
+                "meter": of.meter, "value": of.value, "unit": of.unit, "error": of.error,
+                "told": of.sent.map(|(value, at)| json!({"value": value, "at": utc_text(at)})),
+            })
+        })
+        .collect();
+    let text = table_text(&lines);
+    ui.result(if shown.is_empty() { "nothing was counted yet\n" } else { &text }, &object);
+    Ok(Exit::Ok)
+}
+
+/// How often the orders for a fault were right.
+fn found(ui: &Ui, global: &Global, data: &Path) -> Result<Exit, Failure> {
+    let base = Base::look(data).map_err(|error| unreadable(&error))?;
+    let outcomes = base.map_or_else(|| Ok(Vec::new()), |base| base.outcomes());
+    let outcomes = outcomes.map_err(|error| unreadable(&error))?;
+    let all = precision(&outcomes, &settings(global)?.work.codes);
+    let mut object = ui.head("trimloop.work-precision/1", true);
+    object["interval"] = "wilson 95 %".into();
+    object["faults"] = all.iter().map(precision_json).collect();
+    let head = [
+        "fault",
+        "orders",
+        "confirmed",
+        "not found",
+        "other",
+        "unsaid",
+        "called off",
+        "precision",
+        "95 % (Wilson)",
+        "did not help",
+    ];
+    let mut lines = vec![head.map(str::to_owned)];
+    lines.extend(all.iter().map(|of| {
+        let share = of.share();
+        let percent = |x: f64| format!("{:.0} %", 100.0 * x);
+        [
+            faults::name(&of.subject),
+            of.orders.to_string(),
+            of.confirmed.to_string(),
+            of.not_found.to_string(),
+            of.other_fault.to_string(),
+            (of.unsaid + of.deferred).to_string(),
+            of.called_off.to_string(),
+            share.map_or_else(|| "-".to_owned(), |(share, _)| percent(share)),
+            share.map_or_else(
+                || "-".to_owned(),
+                |(_, [low, high])| format!("{} to {}", percent(low), percent(high)),
+            ),
+            of.ineffective.to_string(),
+        ]
+    }));
+    let text = table_text(&lines);
+    ui.result(if all.is_empty() { "no order was made yet\n" } else { &text }, &object);
+    Ok(Exit::Ok)
+}
+
+fn precision_json(of: &Precision) -> Value {
+    json!({
+        "fault": faults::name(&of.subject),
+        "fingerprint": of.subject.fingerprint().to_string(),
+        "orders": of.orders,
+        "confirmed": of.confirmed,
+        "no_fault_found": of.not_found,
+        "other_fault": of.other_fault,
+        "deferred": of.deferred,
+        "unsaid": of.unsaid,
+        "called_off": of.called_off,
+        "precision": of.share().map(|(share, _)| share),
+        "low": of.share().map(|(_, [low, _])| low),
+        "high": of.share().map(|(_, [_, high])| high),
+        "ineffective": of.ineffective,
+    })
+}
+
 fn order_text(order: &Order, text: &mut String) {
     let who = order.assignee.as_deref().unwrap_or("nobody yet");
     text.push_str(&format!(
@@ -339,6 +486,9 @@ fn order_text(order: &Order, text: &mut String) {
     text.push_str(&order.body);
     for part in &order.parts {
         text.push_str(&format!("Part: {} x {} ({})\n", part.quantity, part.name, part.reference));
+    }
+    for (reference, quantity) in &order.used {
+        text.push_str(&format!("Used: {quantity} x {reference}\n"));
     }
     let close = [
         ("Problem", &order.close.problem),
@@ -372,6 +522,9 @@ fn order_json(order: &Order) -> Value {
         "remedy": order.close.remedy,
         "parts": order.parts.iter().map(|part| json!({
             "name": part.name, "ref": part.reference, "quantity": part.quantity,
+        })).collect::<Value>(),
+        "used": order.used.iter().map(|(reference, quantity)| json!({
+            "ref": reference, "quantity": quantity,
         })).collect::<Value>(),
         "comments": order.comments.iter().map(|(at, actor, text)| json!({
             "at": utc_text(*at), "actor": actor, "text": text,

@@ -58,7 +58,7 @@ impl Technician {
             cause: Some("wear".to_owned()),
             remedy: Some("replaced".to_owned()),
         };
-        let ask = Ask::Order(*key, Act::Done(close));
+        let ask = Ask::Order(*key, Act::Done(close, vec![("CR-40".to_owned(), 1)]));
         runtime.block_on(press.command(SimCommand::ReplaceCheckRing))?;
         end.done_at = Some(part);
         Ok(Some(match self.desk.ask(ask, "technician (demo)") {

@@ -10,7 +10,7 @@ use trimloop_recipe::codes::Code;
 use trimloop_recipe::diagnostic::Diagnostic;
 
 use super::{KEYS, Kind, Reader, kind_word};
-use crate::error::{CMMS_SETTING, INFLUX_SECRET_SHOWN, INFLUX_SETTING};
+use crate::error::{CMMS_SETTING, INFLUX_SECRET_SHOWN, INFLUX_SETTING, WORK_SETTING};
 
 /// Age after which rows are not sent any more, when nothing else is said.
 const MAX_AGE: Span = Span::from_secs(14 * 86_400);
@@ -355,7 +355,11 @@ impl Reader<'_> {
 
 /// The code of what is wrong in a table.
 fn code_of(key: &str) -> &'static Code {
-    if key.starts_with("cmms.") { &CMMS_SETTING } else { &INFLUX_SETTING }
+    match key.split('.').next() {
+        Some("cmms") => &CMMS_SETTING,
+        Some("work") => &WORK_SETTING,
+        _ => &INFLUX_SETTING,
+    }
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use trimloop_core::time::{Span, Utc};
 use trimloop_orders::book::Stamp;
 use trimloop_orders::draft::{Card, Origin, Part};
 use trimloop_orders::engine::{Setup, Trim};
+use trimloop_orders::meters::{CYCLES, MeterPlan, PlanRule, RUN_HOURS};
 use trimloop_recipe::Bound;
-use trimloop_recipe::fault::{Fault, When};
+use trimloop_recipe::fault::{Fault, Meter, When};
 use trimloop_work::alarm::AlarmPlan;
 use trimloop_work::desk::{DeskPlan, Mode};
 use trimloop_work::key::{Fingerprint, Subject};
@@ -58,11 +59,20 @@ pub fn setup(bound: &Bound, place: &Place, pace: (Utc, i64)) -> Setup {
                 format!("Model: {} {}", model.name, hash.get(..12).unwrap_or_default())
             })
             .collect(),
-        cards: BTreeMap::new(),
+        ..Origin::default()
     };
     let mut faults = Vec::new();
+    let mut plans = Vec::new();
     for fault in &bound.faults {
         let (watched, card) = of_recipe(fault, place);
+        if let When::Every(meter, every) = fault.when {
+            let meter = match meter {
+                Meter::Cycles => CYCLES,
+                Meter::RunHours => RUN_HOURS,
+            };
+            let subject = watched.subject.clone();
+            plans.push(PlanRule { name: fault.name.clone(), subject, meter, every });
+        }
         origin.cards.insert(watched.subject.fingerprint(), card);
         faults.push(watched);
     }
@@ -85,6 +95,8 @@ pub fn setup(bound: &Bound, place: &Place, pace: (Utc, i64)) -> Setup {
         utc_text,
         pace,
         stamp: Stamp::default(),
+        meters: MeterPlan::default(),
+        plans,
     }
 }
 
@@ -114,6 +126,7 @@ fn of_recipe(fault: &Fault, place: &Place) -> (Watched, Card) {
         When::Link(name) => Trigger::Link(name),
         When::Domain(name) => Trigger::OutOfDomain(name),
         When::Drift(name) => Trigger::Drift(name),
+        When::Every(..) => Trigger::Planned(fault.name.clone()),
         When::AuthorityUsed(of_loop, percent) => Trigger::AuthorityUsed { of_loop, percent },
     };
     let of_loop = match &trigger {
@@ -132,7 +145,8 @@ fn of_recipe(fault: &Fault, place: &Place) -> (Watched, Card) {
         },
         priority: fault.priority,
         order: if fault.is_auto { Mode::Auto } else { Mode::Propose },
-        proof: fault.proof,
+        // What is due by a meter is done when it is done: there is nothing to prove.
+        proof: if matches!(fault.when, When::Every(..)) { Some(Span::ZERO) } else { fault.proof },
     };
     let part = |(name, reference, quantity): &(String, String, u32)| Part {
         name: name.clone(),
@@ -143,6 +157,8 @@ fn of_recipe(fault: &Fault, place: &Place) -> (Watched, Card) {
         title: fault.title.clone(),
         advice: fault.advice.clone(),
         assignee: fault.assignee.clone(),
+        skill: fault.skill.clone(),
+        asset_ref: fault.asset_ref.clone(),
         parts: fault.parts.iter().map(part).collect(),
         of_loop,
     };

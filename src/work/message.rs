@@ -7,6 +7,9 @@ use trimloop_orders::draft::CloseCodes;
 use trimloop_orders::engine::Ask;
 use trimloop_work::key::{ExtKey, Fingerprint};
 
+/// Most kinds of spare parts of one order.
+const PARTS_MAX: usize = 50;
+
 /// What shall be done with an alarm, a case or an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case", deny_unknown_fields)]
@@ -77,6 +80,9 @@ pub enum WorkAsk {
         cause: Option<String>,
         /// What was done.
         remedy: Option<String>,
+        /// Parts that were used: reference, quantity.
+        #[serde(default)]
+        parts: Vec<(String, u32)>,
     },
     /// It is called off.
     Cancel {
@@ -148,9 +154,19 @@ impl WorkAsk {
             Self::Hold { key } => Ask::Order(order(key)?, Act::Hold),
             Self::Cancel { key } => Ask::Order(order(key)?, Act::Cancel),
             Self::Retry { row } => Ask::Retry(*row),
-            Self::Done { key, problem, cause, remedy } => {
+            Self::Done { key, problem, cause, remedy, parts } => {
                 let (problem, cause, remedy) = (maybe(problem)?, maybe(cause)?, maybe(remedy)?);
-                Ask::Order(order(key)?, Act::Done(CloseCodes { problem, cause, remedy }))
+                let close = CloseCodes { problem, cause, remedy };
+                if parts.len() > PARTS_MAX {
+                    return Err(format!("an order names at most {PARTS_MAX} parts that were used"));
+                }
+                for (reference, quantity) in parts {
+                    text(reference)?;
+                    if !(1..=999).contains(quantity) {
+                        return Err(format!("of {reference} 1 to 999 can be used"));
+                    }
+                }
+                Ask::Order(order(key)?, Act::Done(close, parts.clone()))
             }
         })
     }

@@ -1,13 +1,17 @@
 //! Maintenance: a thread that follows the recorder and keeps alarms, cases and work orders.
 //!
 //! - [`faults`]: what is watched.
+//! - [`findings`]: what technicians found, as labels.
+//! - [`plant`]: stock and people, from the plant's own tables.
 //! - [`message`]: what people ask for, over the control socket.
 //!
 //! The loop shares nothing with it but the disk: it reads what the recorder committed, and writes a
 //! file of its own (`work.db`). The rounds are those of `trimloop_orders::engine`.
 
 pub mod faults;
+pub mod findings;
 pub mod message;
+pub mod plant;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,6 +27,7 @@ use trimloop_orders::engine::{Ask, Engine, EngineError, Setup};
 
 use crate::clock::Clock;
 use crate::error::chain;
+use crate::settings::WorkSettings;
 
 /// Pause between two looks at the recorder, which commits once a second.
 pub const LOOK: Duration = Duration::from_secs(1);
@@ -45,6 +50,8 @@ pub struct DeskOptions {
     /// The system that keeps the orders; `None` for the built-in book. A simulated cell has none,
     /// whatever stands here.
     pub connector: Option<Connector>,
+    /// What the plant says of its codes, assets, people and stock.
+    pub plant: WorkSettings,
 }
 
 /// Opens the desk with its system.
@@ -171,8 +178,12 @@ fn simulated(options: &DeskOptions, now: Utc) -> Result<Engine, EngineError> {
 fn run(options: &DeskOptions, inbox: &Receiver<Note>, opens: Opens) {
     let mut engine = None;
     let mut trouble: Option<String> = None;
+    let mut labeller = Labeller::default();
     loop {
         let done = step(options, &mut engine, opens);
+        if let Some(engine) = &engine {
+            labeller.look(options, engine);
+        }
         match &done {
             Err(error) => {
                 let why = chain(error);
@@ -199,6 +210,39 @@ fn run(options: &DeskOptions, inbox: &Receiver<Note>, opens: Opens) {
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// Hands on what technicians found.
+#[derive(Debug, Default)]
+struct Labeller {
+    /// Up to which change of the outcomes it was handed on.
+    given: Option<u64>,
+    trouble: Option<String>,
+}
+
+impl Labeller {
+    fn look(&mut self, options: &DeskOptions, engine: &Engine) {
+        let newest = Some(engine.outcomes_at());
+        if self.given == newest {
+            return;
+        }
+        let (data, codes) = (&options.data, &options.plant.codes);
+        let why = match engine.outcomes() {
+            Ok(outcomes) => match findings::give(data, &outcomes, codes, options.clock.utc()) {
+                Ok(_) => {
+                    (self.given, self.trouble) = (newest, None);
+                    return;
+                }
+                Err(error) => chain(&error),
+            },
+            Err(error) => chain(&error),
+        };
+        // It is tried again with each round, and told once.
+        if self.trouble.as_ref() != Some(&why) {
+            warn!(why, "What technicians found could not be kept as labels; it is tried again.");
+            self.trouble = Some(why);
         }
     }
 }

@@ -7,6 +7,7 @@
 //! Adapters block; whoever drives them gives them a thread of their own.
 
 mod atlas;
+pub mod codes;
 mod connector;
 mod http;
 mod maintainx;
@@ -96,6 +97,19 @@ pub struct CloseCodes {
     pub remedy: Option<String>,
 }
 
+/// A reading of a meter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// Meter, as the product names it.
+    pub meter: String,
+    /// What we call it: `cycles`, `run_hours`, `authority_used.LOOP`.
+    pub name: String,
+    /// Value; one that counts never falls.
+    pub value: f64,
+    /// When it was that. Given again with the same time it is the same reading.
+    pub at: Utc,
+}
+
 /// Why a request did not end with an answer that can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -170,6 +184,16 @@ pub trait WorkSystem: Send {
     ///
     /// [`Trouble`].
     fn read(&mut self, id: &str) -> Result<Option<Remote>, Trouble>;
+
+    /// Tells a reading of a meter.
+    ///
+    /// # Errors
+    ///
+    /// [`Trouble`]; `Refused` where the product keeps no meters, or the adapter does not know how.
+    fn reading(&mut self, reading: &Reading) -> Result<(), Trouble> {
+        let (name, meter) = (self.name(), &reading.meter);
+        Err(Trouble::Refused(format!("{name}: readings are not told to it; meter {meter}")))
+    }
 
     /// Asks without changing anything whether address, secret and rights would do; what to show of
     /// the answer.

@@ -18,7 +18,7 @@ use crate::http::{Ask, Http, Login, Site};
 use crate::rest::oldest_first;
 use crate::text::{key_in, marked, shorten, titled};
 use crate::when::{self, CLOCKS, Clock};
-use crate::{CloseCodes, ConfigError, Connector, Draft, Remote, Trouble, WorkSystem};
+use crate::{CloseCodes, ConfigError, Connector, Draft, Reading, Remote, Trouble, WorkSystem};
 
 /// Documented: 100 requests in 60 s for a user; others may use the same one.
 const PER_MINUTE: u32 = 80;
@@ -202,6 +202,12 @@ fn remote(order: &Value) -> Option<Remote> {
     })
 }
 
+fn meter_number(text: &str) -> Result<i64, Trouble> {
+    text.trim().parse().map_err(|_| {
+        Trouble::Refused(format!("MaintainX: a meter must be a number there, not \"{text}\""))
+    })
+}
+
 impl WorkSystem for MaintainX {
     fn name(&self) -> &'static str {
         "maintainx"
@@ -250,6 +256,16 @@ impl WorkSystem for MaintainX {
         let json = reply.json()?;
         let order = json.get("workOrder").and_then(remote);
         order.map(Some).ok_or_else(|| reply.nonsense("it has no order with id, status and time"))
+    }
+
+    fn reading(&mut self, reading: &Reading) -> Result<(), Trouble> {
+        let id = meter_number(&reading.meter)?;
+        let at = when::rfc3339(reading.at);
+        let body = json!([{"meterId": id, "value": reading.value, "readingDate": at}]);
+        let ask = Ask::json(Method::POST, "meterreadings", &body);
+        let there = self.http.ask_one(&self.with_organization(ask))?;
+        let gone = || Trouble::Refused(format!("MaintainX: there is no meter {id}"));
+        there.map(drop).ok_or_else(gone)
     }
 
     fn check(&mut self) -> Result<String, Trouble> {

@@ -18,7 +18,7 @@ use crate::http::{Ask, Http, Login, Site, before_change};
 use crate::rest::oldest_first;
 use crate::text::{key_in, marked, shorten, titled};
 use crate::when::{self, CLOCKS, Clock};
-use crate::{CloseCodes, ConfigError, Connector, Draft, Remote, Trouble, WorkSystem};
+use crate::{CloseCodes, ConfigError, Connector, Draft, Reading, Remote, Trouble, WorkSystem};
 
 const PER_MINUTE: u32 = 60;
 /// `TICKET.DESCRIPTION` and `WORKLOG.DESCRIPTION` of an installation as it comes.
@@ -233,6 +233,27 @@ impl WorkSystem for Maximo {
 
     fn read(&mut self, id: &str) -> Result<Option<Remote>, Trouble> {
         Ok(self.remotes(&format!("ticketid={}", quoted(id)))?.into_iter().next())
+    }
+
+    fn reading(&mut self, reading: &Reading) -> Result<(), Trouble> {
+        // "asset:meter": a meter belongs to an asset there.
+        let Some((asset, meter)) = reading.meter.split_once(':') else {
+            let said = &reading.meter;
+            let why = format!("Maximo: write a meter as ASSETNUM:METERNAME, not \"{said}\"");
+            return Err(Trouble::Refused(why));
+        };
+        let body = json!({
+            "siteid": self.site,
+            "assetnum": asset,
+            "metername": meter,
+            "newreading": reading.value.to_string(),
+            "newreadingdate": when::rfc3339(reading.at),
+            "inspector": "TRIMLOOP",
+        });
+        let ask = Ask::json(Method::POST, "api/os/mxmeterdata?lean=1".to_owned(), &body);
+        let there = self.http.ask_one(&ask)?;
+        let gone = || Trouble::Refused(format!("Maximo: there is no meter {meter} of {asset}"));
+        there.map(drop).ok_or_else(gone)
     }
 
     fn check(&mut self) -> Result<String, Trouble> {

@@ -7,6 +7,8 @@
 
 #[path = "contract/atlas.rs"]
 mod atlas;
+#[path = "contract/made_up.rs"]
+mod made_up;
 #[path = "contract/maintainx.rs"]
 mod maintainx;
 #[path = "contract/maximo.rs"]
@@ -29,7 +31,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, SecondsFormat};
-use trimloop_cmms::{Clock, ConfigError, Connector, Kind, SHIPPED, SecretPlace, Trouble, connect};
+use trimloop_cmms::{
+    Clock, ConfigError, Connector, Kind, Reading, SHIPPED, SecretPlace, Trouble, connect,
+};
 use trimloop_core::time::{Span, Utc};
 use trimloop_work::desk::OrderState;
 
@@ -374,6 +378,45 @@ fn no_more_requests_than_agreed() {
     system.check().unwrap();
 }
 
+/// Readings arrive as they are, a meter that is not there is told, and an adapter that knows no
+/// meters says so.
+#[test]
+fn readings_of_meters() {
+    fn tell<P: Product>(product: P, config: impl Fn(&str) -> Connector, meter: &str, other: &str) {
+        let world = World::new(product, 0);
+        let mut system = world.connect(&config(&world.server.url));
+        let reading = |meter: &str, value| Reading {
+            meter: meter.to_owned(),
+            name: "cycles".to_owned(),
+            value,
+            at: world.at(),
+        };
+        for value in [1204.0, 1310.5] {
+            assert_eq!(system.reading(&reading(meter, value)), Ok(()), "{}", system.name());
+        }
+        let said = system.reading(&reading(other, 1.0));
+        assert!(matches!(&said, Err(Trouble::Refused(why)) if why.contains("meter")), "{said:?}");
+        let now = world.now.load(Ordering::SeqCst);
+        world.book(|book| {
+            let values: Vec<(f64, i64)> =
+                book.readings.iter().map(|(_, value, at)| (*value, *at)).collect();
+            assert_eq!(values, [(1204.0, now), (1310.5, now)]);
+            assert!(book.complaints.is_empty(), "{:?}", book.complaints);
+        });
+    }
+    tell(maintainx::double("readings_of_meters"), maintainx::config, "88", "89");
+    tell(maintainx::double("readings_of_meters"), maintainx::config, "88", "cycles");
+    tell(maximo::double(), maximo::config, "P4:CYCLES", "P9:CYCLES");
+    tell(maximo::double(), maximo::config, "P4:CYCLES", "CYCLES");
+    let config = |url: &str| plain::config(url, "readings", "kind = \"basic\"");
+    tell(plain::double(plain::basic), config, "88", "89");
+    let world = World::new(atlas::double(), 0);
+    let mut system = world.connect(&atlas::config(&world.server.url));
+    let (meter, name, at) = ("1".to_owned(), "cycles".to_owned(), world.at());
+    let said = system.reading(&Reading { meter, name, value: 1.0, at });
+    assert!(matches!(&said, Err(Trouble::Refused(why)) if why.contains("not told")), "{said:?}");
+}
+
 /// What is wrong in a preset is told with its place.
 #[test]
 fn mistakes_in_a_preset_have_a_place() {
@@ -389,6 +432,8 @@ fn mistakes_in_a_preset_have_a_place() {
         ("kind = \"none\"", "kind = \"kerberos\"", "TL0852", "kerberos"),
         ("set.queue", "set.queu", "TL0851", "[cmms.set]"),
         ("title_max = 60", "title_max = 20", "TL0852", ":4:13"),
+        ("text = \"/note\"\n", "", "TL0852", "[comments] lacks `text`"),
+        ("[changed]\n", "[changed]\ntext = \"/x\"\n", "TL0852", "`text` is of [comments]"),
     ];
     for (index, (from, to, code, place)) in cases.into_iter().enumerate() {
         assert!(good.contains(from), "{from}");

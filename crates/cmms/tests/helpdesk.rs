@@ -9,6 +9,8 @@
 #[path = "../../../tests/support/foreign.rs"]
 #[allow(clippy::pedantic, reason = "the tests of the service have fewer lints")]
 mod foreign;
+#[path = "contract/made_up.rs"]
+mod made_up;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -20,9 +22,9 @@ use trimloop_cmms::{Clock, Connector, Kind, SecretPlace, Trouble, connect};
 use trimloop_cmms::{Draft, Part};
 use trimloop_core::time::{Span, Utc};
 use trimloop_work::desk::OrderState;
-use trimloop_work::key::{ExtKey, Subject};
 
 use foreign::{Skip, new_scratch, or_skip, python_with};
+use made_up::key;
 
 /// 2026-11-28T14:41:16Z; the product has a clock of its own.
 const NOW: i64 = 1_795_876_876_000;
@@ -97,17 +99,6 @@ impl Drop for Helpdesk {
 
 fn clock() -> Clock {
     Arc::new(|| Utc::from_millis(NOW))
-}
-
-fn key(asset: &str) -> ExtKey {
-    let subject = Subject {
-        site: "north".into(),
-        cell: "press-4".into(),
-        asset: asset.into(),
-        mode: "check_ring_worn".into(),
-        component: "check_ring".into(),
-    };
-    ExtKey { fingerprint: subject.fingerprint(), generation: 1 }
 }
 
 fn draft(asset: &str) -> Draft {

@@ -10,6 +10,8 @@ use trimloop_work::desk::{Case, Closing};
 use trimloop_work::key::ExtKey;
 use trimloop_work::works::WorksState;
 
+use crate::findings::Outcome;
+use crate::meters::Meters;
 use crate::rows::Cursor;
 
 /// Name of the file in the data folder.
@@ -28,6 +30,9 @@ CREATE TABLE IF NOT EXISTS told(
 CREATE TABLE IF NOT EXISTS closed_case(
   key TEXT PRIMARY KEY, utc INTEGER NOT NULL, how TEXT NOT NULL, body TEXT NOT NULL)
   WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outcome(
+  key TEXT NOT NULL, source TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY(key, source))
+  WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS remote(key TEXT PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS work_order(
   id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, title TEXT NOT NULL, body TEXT NOT NULL,
@@ -39,6 +44,9 @@ CREATE TABLE IF NOT EXISTS order_part(
   work_order INTEGER NOT NULL, place INTEGER NOT NULL, name TEXT NOT NULL,
   reference TEXT NOT NULL, quantity INTEGER NOT NULL, PRIMARY KEY(work_order, place))
   WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS part_used(
+  work_order INTEGER NOT NULL, place INTEGER NOT NULL, reference TEXT NOT NULL,
+  quantity INTEGER NOT NULL, PRIMARY KEY(work_order, place)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS order_comment(
   id INTEGER PRIMARY KEY, work_order INTEGER NOT NULL, utc INTEGER NOT NULL, actor TEXT NOT NULL,
   text TEXT NOT NULL, marker TEXT);
@@ -78,6 +86,12 @@ pub struct Stored {
     pub at: i64,
     /// The other system was asked for changes since then [ns UTC].
     pub polled: i64,
+    /// Newest part that a row named; 0 before the first.
+    #[serde(default)]
+    pub part: i64,
+    /// What counts.
+    #[serde(default)]
+    pub meters: Meters,
     /// Alarms, cases, requests.
     pub works: WorksState,
 }
@@ -118,6 +132,18 @@ pub struct News {
     pub closed: Vec<(Case, Closing, Utc)>,
     /// Names of orders at the other system.
     pub remote: Vec<(ExtKey, String)>,
+    /// What came of orders.
+    pub outcomes: Vec<Outcome>,
+}
+
+impl News {
+    /// Nothing is to be stored.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.told.is_empty()
+            && self.closed.is_empty()
+            && self.remote.is_empty()
+            && self.outcomes.is_empty()
+    }
 }
 
 /// The open file. One process writes it; others may read meanwhile.
@@ -184,7 +210,7 @@ impl Base {
             why: error.to_string(),
         })?;
         let is_same = self.saved.as_deref() == Some(body.as_str());
-        if is_same && news.told.is_empty() && news.closed.is_empty() && news.remote.is_empty() {
+        if is_same && news.is_empty() {
             return Ok(false);
         }
         let path = self.path.clone();
@@ -230,6 +256,48 @@ impl Base {
             Ok(ClosedCase { case, at: Utc::from_nanos(utc), how })
         };
         rows.into_iter().map(read).collect()
+    }
+
+    /// What came of orders, those of one fault in the order of their numbers.
+    ///
+    /// # Errors
+    /// [`BaseError`].
+    pub fn outcomes(&self) -> Result<Vec<Outcome>, BaseError> {
+        // A file of before that nobody opened for writing since has no such table.
+        let there = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'outcome')";
+        let there = self.db.query_row(there, [], |row| row.get::<_, bool>(0));
+        if !there.map_err(|source| self.file(source))? {
+            return Ok(Vec::new());
+        }
+        let read = |sql: &str| {
+            let mut statement = self.db.prepare(sql)?;
+            let rows = statement.query_map([], |row| row.get(0))?;
+            rows.collect::<rusqlite::Result<Vec<String>>>()
+        };
+        let bodies = read("SELECT body FROM outcome").map_err(|source| self.file(source))?;
+        let outcome = |body: &String| self.outcome_of(body);
+        let mut all = bodies.iter().map(outcome).collect::<Result<Vec<_>, _>>()?;
+        all.sort_by(|a, b| (a.key, &a.source).cmp(&(b.key, &b.source)));
+        Ok(all)
+    }
+
+    /// What came of one order.
+    ///
+    /// # Errors
+    /// [`BaseError`].
+    pub fn outcome(&self, key: ExtKey, source: &str) -> Result<Option<Outcome>, BaseError> {
+        let sql = "SELECT body FROM outcome WHERE key = ? AND source = ?";
+        let body: Option<String> = self
+            .db
+            .query_row(sql, params![key.to_string(), source], |row| row.get(0))
+            .optional()
+            .map_err(|source| self.file(source))?;
+        body.as_ref().map(|body| self.outcome_of(body)).transpose()
+    }
+
+    fn outcome_of(&self, body: &str) -> Result<Outcome, BaseError> {
+        serde_json::from_str(body)
+            .map_err(|error| BaseError::Broken { path: self.path.clone(), why: error.to_string() })
     }
 
     /// What people were told of a case, or of all, newest first.
@@ -293,6 +361,11 @@ fn put(tx: &Transaction<'_>, body: &str, news: &News) -> rusqlite::Result<()> {
             "INSERT OR REPLACE INTO closed_case(key, utc, how, body) VALUES(?, ?, ?, ?)",
         )?
         .execute(params![case.key.to_string(), at.as_nanos(), how.word(), body])?;
+    }
+    for outcome in &news.outcomes {
+        let body = serde_json::to_string(outcome).unwrap_or_default();
+        tx.prepare_cached("INSERT OR REPLACE INTO outcome(key, source, body) VALUES(?, ?, ?)")?
+            .execute(params![outcome.key.to_string(), outcome.source, body])?;
     }
     for (key, id) in &news.remote {
         tx.prepare_cached("INSERT OR REPLACE INTO remote(key, id) VALUES(?, ?)")?

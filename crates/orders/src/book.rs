@@ -69,8 +69,10 @@ pub struct Order {
     pub updated: Utc,
     /// What the technician said.
     pub close: CloseCodes,
-    /// Spare parts.
+    /// Spare parts that were thought to be needed.
     pub parts: Vec<Part>,
+    /// Those that were: reference, quantity.
+    pub used: Vec<(String, u32)>,
     /// Time, who, text; oldest first.
     pub comments: Vec<(Utc, String, String)>,
 }
@@ -86,8 +88,8 @@ pub enum Act {
     Start,
     /// It waits.
     Hold,
-    /// Work is done.
-    Done(CloseCodes),
+    /// Work is done, with these parts: reference, quantity.
+    Done(CloseCodes, Vec<(String, u32)>),
     /// It is called off.
     Cancel,
 }
@@ -146,6 +148,7 @@ impl Book {
             Ok(Part { reference: row.get(0)?, name: row.get(1)?, quantity: row.get(2)? })
         })?;
         order.parts = parts.collect::<rusqlite::Result<_>>()?;
+        order.used = self.used(order.id)?;
         let mut comments = self.db.prepare_cached(
             "SELECT utc, actor, text FROM order_comment WHERE work_order = ? ORDER BY id",
         )?;
@@ -154,6 +157,18 @@ impl Book {
         })?;
         order.comments = comments.collect::<rusqlite::Result<_>>()?;
         Ok(order)
+    }
+
+    fn used(&self, id: i64) -> rusqlite::Result<Vec<(String, u32)>> {
+        // A file of before that nobody opened for writing since has no such table.
+        let there = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'part_used')";
+        if !self.db.query_row(there, [], |row| row.get::<_, bool>(0))? {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT reference, quantity FROM part_used WHERE work_order = ? ORDER BY place";
+        let mut used = self.db.prepare_cached(sql)?;
+        let rows = used.query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
     }
 
     /// A person does something with an order; in which state it is then.
@@ -188,12 +203,19 @@ impl Book {
             Act::Start => (OrderState::InProgress, "work begins".to_owned()),
             Act::Hold => (OrderState::OnHold, "on hold".to_owned()),
             Act::Cancel => (OrderState::Cancelled, "called off".to_owned()),
-            Act::Done(close) => {
+            Act::Done(close, used) => {
                 tx.execute(
                     "UPDATE work_order SET problem = ?, cause = ?, remedy = ? WHERE id = ?",
                     params![close.problem, close.cause, close.remedy, order.id],
                 )
                 .map_err(sql)?;
+                for (place, (reference, quantity)) in (0_i64..).zip(used) {
+                    tx.execute(
+                        "INSERT OR REPLACE INTO part_used VALUES(?, ?, ?, ?)",
+                        params![order.id, place, reference, quantity],
+                    )
+                    .map_err(sql)?;
+                }
                 (OrderState::Done, "work is done".to_owned())
             }
         };
@@ -236,6 +258,7 @@ fn order_of(row: &Row<'_>) -> rusqlite::Result<Order> {
         close: CloseCodes { problem: row.get(10)?, cause: row.get(11)?, remedy: row.get(12)? },
         mode: row.get(13)?,
         parts: Vec::new(),
+        used: Vec::new(),
         comments: Vec::new(),
     })
 }

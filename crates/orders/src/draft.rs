@@ -1,6 +1,7 @@
 //! The order as people read it: what is the matter, since when, how it was seen, what to do.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use trimloop_cmms::Draft;
 pub use trimloop_cmms::{CloseCodes, Part};
@@ -8,6 +9,9 @@ use trimloop_core::time::Utc;
 use trimloop_work::desk::{Case, STORM};
 use trimloop_work::key::Fingerprint;
 use trimloop_work::works::Evidence;
+
+use crate::findings::Codes;
+use crate::plant::Plant;
 
 /// What the recipe says of a fault, for its order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +22,10 @@ pub struct Card {
     pub advice: String,
     /// Who is proposed.
     pub assignee: Option<String>,
+    /// What it takes to repair it.
+    pub skill: Option<String>,
+    /// Id of the asset at the system that keeps the orders.
+    pub asset_ref: Option<String>,
     /// Spare parts.
     pub parts: Vec<Part>,
     /// The loop that the fault is of, for `trimloop why`.
@@ -25,7 +33,7 @@ pub struct Card {
 }
 
 /// What all orders of a service have in common.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Origin {
     /// Recipe, revision and plan, as a line.
     pub recipe: String,
@@ -33,13 +41,24 @@ pub struct Origin {
     pub models: Vec<String>,
     /// By fault.
     pub cards: BTreeMap<Fingerprint, Card>,
+    /// Ids of assets at the system that keeps the orders, for cards that name none.
+    pub asset_refs: BTreeMap<String, String>,
+    /// Where assets stand: `hall-2/line-1`.
+    pub locations: BTreeMap<String, String>,
+    /// Who is proposed by shift and skill is assigned too.
+    pub assigns: bool,
+    /// What close codes mean.
+    pub codes: Codes,
+    /// Spare parts and people.
+    pub plant: Option<Arc<dyn Plant>>,
 }
 
-/// Words an order for a case. `utc_text` shows times.
+/// Words an order for a case, as things are now. `utc_text` shows times.
 pub fn draft(
     case: &Case,
     evidence: Option<&Evidence>,
     origin: &Origin,
+    now: Utc,
     utc_text: fn(Utc) -> String,
 ) -> Draft {
     let none = Card::default();
@@ -85,6 +104,8 @@ pub fn draft(
     if !card.advice.is_empty() {
         line(format!("Do: {}", card.advice));
     }
+    let (lines, proposed) = of_plant(case, card, origin, now, utc_text);
+    lines.into_iter().for_each(&mut line);
     line(origin.recipe.clone());
     for model in &origin.models {
         line(model.clone());
@@ -99,10 +120,43 @@ pub fn draft(
         body,
         priority: case.priority,
         asset: subject.asset.clone(),
-        asset_ref: None,
+        asset_ref: card.asset_ref.as_ref().or(origin.asset_refs.get(&subject.asset)).cloned(),
         due: None,
-        assignee: card.assignee.clone(),
+        assignee: card.assignee.clone().or(proposed.filter(|_| origin.assigns)),
         parts: card.parts.clone(),
         mode: subject.mode.clone(),
     }
+}
+
+/// Lines about spare parts and people, and who is proposed as the other system names them.
+fn of_plant(
+    case: &Case,
+    card: &Card,
+    origin: &Origin,
+    now: Utc,
+    utc_text: fn(Utc) -> String,
+) -> (Vec<String>, Option<String>) {
+    let (mut lines, mut proposed) = (Vec::new(), None);
+    let Some(plant) = &origin.plant else { return (lines, None) };
+    if !card.parts.is_empty() {
+        match plant.stock(now) {
+            Some(Ok(stock)) => lines.extend(stock.lines(&card.parts, now, utc_text)),
+            Some(Err(why)) => lines.push(format!("Stock: not known: {why}")),
+            None => {}
+        }
+    }
+    // Who is named in the recipe needs no proposal.
+    if card.assignee.is_none() && case.subject.mode != STORM {
+        let place = origin.locations.get(&case.subject.asset).map(String::as_str);
+        match plant.roster() {
+            Some(Ok(roster)) => {
+                let proposal = roster.propose(card.skill.as_deref(), place, now);
+                lines.push(format!("Proposed: {}", proposal.reason));
+                proposed = proposal.who.map(|(_, reference)| reference);
+            }
+            Some(Err(why)) => lines.push(format!("Proposed: nobody, {why}")),
+            None => {}
+        }
+    }
+    (lines, proposed)
 }

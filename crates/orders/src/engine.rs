@@ -1,11 +1,13 @@
 //! One round of the desk: rows in, state on disk, requests out, news in; and what people ask for.
 
+mod counting;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use trimloop_cmms::{Remote, Trouble, WorkSystem};
 use trimloop_core::time::{Span, Utc};
-use trimloop_work::desk::{Case, CaseState, DeskPlan, OrderState, Told};
+use trimloop_work::desk::{Case, CaseState, Closing, DeskPlan, OrderState, Told};
 use trimloop_work::key::{ExtKey, Fingerprint};
 use trimloop_work::outbox::{Operation, Request, Row as OutboxRow, Sent, Terms};
 use trimloop_work::watch::{Says, Seen, Trigger, Watched};
@@ -14,6 +16,8 @@ use trimloop_work::works::{Relations, Works, WorksState};
 use crate::base::{Base, BaseError, News, Stored, ToldLine, VERSION};
 use crate::book::{Act, Book, Stamp};
 use crate::draft::{Origin, draft};
+use crate::findings::{Outcome, kept};
+use crate::meters::{MeterPlan, Meters, PlanRule};
 use crate::rows::{Cursor, ReadError, Recorder, Row, What};
 
 /// Longest time that an alarm may be put aside.
@@ -58,6 +62,10 @@ pub struct Setup {
     pub pace: (Utc, i64),
     /// The time that the book's orders carry.
     pub stamp: Stamp,
+    /// Meters that the system keeps; the book keeps none.
+    pub meters: MeterPlan,
+    /// Work that is due by a meter.
+    pub plans: Vec<PlanRule>,
 }
 
 /// A system whose orders stay on this machine: the only kind that a simulated cell may have.
@@ -132,6 +140,15 @@ pub struct Engine {
     /// A person must set something right; nothing is sent before then.
     paused: Option<(Utc, String)>,
     next_poll: Utc,
+    /// Newest part that a row named; 0 before the first.
+    part: i64,
+    /// What came of orders that may still change.
+    outcomes: BTreeMap<ExtKey, Outcome>,
+    /// Grows with each change of those.
+    outcomes_at: u64,
+    meters: Meters,
+    /// Parts are counted again then.
+    next_count: Utc,
     /// Looks that did not find an order any more.
     missing: BTreeMap<ExtKey, u32>,
     /// What is on disk, and since when.
@@ -188,15 +205,19 @@ impl Engine {
         let (faults, relations) = (setup.faults.clone(), setup.relations.clone());
         let (plan, terms) = (setup.plan, setup.terms);
         let now = paced(setup.pace, now);
-        let (works, cursor, at, polled) = match base.stored()? {
-            None => (Works::new(faults, relations, plan, terms), recorder.begin()?, now, now),
+        let (works, cursor, at, polled, part, meters) = match base.stored()? {
+            None => {
+                let works = Works::new(faults, relations, plan, terms);
+                (works, recorder.begin()?, now, now, 0, Meters::default())
+            }
             Some(stored) => {
                 let at = now.max(Utc::from_nanos(stored.at));
                 let works = Works::restore(faults, relations, plan, terms, stored.works, at);
                 let broken = |why| BaseError::Broken { path: data.join(crate::base::FILE), why };
                 let mut works = works.map_err(broken)?;
                 works.desk.recover(at);
-                (works, stored.cursor, at, Utc::from_nanos(stored.polled))
+                let polled = Utc::from_nanos(stored.polled);
+                (works, stored.cursor, at, polled, stored.part, stored.meters)
             }
         };
         let mut engine = Self {
@@ -213,10 +234,20 @@ impl Engine {
             news: News::default(),
             paused: None,
             next_poll: at,
+            part,
+            meters,
+            next_count: at,
+            outcomes: BTreeMap::new(),
+            outcomes_at: 0,
             missing: BTreeMap::new(),
             saved: None,
         };
         engine.know();
+        let source = engine.system.name().to_owned();
+        for key in engine.known.keys() {
+            let found = engine.base.outcome(*key, &source)?;
+            engine.outcomes.extend(found.map(|found| (*key, found)));
+        }
         engine.save()?;
         Ok(engine)
     }
@@ -226,9 +257,27 @@ impl Engine {
         &self.works
     }
 
+    /// What counts.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
+    }
+
     /// Name of the system, and why nothing is sent to it, if a person must set something right.
     pub fn system(&self) -> (&str, Option<&str>) {
         (self.system.name(), self.paused.as_ref().map(|(_, why)| why.as_str()))
+    }
+
+    /// A number that grows with each change of what came of orders.
+    pub fn outcomes_at(&self) -> u64 {
+        self.outcomes_at
+    }
+
+    /// What came of all orders so far.
+    ///
+    /// # Errors
+    /// [`BaseError`].
+    pub fn outcomes(&self) -> Result<Vec<Outcome>, BaseError> {
+        self.base.outcomes()
     }
 
     /// One round; true when there may be more to read at once.
@@ -250,6 +299,8 @@ impl Engine {
         self.save()?;
         self.send()?;
         self.poll()?;
+        self.count();
+        self.tell_meters()?;
         self.works.tick(self.at);
         self.hear();
         self.save()?;
@@ -260,6 +311,9 @@ impl Engine {
         self.at = self.at.max(paced(self.setup.pace, Utc::from_nanos(row.utc)));
         self.works.tick(self.at);
         self.hear();
+        if row.part != 0 {
+            self.part = row.part;
+        }
         let (says, sentence) = match &row.what {
             What::Event(event) => {
                 self.cursor.event = event.id;
@@ -271,6 +325,9 @@ impl Engine {
                 let trim = self.setup.trims.get(&decision.of_loop).filter(|_| is_ours);
                 let used = trim.zip(decision.read_back);
                 let used = used.map(|(t, at)| 100.0 * (at - t.baseline).abs() / t.most);
+                if let Some(used) = used {
+                    self.meters.uses(&decision.of_loop, used);
+                }
                 let limits = ["absolute", "trim", "plc", "authority"];
                 let level = Says::Level {
                     of_loop: &decision.of_loop,
@@ -403,7 +460,8 @@ impl Engine {
                     return Ok(Ok(()));
                 };
                 let evidence = self.works.evidence.get(&row.key.fingerprint);
-                let order = draft(&case, evidence, &self.setup.origin, self.setup.utc_text);
+                let (origin, text) = (&self.setup.origin, self.setup.utc_text);
+                let order = draft(&case, evidence, origin, at, text);
                 let made = self.system.create(&order, &row.idempotency_key());
                 made.map(|id| self.news.remote.push((row.key, id)))
             }
@@ -519,7 +577,38 @@ impl Engine {
             self.news.remote.push((key, remote.id.clone()));
         }
         self.works.desk.order_is(key, remote.state, remote.updated, self.at);
+        self.found(key, remote)
+    }
+
+    /// Keeps what an order says of what was found.
+    fn found(&mut self, key: ExtKey, remote: &Remote) -> Result<(), EngineError> {
+        let known = match self.outcomes.get(&key) {
+            Some(known) => Some(known.clone()),
+            // Codes may come when the case is closed already.
+            None => self.base.outcome(key, self.system.name())?,
+        };
+        let Some(known) = known.filter(|known| remote.updated.as_nanos() >= known.updated) else {
+            return Ok(());
+        };
+        let codes = kept(remote.close.clone());
+        let is_done = remote.state == OrderState::Done;
+        let new = Outcome {
+            state: remote.state.word().to_owned(),
+            updated: remote.updated.as_nanos(),
+            done_part: known.done_part.or(Some(self.part)).filter(|part| is_done && *part != 0),
+            codes,
+            ..known.clone()
+        };
+        if new != known {
+            self.keep(new);
+        }
         Ok(())
+    }
+
+    fn keep(&mut self, outcome: Outcome) {
+        self.outcomes_at += 1;
+        self.outcomes.insert(outcome.key, outcome.clone());
+        self.news.outcomes.push(outcome);
     }
 
     /// An order that is open and was not among the news is read by itself; not there twice in a row
@@ -557,17 +646,48 @@ impl Engine {
             match told {
                 Told::Opened(key) => self.tell(key, "opened", ""),
                 Told::Proposed(key) => self.tell(key, "proposed", ""),
-                Told::Ordered(key) => self.tell(key, "ordered", ""),
-                Told::Order(key, state) => self.tell(key, "order", state.word()),
+                Told::Ordered(key) => {
+                    self.tell(key, "ordered", "");
+                    self.begin_outcome(key);
+                }
+                Told::Order(key, state) => {
+                    self.tell(key, "order", state.word());
+                    match (state, self.outcomes.get(&key).cloned()) {
+                        (OrderState::Done, _) => self.plan_done(key),
+                        // What is gone tells nothing of itself any more.
+                        (OrderState::Lost, Some(outcome)) => {
+                            self.keep(Outcome { state: state.word().to_owned(), ..outcome });
+                        }
+                        _ => {}
+                    }
+                }
                 Told::Closed(key, how) => {
                     self.tell(key, "closed", how.word());
+                    if how == Closing::Accepted {
+                        self.plan_done(key);
+                    }
                     if let Some(case) = self.known.remove(&key) {
                         self.news.closed.push((case, how, self.at));
+                    }
+                    if let Some(outcome) = self.outcomes.remove(&key) {
+                        let (end_part, how) = (Some(self.part), Some(how.word().to_owned()));
+                        self.keep(Outcome { end_part, how, ..outcome });
+                        self.outcomes.remove(&key);
                     }
                 }
             }
         }
         self.know();
+    }
+
+    fn begin_outcome(&mut self, key: ExtKey) {
+        let case = self.works.desk.case(key.fingerprint).filter(|case| case.key == key);
+        // Planned work finds no fault, and is not to be right or wrong.
+        let Some(case) = case.filter(|_| !self.is_plan(key.fingerprint)) else { return };
+        let evidence = self.works.evidence.get(&key.fingerprint);
+        let begun = Outcome::begun(key, self.system.name(), case.subject.clone(), self.at);
+        let (after, first_part) = (case.after, evidence.map_or(0, |evidence| evidence.part));
+        self.keep(Outcome { after, first_part, ..begun });
     }
 
     fn know(&mut self) {
@@ -580,22 +700,25 @@ impl Engine {
     /// and then only, so that a quiet day wears no flash out.
     fn save(&mut self) -> Result<(), EngineError> {
         let works = self.works.state();
-        let is_quiet = self.news.told.is_empty()
-            && self.news.closed.is_empty()
-            && self.news.remote.is_empty()
+        let is_quiet = self.news.is_empty()
             && self
                 .saved
                 .as_ref()
                 .is_some_and(|(saved, at)| *saved == works && self.at - *at < QUIET);
-        if is_quiet {
-            return Ok(());
-        }
+        if is_quiet { Ok(()) } else { self.store() }
+    }
+
+    /// Stores everything.
+    fn store(&mut self) -> Result<(), EngineError> {
+        let works = self.works.state();
         let stored = Stored {
             version: VERSION,
             cursor: self.cursor,
             // Coarse, so that nothing is written while nothing happens.
             at: self.at.as_nanos() / COARSE * COARSE,
             polled: self.polled.as_nanos() / COARSE * COARSE,
+            part: self.part,
+            meters: self.meters.clone(),
             works,
         };
         self.base.save(&stored, &self.news)?;

@@ -11,6 +11,9 @@
 //! - [`mod@base`]: its file, `work.db`.
 //! - [`book`]: the built-in order book, for shops without a CMMS.
 //! - [`engine`]: a round, and what people ask for.
+//! - [`meters`]: what counts, and what of it another system was told.
+//! - [`plant`]: spare parts and people, for an order that is made.
+//! - [`findings`]: what technicians found, and how often orders are right.
 //!
 //! **Invariant:** the cursor commits together with what its rows brought about, and a request is on
 //! disk before it leaves: a killed process loses and doubles nothing.
@@ -21,4 +24,7 @@ pub mod base;
 pub mod book;
 pub mod draft;
 pub mod engine;
+pub mod findings;
+pub mod meters;
+pub mod plant;
 pub mod rows;

@@ -16,6 +16,8 @@ const EVENTS_MAX: u32 = 500;
 const DECISIONS_MAX: u32 = 2000;
 /// Contributions of a part stand at most so long before what they brought about [ns].
 const CONTRIBUTIONS_BACK: i64 = 600_000_000_000;
+/// Most parts in one look.
+const PARTS_MAX: u32 = 5000;
 /// How long a look waits for the recorder.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -27,6 +29,25 @@ pub struct Cursor {
     pub event: i64,
     /// Start of the service, and number in it, of the last decision.
     pub decision: (i64, i64),
+}
+
+/// Up to which part of history was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartCursor {
+    /// UTC day of its file, `20261128`; empty before the first.
+    pub day: String,
+    /// Start of the service, and number in it.
+    pub part: (i64, i64),
+}
+
+/// A part of history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartRow {
+    /// Begin and end [ns of process time].
+    pub began: i64,
+    /// End.
+    pub ended: i64,
 }
 
 /// An event.
@@ -163,6 +184,51 @@ impl Recorder {
         lines.unwrap_or_default()
     }
 
+    /// Parts after a cursor in the order of days, and the cursor behind them; none where their files
+    /// are gone or cannot be read now.
+    pub fn parts(&self, after: &PartCursor) -> (Vec<PartRow>, PartCursor) {
+        let (mut rows, mut cursor) = (Vec::new(), after.clone());
+        let names = std::fs::read_dir(&self.data).into_iter().flatten().flatten();
+        let day = |name: String| {
+            let day = name.strip_prefix("history-")?.strip_suffix(".db")?;
+            (day.len() == 8 && day.bytes().all(|b| b.is_ascii_digit())).then(|| day.to_owned())
+        };
+        let mut days: Vec<String> =
+            names.filter_map(|entry| day(entry.file_name().into_string().ok()?)).collect();
+        days.retain(|day| *day >= after.day);
+        days.sort_unstable();
+        for day in days {
+            // What cannot be read now may be read later, so nothing behind it is read before.
+            let Ok((found, last)) = self.parts_of(&day, cursor.part) else { break };
+            rows.extend(found);
+            if let Some(last) = last {
+                cursor = PartCursor { day, part: last };
+            }
+            if rows.len() >= PARTS_MAX as usize {
+                break;
+            }
+        }
+        (rows, cursor)
+    }
+
+    fn parts_of(&self, day: &str, after: (i64, i64)) -> rusqlite::Result<PartsOfDay> {
+        let path = self.data.join(format!("history-{day}.db"));
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags)?;
+        db.busy_timeout(BUSY)?;
+        let mut statement = db.prepare(
+            "SELECT began, ended, boot, number FROM part WHERE (boot, number) > (?, ?)
+             ORDER BY boot, number LIMIT ?",
+        )?;
+        let rows = statement.query_map(params![after.0, after.1, PARTS_MAX], |row| {
+            let part = PartRow { began: row.get(0)?, ended: row.get(1)? };
+            Ok((part, (row.get(2)?, row.get(3)?)))
+        })?;
+        let rows = rows.collect::<rusqlite::Result<Vec<(PartRow, (i64, i64))>>>()?;
+        let last = rows.last().map(|(_, place)| *place);
+        Ok((rows.into_iter().map(|(part, _)| part).collect(), last))
+    }
+
     /// The newest event's number; 0 for none.
     ///
     /// # Errors
@@ -175,6 +241,9 @@ impl Recorder {
         newest.map(|id| id.flatten().unwrap_or(0)).map_err(|source| ReadError { path, source })
     }
 }
+
+/// Parts of one day, and the place of the last.
+type PartsOfDay = (Vec<PartRow>, Option<(i64, i64)>);
 
 fn events(db: &Connection, after: i64) -> rusqlite::Result<Vec<Row>> {
     let mut statement = db.prepare_cached(

@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rusqlite::{Connection, params};
-use trimloop_cmms::{CloseCodes, Draft, Remote, Trouble, WorkSystem};
+use trimloop_cmms::{CloseCodes, Draft, Reading, Remote, Trouble, WorkSystem};
 use trimloop_core::time::{Span, Utc};
 use trimloop_orders::book::{Act, Book, Stamp};
 use trimloop_orders::draft::Origin;
 use trimloop_orders::engine::{Ask, Engine, Setup};
+use trimloop_orders::findings::{self, Codes};
+use trimloop_orders::meters::{CYCLES, MeterPlan, PlanRule};
 use trimloop_work::alarm::AlarmPlan;
 use trimloop_work::desk::{CaseState, DeskPlan, Mode, OrderState};
 use trimloop_work::key::{ExtKey, Subject};
@@ -104,6 +106,8 @@ fn setup() -> Setup {
         utc_text: |at| at.as_nanos().to_string(),
         pace: (Utc::from_nanos(0), 1),
         stamp: Stamp::default(),
+        meters: MeterPlan::default(),
+        plans: Vec::new(),
     }
 }
 
@@ -138,6 +142,7 @@ struct Shop {
     calm: bool,
     /// Nobody answers.
     down: bool,
+    readings: Vec<Reading>,
     requests: u64,
 }
 
@@ -250,6 +255,11 @@ impl WorkSystem for ShopSystem {
         let (shop, place) = (self.shop(), id.parse::<usize>().unwrap());
         Ok(shop.orders.get(place).map(|order| remote(place, order)))
     }
+    fn reading(&mut self, reading: &Reading) -> Result<(), Trouble> {
+        self.before()?;
+        self.shop().readings.push(reading.clone());
+        self.after()
+    }
     fn check(&mut self) -> Result<String, Trouble> {
         Ok(String::new())
     }
@@ -258,7 +268,8 @@ impl WorkSystem for ShopSystem {
 fn shop(seed: u64, now: Utc) -> ShopSystem {
     let dice = Dice(seed);
     let (orders, calm, down) = (Vec::new(), false, false);
-    ShopSystem(Arc::new(Mutex::new(Shop { orders, dice, now, calm, down, requests: 0 })))
+    let readings = Vec::new();
+    ShopSystem(Arc::new(Mutex::new(Shop { orders, dice, now, calm, down, readings, requests: 0 })))
 }
 
 fn open(data: &Path, system: &ShopSystem, now: Utc) -> Engine {
@@ -416,7 +427,7 @@ fn the_book_has_the_whole_chain() {
     assert!(ask(Ask::Order(key, who), now).0.unwrap().ends_with("is open"));
     assert!(ask(Ask::Order(key, Act::Start), now).0.unwrap().ends_with("is in_progress"));
     let close = CloseCodes { remedy: Some("replaced".into()), ..CloseCodes::default() };
-    let (said, engine) = ask(Ask::Order(key, Act::Done(close)), now);
+    let (said, engine) = ask(Ask::Order(key, Act::Done(close, vec![("CR-40".into(), 2)])), now);
     assert!(said.unwrap().ends_with("is done"));
     let case = engine.works().desk.cases().next().unwrap();
     assert!(matches!(case.state, CaseState::Verifying { normal: None, .. }), "{case:?}");
@@ -436,9 +447,259 @@ fn the_book_has_the_whole_chain() {
     let closed = base.closed(9).unwrap();
     assert_eq!((closed.len(), closed[0].how.as_str(), closed[0].case.key), (1, "proven", key));
     let told = base.told(Some(&key.to_string()), 9).unwrap();
+    let kept = Book::look(&folder.path).unwrap().unwrap().order(key).unwrap().unwrap();
+    assert_eq!(kept.used, [("CR-40".into(), 2)]);
+    // What the technician said stays, with the parts that it is about.
+    let outcomes = base.outcomes().unwrap();
+    assert_eq!(
+        (outcomes.len(), outcomes[0].key, outcomes[0].source.as_str()),
+        (1, key, "built-in")
+    );
+    let of = &outcomes[0];
+    assert_eq!((of.first_part, of.done_part, of.end_part), (1, Some(1), Some(2)));
+    assert_eq!((of.state.as_str(), of.how.as_deref()), ("done", Some("proven")));
+    assert_eq!(of.codes, [None, None, Some("replaced".into())]);
+    let found = findings::precision(&outcomes, &Codes::default());
+    assert_eq!((found[0].orders, found[0].confirmed, found[0].ineffective), (1, 1, 0));
     let words: Vec<String> =
         told.iter().rev().map(|t| format!("{} {}", t.what, t.detail)).collect();
     let chain =
         ["opened ", "ordered ", "order open", "order in_progress", "order done", "closed proven"];
     assert_eq!(words, chain);
+}
+
+/// 10,000 raw alarms of a sensor that chatters while its PLC's link is down, with kills in between:
+/// at most three cases and one order, and all of it read.
+#[test]
+fn a_chattering_sensor_that_is_explained_makes_one_order() {
+    let mut folder = Folder::new("chatter");
+    let fault = |trigger: Trigger, mode: &str| Watched {
+        subject: Subject {
+            site: "north".into(),
+            cell: "cell-1".into(),
+            asset: "press-4".into(),
+            mode: mode.into(),
+            component: String::new(),
+        },
+        trigger,
+        alarm: AlarmPlan::default(),
+        priority: 2,
+        order: Mode::Auto,
+        proof: None,
+    };
+    let follows = |names: [&str; 2]| names.map(str::to_owned).into();
+    let setup = || Setup {
+        faults: vec![
+            fault(Trigger::Link("press-4".into()), "link_lost"),
+            fault(Trigger::Sensor("cushion".into()), "sensor_bad"),
+            fault(Trigger::Signature("short".into()), "short"),
+        ],
+        relations: BTreeMap::from([
+            ("plc:press-4".to_owned(), follows(["tag:cushion", "signature:short"])),
+            ("tag:cushion".to_owned(), ["signature:short".to_owned()].into()),
+        ]),
+        plan: DeskPlan::default(),
+        ..setup()
+    };
+    let mut now = begin();
+    let system = shop(1, now);
+    system.shop().calm = true;
+    drop(Engine::open(&folder.path, setup(), Box::new(system.clone()), now).unwrap());
+    folder.db.execute_batch("BEGIN").unwrap();
+    for n in 0..10_000 {
+        now = now + Span::from_secs(1);
+        let word = if n % 2 == 0 { "bad" } else { "good" };
+        folder.event(now, "tag_quality", "cushion", word);
+        if n == 3 {
+            folder.event(now, "link_down", "press-4", "");
+        }
+    }
+    folder.db.execute_batch("COMMIT").unwrap();
+    let mut opened = std::collections::BTreeSet::new();
+    let mut rounds = 0;
+    loop {
+        // Each round in a process of its own, at the time of the rows that it reads.
+        let now = begin() + Span::from_secs(500 * rounds);
+        system.shop().now = now;
+        let system = Box::new(system.clone());
+        let mut engine = Engine::open(&folder.path, setup(), system, now).unwrap();
+        let more = engine.round(now).unwrap();
+        opened.extend(engine.works().desk.cases().map(|case| case.key));
+        rounds += 1;
+        if !more {
+            break;
+        }
+    }
+    assert!(rounds > 20, "500 rows at most in a round: {rounds}");
+    let base = trimloop_orders::base::Base::look(&folder.path).unwrap().unwrap();
+    opened.extend(base.closed(99).unwrap().iter().map(|of| of.case.key));
+    assert!(opened.len() <= 3, "{opened:?}");
+    let shop = system.shop();
+    let keys: Vec<String> = shop.orders.iter().map(|order| order.key.to_string()).collect();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    let link = fault(Trigger::Link("press-4".into()), "link_lost").subject.fingerprint();
+    assert_eq!(shop.orders[0].key.fingerprint, link);
+}
+
+/// Parts of the history are counted once, over days and kills; the other system hears of them at
+/// its rate, whatever gets lost on the way, and never of less than before.
+#[test]
+fn meters_count_each_part_once() {
+    let folder = Folder::new("meters");
+    let history = |day: &str| {
+        let db = Connection::open(folder.path.join(format!("history-{day}.db"))).unwrap();
+        db.execute_batch(
+            "PRAGMA synchronous=OFF;
+             CREATE TABLE IF NOT EXISTS part(boot INTEGER, number INTEGER, ts INTEGER, part INTEGER,
+               began INTEGER, ended INTEGER, warm_up INTEGER, mixed INTEGER, gap INTEGER,
+               PRIMARY KEY(boot, number)) WITHOUT ROWID;",
+        )
+        .unwrap();
+        db
+    };
+    let put = |db: &Connection, boot: i64, number: i64| {
+        let sql = "INSERT INTO part VALUES(?, ?, 0, 7, 0, 36000000000, 0, 0, 0)";
+        db.execute(sql, params![boot, number]).unwrap();
+    };
+    let system = shop(3, begin());
+    let names = BTreeMap::from([(CYCLES.to_owned(), "88".to_owned())]);
+    let plan = MeterPlan { names, every: Span::from_secs(3600) };
+    let setup = || Setup { meters: plan.clone(), ..setup() };
+    let (today, tomorrow) = (history("20261122"), history("20261123"));
+    let (mut now, mut made) = (begin(), 0);
+    let mut engine = None;
+    for step in 0..80 {
+        now = now + Span::from_secs(300);
+        system.shop().now = now;
+        system.shop().calm = step >= 60;
+        // The service starts anew with the second day; numbers go on.
+        for _ in 0..10 {
+            made += 1;
+            let is_first = step < 40;
+            put(if is_first { &today } else { &tomorrow }, 1 + i64::from(!is_first), made);
+        }
+        let mut running = match engine.take() {
+            Some(engine) => engine,
+            None => Engine::open(&folder.path, setup(), Box::new(system.clone()), now).unwrap(),
+        };
+        let round = catch_unwind(AssertUnwindSafe(|| running.round(now).map(|_| running)));
+        engine = round.ok().map(|ended| ended.expect("a round"));
+    }
+    let shown = engine.unwrap().meters().shown();
+    assert_eq!((shown[0].meter.as_str(), shown[0].value, shown[1].value), (CYCLES, 800.0, 8.0));
+    let shop = system.shop();
+    let told = &shop.readings;
+    assert!(told.iter().all(|reading| reading.meter == "88"), "{told:?}");
+    for pair in told.windows(2) {
+        let (old, new) = (&pair[0], &pair[1]);
+        let is_same = old == new;
+        let is_next = new.value > old.value && new.at - old.at >= Span::from_secs(3600);
+        assert!(is_same || is_next, "{pair:?}");
+    }
+    let times: std::collections::BTreeSet<i64> = told.iter().map(|r| r.at.as_nanos()).collect();
+    assert!((5..=7).contains(&times.len()), "once an hour in 6 h 40 min: {times:?}");
+    assert!(told.len() > times.len(), "no reply was lost, so nothing was shown");
+}
+
+/// Planned work makes one order when its meter says so, counts from when it was done, waits while
+/// something at the same place is repaired, and takes that repair for itself.
+#[test]
+fn planned_work_is_due_by_its_meter() {
+    let mut folder = Folder::new("planned");
+    let db = Connection::open(folder.path.join("history-20261122.db")).unwrap();
+    db.execute_batch(
+        "PRAGMA synchronous=OFF;
+         CREATE TABLE part(boot INTEGER, number INTEGER, ts INTEGER, part INTEGER,
+           began INTEGER, ended INTEGER, warm_up INTEGER, mixed INTEGER, gap INTEGER,
+           PRIMARY KEY(boot, number)) WITHOUT ROWID;",
+    )
+    .unwrap();
+    let place = |mode: &str| Subject {
+        site: "north".into(),
+        cell: "cell-1".into(),
+        asset: "press-4".into(),
+        mode: mode.into(),
+        component: "ring".into(),
+    };
+    let watched = |trigger: Trigger, mode: &str, proof: i64| Watched {
+        subject: place(mode),
+        trigger,
+        alarm: AlarmPlan::default(),
+        priority: 3,
+        order: Mode::Auto,
+        proof: Some(Span::from_secs(proof)),
+    };
+    let planned = Trigger::Planned("change".into());
+    let rule =
+        PlanRule { name: "change".into(), subject: place("change"), meter: CYCLES, every: 100 };
+    let setup = || Setup {
+        faults: vec![
+            watched(planned.clone(), "change", 0),
+            watched(Trigger::Signature("short".into()), "worn", 60),
+        ],
+        plans: vec![rule.clone()],
+        ..setup()
+    };
+    let (mut now, mut made) = (begin(), 0_i64);
+    folder.event(now, "signature", "flash", "off");
+    // Twenty parts a step, each in a process of its own.
+    let mut step = |folder: &Folder, parts: i64| {
+        for _ in 0..parts {
+            made += 1;
+            let sql = "INSERT INTO part VALUES(1, ?, 0, 7, 0, 20000000000, 0, 0, 0)";
+            db.execute(sql, [made]).unwrap();
+        }
+        let mut open = Vec::new();
+        for _ in 0..6 {
+            now = now + Span::from_secs(11);
+            let mut engine = Engine::with_book(&folder.path, setup(), now).unwrap();
+            while engine.round(now).unwrap() {}
+            let book = Book::look(&folder.path).unwrap().unwrap();
+            open = book.orders(true, 9).unwrap();
+        }
+        (open, now)
+    };
+    let done = |folder: &Folder, key: ExtKey, problem: Option<&str>, now: Utc| {
+        let mut engine = Engine::with_book(&folder.path, setup(), now).unwrap();
+        let close = CloseCodes { problem: problem.map(str::to_owned), ..CloseCodes::default() };
+        engine.ask(&Ask::Order(key, Act::Done(close, Vec::new())), "ben", now).unwrap();
+    };
+    assert!(step(&folder, 0).0.is_empty());
+    assert!(step(&folder, 99).0.is_empty(), "99 of 100");
+    let (open, _) = step(&folder, 1);
+    assert_eq!(open.len(), 1);
+    assert_eq!(open[0].mode, "change");
+    assert!(open[0].body.contains("Planned work is due each 100 cycles."), "{}", open[0].body);
+    // It is late, and meanwhile the ring shows its wear: still the one order.
+    let (_, at) = step(&folder, 50);
+    folder.event(at, "signature", "short", "on");
+    let (open, at) = step(&folder, 10);
+    assert_eq!(open.len(), 1, "{open:?}");
+    folder.event(at, "signature", "short", "off");
+    let (open, at) = step(&folder, 0);
+    done(&folder, open[0].key, None, at);
+    assert!(step(&folder, 99).0.is_empty(), "it counts from when it was done");
+    // A repair of the same ring comes first, and is taken for the planned work.
+    folder.event(at, "signature", "short", "on");
+    let (open, _) = step(&folder, 50);
+    assert_eq!(open.iter().map(|order| order.mode.as_str()).collect::<Vec<_>>(), ["worn"]);
+    folder.event(now_of(&folder), "signature", "short", "off");
+    let (open, at) = step(&folder, 0);
+    done(&folder, open[0].key, Some("wear"), at);
+    assert!(step(&folder, 50).0.is_empty());
+    assert!(step(&folder, 49).0.is_empty());
+    let (open, _) = step(&folder, 1);
+    assert_eq!(open.iter().map(|order| order.mode.as_str()).collect::<Vec<_>>(), ["change"]);
+    let base = trimloop_orders::base::Base::look(&folder.path).unwrap().unwrap();
+    let closed = base.closed(9).unwrap();
+    let ends: Vec<(&str, &str)> =
+        closed.iter().map(|of| (of.case.subject.mode.as_str(), of.how.as_str())).collect();
+    assert_eq!(ends, [("worn", "proven"), ("change", "proven")]);
+}
+
+/// Time of the newest event and a little more.
+fn now_of(folder: &Folder) -> Utc {
+    let sql = "SELECT max(utc) FROM event";
+    let newest: i64 = folder.db.query_row(sql, [], |row| row.get(0)).unwrap();
+    Utc::from_nanos(newest) + Span::from_secs(1)
 }

@@ -645,6 +645,7 @@ fn hash(recipe: &Recipe, plcs: &[&PlcConfig], models: &[[u8; 32]]) -> [u8; 32] {
             Ok(mut table) => {
                 // Faults are for maintenance: a plan with them decides as one without.
                 table.remove("fault");
+                table.remove("plan");
                 let mut out = Vec::new();
                 canonical(&toml::Value::Table(table), &mut out);
                 part(&out);

@@ -32,8 +32,21 @@ pub struct Fault {
     pub advice: String,
     /// Who is proposed.
     pub assignee: Option<String>,
+    /// What it takes to repair it.
+    pub skill: Option<String>,
+    /// Id of the asset at the system that keeps the orders.
+    pub asset_ref: Option<String>,
     /// Spare parts: name, reference, quantity.
     pub parts: Vec<(String, String, u32)>,
+}
+
+/// What counts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meter {
+    /// Parts made.
+    Cycles,
+    /// Hours run.
+    RunHours,
 }
 
 /// What a fault is seen by; names are those of the recipe, and known.
@@ -57,4 +70,6 @@ pub enum When {
     Drift(String),
     /// A loop uses this share of its trim or more [%].
     AuthorityUsed(String, f64),
+    /// A meter went on by so much since the work was done last.
+    Every(Meter, u32),
 }

@@ -53,6 +53,9 @@ pub struct RawRecipe {
     /// Faults for maintenance; they decide nothing about setpoints.
     #[serde(default)]
     pub fault: Named<RawFault>,
+    /// Maintenance that is due by a meter; it decides nothing about setpoints.
+    #[serde(default)]
+    pub plan: Named<RawPlan>,
     /// Tests of this recipe.
     #[serde(default)]
     pub check: Vec<At<RawCheck>>,
@@ -583,13 +586,69 @@ pub struct RawFault {
     pub advice: Option<At<String>>,
     /// Who is proposed.
     pub assignee: Option<At<String>>,
+    /// What it takes to repair it, such as "mechanic": among those who have it somebody is proposed.
+    pub skill: Option<At<String>>,
+    /// Id of the asset at the system that keeps the orders; default what the settings say.
+    pub asset_ref: Option<At<String>>,
     /// Spare parts that are likely to be needed.
     #[serde(default)]
     pub parts: Vec<At<RawFaultPart>>,
 }
 
-/// What a fault is seen by.
+/// Maintenance that is due by a meter.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawPlan {
+    /// How often: "50000 cycles" (parts) or "500 h" (of running), counted from when it was done last.
+    pub every: At<String>,
+    /// Asset, as people call it; default the leading PLC's name.
+    pub asset: Option<At<String>>,
+    /// Component of the asset; default none.
+    pub component: Option<At<String>>,
+    /// By its consequence, 1 (at once) to 4 (when there is time); default 3.
+    pub priority: Option<At<i64>>,
+    /// "propose" (default): a person approves the order; "auto": it is made at once.
+    pub order: Option<At<String>>,
+    /// One line for the order; default from the plan's name.
+    pub title: Option<At<String>>,
+    /// What to do, for the technician.
+    pub advice: Option<At<String>>,
+    /// Who is proposed.
+    pub assignee: Option<At<String>>,
+    /// What it takes to do it, such as "mechanic": among those who have it somebody is proposed.
+    pub skill: Option<At<String>>,
+    /// Id of the asset at the system that keeps the orders; default what the settings say.
+    pub asset_ref: Option<At<String>>,
+    /// Spare parts that are likely to be needed.
+    #[serde(default)]
+    pub parts: Vec<At<RawFaultPart>>,
+}
+
+impl RawPlan {
+    /// As a fault whose condition is told elsewhere.
+    pub(crate) fn as_fault(&self) -> RawFault {
+        RawFault {
+            when: At::new(RawFaultWhen::default(), self.every.span()),
+            asset: self.asset.clone(),
+            component: self.component.clone(),
+            priority: self.priority.clone(),
+            order: self.order.clone(),
+            on_delay: None,
+            off_delay: None,
+            latch: None,
+            proof: None,
+            title: self.title.clone(),
+            advice: self.advice.clone(),
+            assignee: self.assignee.clone(),
+            skill: self.skill.clone(),
+            asset_ref: self.asset_ref.clone(),
+            parts: self.parts.clone(),
+        }
+    }
+}
+
+/// What a fault is seen by.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawFaultWhen {
     /// A signature that is on.

@@ -49,7 +49,12 @@ pub enum Trigger {
     OutOfDomain(String),
     /// A model drifts.
     Drift(String),
+    /// Planned work is due.
+    Planned(String),
 }
+
+/// Code of the event that planned work is due, or was done; the desk tells it to itself.
+pub const PLAN_DUE: &str = "plan_due";
 
 impl Trigger {
     /// What it looks at: `tag:cushion`. Relations between faults are made of these.
@@ -64,6 +69,7 @@ impl Trigger {
             | Self::Tripped(name) => format!("loop:{name}"),
             Self::Sensor(name) => format!("tag:{name}"),
             Self::Link(name) => format!("plc:{name}"),
+            Self::Planned(name) => format!("plan:{name}"),
         }
     }
 
@@ -81,6 +87,7 @@ impl Trigger {
             {
                 one(detail == "on")
             }
+            (Self::Planned(name), PLAN_DUE) if name == about => one(detail == "on"),
             (Self::OutOfDomain(name), "domain") if name == about => one(detail == "out"),
             (Self::Sensor(name), "tag_quality") if name == about => one(detail != "good"),
             (Self::Tripped(name), "tripped") if name == about => one(true),
@@ -260,6 +267,11 @@ impl Watch {
             first_part: self.first_part,
             entries: self.entries.values().cloned().collect(),
         }
+    }
+
+    /// Start of the service that was heard last.
+    pub fn boot(&self) -> Option<i64> {
+        self.boot
     }
 
     /// The faults that are watched.

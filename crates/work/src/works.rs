@@ -10,7 +10,7 @@ use crate::alarm::{Alarm, Change};
 use crate::desk::{self, Case, Desk, DeskPlan, DeskState};
 use crate::key::{Fingerprint, Subject};
 use crate::outbox::{Row, Terms};
-use crate::watch::{Seen, Taken, Watch, WatchState, Watched};
+use crate::watch::{Seen, Taken, Trigger, Watch, WatchState, Watched};
 use crate::wire;
 
 /// What was seen when a condition began last.
@@ -182,24 +182,44 @@ impl Works {
     }
 }
 
-/// A fault of a link, a sensor or a model explains what rests on it. Chains end: the relation goes
-/// from what is read to what is made of it only.
+/// What a fault can explain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    OfSystem,
+    OfAsset,
+    Planned,
+}
+
+/// A fault of a link, a sensor or a model explains what rests on it, and planned work what is found
+/// at the same component. Chains end: the relation goes from what is read to what is made of it, and
+/// from plans to conditions only.
 fn explains(
     faults: &[Watched],
     relations: Relations,
 ) -> impl Fn(&Subject, &Subject) -> bool + use<> {
-    let nodes: BTreeMap<Fingerprint, (String, bool)> = faults
+    let kind = |trigger: &Trigger| match trigger {
+        Trigger::Planned(_) => Kind::Planned,
+        trigger if trigger.is_of_system() => Kind::OfSystem,
+        _ => Kind::OfAsset,
+    };
+    let nodes: BTreeMap<Fingerprint, (String, Kind)> = faults
         .iter()
         .map(|fault| {
-            let node = (fault.trigger.node(), fault.trigger.is_of_system());
+            let node = (fault.trigger.node(), kind(&fault.trigger));
             (fault.subject.fingerprint(), node)
         })
         .collect();
     let nodes = Arc::new((nodes, relations));
     move |source, target| {
         let (nodes, relations) = &*nodes;
-        let Some((from, true)) = nodes.get(&source.fingerprint()) else { return false };
-        let Some((to, _)) = nodes.get(&target.fingerprint()) else { return false };
-        from != to && relations.get(from).is_some_and(|rests| rests.contains(to))
+        let Some((from, of)) = nodes.get(&source.fingerprint()) else { return false };
+        let Some((to, other)) = nodes.get(&target.fingerprint()) else { return false };
+        if *of == Kind::Planned {
+            let place = |subject: &Subject| (subject.asset.clone(), subject.component.clone());
+            return *other == Kind::OfAsset && place(source) == place(target);
+        }
+        *of == Kind::OfSystem
+            && from != to
+            && relations.get(from).is_some_and(|rests| rests.contains(to))
     }
 }

@@ -5,7 +5,6 @@ mod template;
 
 use serde_json::{Value, json};
 use trimloop_core::time::Utc;
-use trimloop_recipe::codes::PRESET_VALUE;
 use trimloop_recipe::diagnostic::Diagnostic;
 use trimloop_work::desk::OrderState;
 use trimloop_work::key::ExtKey;
@@ -13,11 +12,12 @@ use trimloop_work::key::ExtKey;
 use preset::{Listed, Made, Preset, folded};
 use template::{Names, Templates, with};
 
+use crate::codes::PRESET_VALUE;
 use crate::http::{Ask, Http, Login, Reply, Signature, Site};
 use crate::secret::SecretPlace;
 use crate::text::{key_in, marked};
 use crate::when::{self, Clock};
-use crate::{CloseCodes, ConfigError, Connector, Draft, Remote, Trouble, WorkSystem};
+use crate::{CloseCodes, ConfigError, Connector, Draft, Reading, Remote, Trouble, WorkSystem};
 
 /// Pages of a list that are read; a list without an end must not hold us for ever.
 const PAGES_MAX: usize = 100;
@@ -238,6 +238,18 @@ impl WorkSystem for Rest {
         let Some(order) = json.pointer(&self.preset.read_order) else { return Ok(None) };
         let remote = self.remote(order, self.http.now());
         remote.map(Some).ok_or_else(|| reply.nonsense("the order has no id or no status"))
+    }
+
+    fn reading(&mut self, reading: &Reading) -> Result<(), Trouble> {
+        let (product, meter) = (&self.preset.product, &reading.meter);
+        let Some(made) = &self.preset.reading else {
+            let why = format!("{product}: the preset has no [reading], so it is told no meters");
+            return Err(Trouble::Refused(why));
+        };
+        let gone = Trouble::Refused(format!("{product}: there is no meter {meter}"));
+        let names = with(Names::new(), template::reading(reading, self.preset.time));
+        let ask = self.ask(made, &names)?;
+        self.http.ask_one(&ask)?.map(drop).ok_or(gone)
     }
 
     fn check(&mut self) -> Result<String, Trouble> {

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use toml::Spanned;
-use trimloop_recipe::codes::{PRESET_FORM, PRESET_VALUE};
 use trimloop_recipe::diagnostic::{Diagnostic, Source};
 use trimloop_work::desk::OrderState;
 use ureq::http::Method;
+
+use crate::codes::{PRESET_FORM, PRESET_VALUE};
 
 /// A text and where it stands.
 pub(super) type Placed = Spanned<String>;
@@ -43,7 +44,9 @@ struct RawPreset {
     #[serde(default)]
     comment: Option<RawRequest>,
     #[serde(default)]
-    comments: Option<RawComments>,
+    comments: Option<RawList>,
+    #[serde(default)]
+    reading: Option<RawRequest>,
     check: RawRequest,
     order: RawOrder,
     status: RawStatus,
@@ -107,6 +110,9 @@ struct RawList {
     next: Option<Placed>,
     #[serde(default)]
     page_size: Option<Spanned<usize>>,
+    /// Of comments alone: where the text of one stands.
+    #[serde(default)]
+    text: Option<Placed>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -119,22 +125,6 @@ struct RawRead {
     body: Option<Placed>,
     #[serde(default)]
     order: Option<Placed>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawComments {
-    #[serde(default)]
-    method: Option<Placed>,
-    path: Placed,
-    #[serde(default)]
-    body: Option<Placed>,
-    list: Placed,
-    #[serde(default)]
-    next: Option<Placed>,
-    #[serde(default)]
-    page_size: Option<Spanned<usize>>,
-    text: Placed,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -244,6 +234,8 @@ pub(super) struct Preset {
     pub(super) read_order: String,
     pub(super) comment: Option<Made>,
     pub(super) comments: Option<(Listed, String)>,
+    /// Tells a reading of a meter.
+    pub(super) reading: Option<Made>,
     pub(super) check: Made,
     pub(super) order: Fields,
     pub(super) status: BTreeMap<String, OrderState>,
@@ -395,16 +387,20 @@ impl Preset {
         };
         let reads = if read.body.is_some() { Method::POST } else { Method::GET };
         let checks = if raw.check.body.is_some() { Method::POST } else { Method::GET };
-        let comments = raw.comments.as_ref().map(|raw| {
-            let list = RawList {
-                method: raw.method.clone(),
-                path: raw.path.clone(),
-                body: raw.body.clone(),
-                list: raw.list.clone(),
-                next: raw.next.clone(),
-                page_size: raw.page_size.clone(),
+        for list in [raw.find.as_ref(), Some(&raw.changed)].into_iter().flatten() {
+            if let Some(text) = &list.text {
+                let help = "name the fields of an order in [order]";
+                check.wrong(text.span(), "`text` is of [comments]".to_owned(), help);
+            }
+        }
+        let comments = raw.comments.as_ref().and_then(|raw| {
+            let Some(text) = &raw.text else {
+                let message = "[comments] lacks `text`".to_owned();
+                let help = "say where the text of a comment stands: text = \"/note\"";
+                check.wrong(raw.path.span(), message, help);
+                return None;
             };
-            (check.listed(&list), check.pointer(&raw.text))
+            Some((check.listed(raw), check.pointer(text)))
         });
         let o = &raw.order;
         let order = Fields {
@@ -445,6 +441,7 @@ impl Preset {
             read_order: check.maybe_pointer(raw.read.order.as_ref()).unwrap_or_default(),
             comment: raw.comment.as_ref().map(|raw| check.made(raw, Method::POST)),
             comments,
+            reading: raw.reading.as_ref().map(|raw| check.made(raw, Method::POST)),
             check: check.made(&raw.check, checks),
             order,
             status: check.status(&raw.status),

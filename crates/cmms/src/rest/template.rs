@@ -19,14 +19,14 @@ use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 use serde_json::{Map, Value, json};
 use trimloop_core::time::Utc;
-use trimloop_recipe::codes::PRESET_TEMPLATE;
 use trimloop_recipe::diagnostic::Diagnostic;
 use trimloop_work::key::{ExtKey, Subject};
 
 use super::preset::{Listed, Made, Placed, Preset, TimeForm};
+use crate::codes::PRESET_TEMPLATE;
 use crate::text::{shorten, titled};
 use crate::when;
-use crate::{Draft, Part, Trouble};
+use crate::{Draft, Part, Reading, Trouble};
 
 /// Renders templates of a preset.
 pub(super) struct Templates {
@@ -94,6 +94,16 @@ impl Templates {
         self.try_made(&preset.check, &Self::names(preset, []), preset, &mut found);
         if let Some(made) = &preset.comment {
             self.try_made(made, &comment, preset, &mut found);
+        }
+        if let Some(made) = &preset.reading {
+            let sample = Reading {
+                meter: "88".into(),
+                name: "cycles".into(),
+                value: 1.5,
+                at: Utc::from_nanos(0),
+            };
+            let names = Self::names(preset, reading(&sample, preset.time));
+            self.try_made(made, &names, preset, &mut found);
         }
         let nothing = Names::new();
         for value in preset.headers.values() {
@@ -186,6 +196,16 @@ pub(super) fn with<const N: usize>(mut names: Names, more: [(&str, Value); N]) -
 /// Names of an order by its key.
 pub(super) fn key(key: ExtKey) -> [(&'static str, Value); 2] {
     [("key", json!(key.to_string())), ("fingerprint", json!(key.fingerprint.to_string()))]
+}
+
+/// Names of a reading.
+pub(super) fn reading(of: &Reading, form: TimeForm) -> [(&'static str, Value); 4] {
+    [
+        ("meter", json!(of.meter)),
+        ("name", json!(of.name)),
+        ("value", json!(of.value)),
+        ("time", at(of.at, form)),
+    ]
 }
 
 /// Names of a page, from 0.

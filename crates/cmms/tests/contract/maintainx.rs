@@ -125,6 +125,24 @@ impl Product for MaintainX {
                 let comments: Vec<Value> = order.comments.iter().map(comment).collect();
                 Answer::json(200, &json!({"comments": comments, "nextCursor": null}))
             }
+            ("POST", ["meterreadings"]) => {
+                let body = request.json();
+                if let Some(schema) = &self.schema {
+                    self.book.complaints.extend(schema.items("/meterreadings", &body));
+                }
+                let one = &body[0];
+                let (Some(88), Some(value)) = (one["meterId"].as_i64(), one["value"].as_f64())
+                else {
+                    return Answer::json(404, &json!({"error": "meter Not Found"}));
+                };
+                let at = one["readingDate"].as_str().map_or(now, super::seconds);
+                // "cannot be further than 3 days"
+                if now - at > 3 * 86_400 {
+                    return Answer::json(400, &json!({"errors": [{"error": "readingDate"}]}));
+                }
+                self.book.readings.push(("88".to_owned(), value, at));
+                Answer::json(201, &json!([{"meterId": 88, "value": value, "createdAt": time(now)}]))
+            }
             _ => Answer::json(404, &json!({"error": "no such path"})),
         }
     }

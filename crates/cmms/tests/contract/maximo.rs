@@ -157,6 +157,20 @@ impl Product for Maximo {
                 order.updated = now;
                 Answer::Full(204, Vec::new(), String::new())
             }
+            ("POST", None) if request.path.ends_with("/api/os/mxmeterdata") => {
+                let body = request.json();
+                let is_there = body["assetnum"] == "P4" && body["metername"] == "CYCLES";
+                if !is_there || body["siteid"] != "BEDFORD" {
+                    return said(404, "BMXAA4121E - the meter is not there");
+                }
+                let value = body["newreading"].as_str().and_then(|text| text.parse().ok());
+                let at = body["newreadingdate"].as_str().map(super::seconds);
+                let (Some(value), Some(at)) = (value, at) else {
+                    return said(400, "BMXAA4049E - NEWREADING");
+                };
+                self.book.readings.push(("CYCLES".to_owned(), value, at));
+                Answer::Full(201, Vec::new(), String::new())
+            }
             _ => said(404, "BMXAA8313E - no such resource"),
         }
     }

@@ -54,6 +54,10 @@ path = "orders/{{ id }}/notes"
 list = ""
 text = "/note"
 
+[reading]
+path = "meters/{{ meter }}/readings"
+body = '{"what": {{ name | tojson }}, "reads": {{ value }}, "at": {{ time | tojson }}}'
+
 [check]
 path = "orders?size=1&from=0"
 
@@ -183,6 +187,17 @@ impl Product for Plain {
                 let note = |text: &String| json!({"note": text});
                 Answer::json(200, &json!(order.comments.iter().map(note).collect::<Vec<_>>()))
             }
+            ("POST", ["meters", "88", "readings"]) => {
+                let body = request.json();
+                if body["what"] != "cycles" {
+                    self.book.complain(body.to_string());
+                }
+                let (value, at) = (body["reads"].as_f64().unwrap(), &body["at"]);
+                let at = seconds(at.as_str().unwrap_or_default());
+                self.book.readings.push(("88".to_owned(), value, at));
+                Answer::json(201, &json!({}))
+            }
+            ("POST", ["meters", ..]) => gone,
             _ => Answer::json(404, &json!({"message": "no such path"})),
         }
     }

@@ -42,6 +42,13 @@ impl OpenApi {
             let validator = options.should_validate_formats(true).build(&schema).unwrap();
             bodies.insert(path, (validator, names));
         }
+        // A list: what holds for one of its items.
+        let place = "/requestBody/content/application~1json/schema/items";
+        let mut schema = whole["paths"]["/meterreadings"]["post"].pointer(place).unwrap().clone();
+        let names = schema["properties"].as_object().unwrap().keys().cloned().collect();
+        draft_4(&mut schema);
+        let options = jsonschema::options().with_draft(jsonschema::Draft::Draft4);
+        bodies.insert("/meterreadings", (options.build(&schema).unwrap(), names));
         Some(Self { paths: whole["paths"].clone(), bodies })
     }
 
@@ -54,6 +61,12 @@ impl OpenApi {
         let unknown = given.filter(|(name, _)| !names.contains(name));
         wrong.extend(unknown.map(|(name, _)| format!("{path}: there is no {name}")));
         wrong
+    }
+
+    /// What is wrong with a body that is a list.
+    pub fn items(&self, path: &str, body: &Value) -> Vec<String> {
+        let Some(items) = body.as_array() else { return vec![format!("{path}: is no list")] };
+        items.iter().flat_map(|item| self.body(path, item)).collect()
     }
 
     /// What is wrong with the questions of a list.

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use trimloop_cmms::{Clock, Connector, Draft, Part, Trouble, WorkSystem, connect};
 use trimloop_core::time::{Span, Utc};
-use trimloop_work::key::{ExtKey, Subject};
+use trimloop_work::key::ExtKey;
 use trimloop_work::outbox::{Operation, Outbox, Request as Todo, RowState, Sent, Terms};
+
+pub use crate::made_up::key;
 
 use super::server::{Answer, Request, Server};
 
@@ -34,6 +36,8 @@ pub struct Book {
     pub orders: Vec<Kept>,
     /// So many seconds pass before a new order is in lists.
     pub search_lag: i64,
+    /// Readings of meters: meter, value, time.
+    pub readings: Vec<(String, f64, i64)>,
     /// What requests did wrong.
     pub complaints: Vec<String>,
 }
@@ -207,17 +211,6 @@ fn spoilt(product: &mut impl Product, faults: &mut Faults, request: &Request, no
 
 fn error(text: &str) -> serde_json::Value {
     serde_json::json!({"error": text})
-}
-
-pub fn key(asset: &str) -> ExtKey {
-    let subject = Subject {
-        site: "north".into(),
-        cell: "press-4".into(),
-        asset: asset.into(),
-        mode: "check_ring_worn".into(),
-        component: "check_ring".into(),
-    };
-    ExtKey { fingerprint: subject.fingerprint(), generation: 1 }
 }
 
 /// An order with texts that need care.

@@ -4,10 +4,12 @@ use trimloop_core::time::Span;
 
 use super::Checker;
 use crate::codes;
-use crate::fault::{Fault, When};
+use crate::fault::{Fault, Meter, When};
 use crate::raw::{RawFault, RawFaultWhen};
 use crate::spanned::At;
 
+/// Most cycles or hours between two works.
+const EVERY_MAX: u32 = 1_000_000_000;
 /// Longest text of an order that a recipe gives [bytes].
 const TEXT_MAX: usize = 2000;
 
@@ -18,20 +20,63 @@ impl Checker<'_> {
         let mut known: Vec<Fault> = Vec::new();
         let mut whole = true;
         for (name, fault) in raw.fault.iter() {
-            match self.one_fault(name, fault) {
+            let user = format!("fault \"{}\"", name.get());
+            let when = self.when(&fault.when, &user);
+            match self.one_fault(name, fault, when, &user) {
                 Some(fault) => known.push(fault),
+                None => whole = false,
+            }
+        }
+        for (name, plan) in raw.plan.iter() {
+            let user = format!("plan \"{}\"", name.get());
+            let when = self.every(&plan.every, &user);
+            if raw.fault.get(name).is_some() {
+                let message = format!("a fault and a plan are both named {}", name.get());
+                self.report(&codes::FAULT_SHAPE, name.span(), message, |found| {
+                    found.help("name the plan for what is done, such as check_ring_change")
+                });
+            }
+            match self.one_fault(name, &plan.as_fault(), when, &user) {
+                Some(plan) => known.push(plan),
                 None => whole = false,
             }
         }
         whole.then_some(known)
     }
 
-    fn one_fault(&mut self, name: &At<String>, raw: &RawFault) -> Option<Fault> {
-        let user = format!("fault \"{}\"", name.get());
-        let when = self.when(&raw.when, &user);
+    /// `50000 cycles` or `500 h`.
+    fn every(&mut self, every: &At<String>, user: &str) -> Option<When> {
+        let found = every.trim().split_once(' ').and_then(|(count, unit)| {
+            let count: u32 = count.parse().ok()?;
+            let meter = match unit.trim() {
+                "cycles" => Meter::Cycles,
+                "h" => Meter::RunHours,
+                _ => return None,
+            };
+            (1..=EVERY_MAX).contains(&count).then_some(When::Every(meter, count))
+        });
+        if found.is_none() {
+            let message = format!("`every` of {user} says no number of cycles or hours");
+            self.report(&codes::FAULT_SHAPE, every.span(), message, |found| {
+                found.help(
+                    "such as \"50000 cycles\" (parts) or \"500 h\" (of running), 1 to 1000000000",
+                )
+            });
+        }
+        found
+    }
+
+    fn one_fault(
+        &mut self,
+        name: &At<String>,
+        raw: &RawFault,
+        when: Option<When>,
+        user: &str,
+    ) -> Option<Fault> {
         let lead = self.raw.recipe.plc.get().clone();
         let text = |of: &Option<At<String>>| of.as_ref().map(|text| text.get().trim().to_owned());
-        for long in [&raw.title, &raw.advice, &raw.asset, &raw.component, &raw.assignee] {
+        let texts = [&raw.title, &raw.advice, &raw.asset, &raw.component, &raw.assignee];
+        for long in texts.into_iter().chain([&raw.skill, &raw.asset_ref]) {
             let Some(long) = long else { continue };
             if long.trim().is_empty() || long.len() > TEXT_MAX {
                 let message = format!("a text of {user} is empty, or longer than {TEXT_MAX} bytes");
@@ -82,6 +127,8 @@ impl Checker<'_> {
             title: text(&raw.title).unwrap_or(spoken),
             advice: text(&raw.advice).unwrap_or_default(),
             assignee: text(&raw.assignee),
+            skill: text(&raw.skill),
+            asset_ref: text(&raw.asset_ref),
             parts,
         })
     }

@@ -156,6 +156,7 @@ impl<'a> Checker<'a> {
         values.check_names(&raw.row, "row", ENTRIES_MAX);
         values.check_names(&raw.loops, "loop", ENTRIES_MAX);
         values.check_names(&raw.fault, "fault", ENTRIES_MAX);
+        values.check_names(&raw.plan, "plan", ENTRIES_MAX);
         for (name, _) in raw.chart.iter() {
             if let Some((other, _)) = raw.model.get(name) {
                 let message = format!("a chart and a model are both named {}", name.get());

@@ -1,16 +1,14 @@
 //! The registry of diagnostic codes of this crate, each with its page for `trimloop explain`.
 //!
 //! A code is stable and never used again for something else. By hundreds: 02 recipes, 03 PLC
-//! configs, 04 authority, 05 models, 08 presets of a CMMS. The service keeps its own table for the others.
+//! configs, 04 authority, 05 models. Presets (08) and the service keep tables of their own.
 
 mod authority;
-mod cmms;
 mod model;
 mod plc;
 mod recipe;
 
 pub use authority::*;
-pub use cmms::*;
 pub use model::*;
 pub use plc::*;
 pub use recipe::*;
@@ -64,10 +62,7 @@ impl Code {
 
 /// Every code of this crate, in order.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    [recipe::LIST, plc::LIST, authority::LIST, model::LIST, cmms::LIST]
-        .into_iter()
-        .flatten()
-        .copied()
+    [recipe::LIST, plc::LIST, authority::LIST, model::LIST].into_iter().flatten().copied()
 }
 
 /// A code by its name, such as `TL0214`.
@@ -107,14 +102,10 @@ mod tests {
         let mut text = String::new();
         let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         read(&here.join("src"), &mut text);
-        // Presets are read where they are used.
-        let mut presets = String::new();
-        read(&here.join("../cmms/src"), &mut presets);
-        let names = [recipe::NAMES, plc::NAMES, authority::NAMES, model::NAMES, cmms::NAMES];
+        let names = [recipe::NAMES, plc::NAMES, authority::NAMES, model::NAMES];
         for (name, code) in names.into_iter().flatten().zip(all()) {
             let used = text.contains(&format!("codes::{name}"))
-                || text.contains(&format!("\"{}\"", code.code))
-                || presets.contains(&format!("&{name}"));
+                || text.contains(&format!("\"{}\"", code.code));
             assert!(used, "{name} {} is used nowhere", code.code);
         }
     }
