@@ -29,10 +29,11 @@ use trimloop::store::{Store, StoreOptions};
 use trimloop_core::guard::{Cut, FailedChecks, Reason};
 use trimloop_core::ledger::Fate;
 use trimloop_core::mode::{Mode, Rung};
+use trimloop_core::model::forecast::{Forecast, Trend};
 use trimloop_core::plan::{CharacteristicId, FeatureId, LoopId, ModelId, SetpointId};
 use trimloop_core::record::{
-    ContributionRow, DecisionRow, FeatureRow, LabelRow, LedgerRow, Outcome, PartRow, Record,
-    ScoreRow,
+    ContributionRow, DecisionRow, FeatureRow, ForecastRow, LabelRow, LedgerRow, Outcome, PartRow,
+    Record, ScoreRow,
 };
 use trimloop_core::tag::{Sample, Status, TagId, Value};
 use trimloop_core::time::{Mono, Process, Span, Utc};
@@ -326,6 +327,18 @@ fn records(number: u64) -> Vec<Record> {
             alarm: false,
         }),
         Record::Contribution(ContributionRow { part, model, feature, rank: 1, share: 0.5, z: 2.5 }),
+        Record::Forecast(ForecastRow {
+            part,
+            model,
+            forecast: Forecast {
+                value: 0.75,
+                low: 0.5,
+                high: 1.0,
+                trend: Trend::Up,
+                to_limit: Some(40.0),
+                to_limit_range: Some((30.0, 60.0)),
+            },
+        }),
         Record::Label(LabelRow {
             part,
             characteristic: CharacteristicId(0),
@@ -420,8 +433,8 @@ fn influxdb_has_every_field_and_answers_every_panel() {
     let options = SinkOptions { settings, data, store: store.sender(), notices, clock, pace };
     let sink = Sink::start(options).unwrap();
     let view = sink.view();
-    // 10 samples, 7 records twice, one event.
-    wait_for("all rows", || view.status().rows_sent >= 25);
+    // 10 samples, 8 records twice, one event.
+    wait_for("all rows", || view.status().rows_sent >= 27);
     sink.stop();
     for measurement in &MEASUREMENTS {
         let result = server.query(&format!("SHOW FIELD KEYS FROM \"{}\"", measurement.name));

@@ -108,7 +108,7 @@ pub const PROBE: &str = "trimloop_probe";
 use Kind::{Bool, Float, Int, Text};
 
 /// All of them.
-pub const MEASUREMENTS: [Measurement; 9] = [
+pub const MEASUREMENTS: [Measurement; 10] = [
     Measurement {
         name: "trimloop_sample",
         says: "A sample as the PLC sent it. A bad one without a value has its `quality` alone.",
@@ -214,6 +214,27 @@ pub const MEASUREMENTS: [Measurement; 9] = [
                 m.name, f.name, c.share, c.z, c.rank, c.part
               FROM contribution c JOIN name m ON m.id = c.model JOIN name f ON f.id = c.feature
               WHERE c.ts BETWEEN ?1 AND ?2 ORDER BY c.ts",
+    },
+    Measurement {
+        name: "trimloop_forecast",
+        says: "Where a score or a prediction will be, made after a part; as far ahead as the \
+               recipe's `forecast` says.",
+        tags: &[tag("model", "model of the recipe")],
+        fields: &[
+            field("value", Float, "of the model", "expected at the horizon"),
+            field("low", Float, "of the model", "lower end of the interval there"),
+            field("high", Float, "of the model", "upper end"),
+            field("trend", Text, "", "none, up or down"),
+            field("time_to_limit", Float, "parts", "left out without a trend to a limit"),
+            field("time_to_limit_p10", Float, "parts", "its 10 % quantile"),
+            field("time_to_limit_p90", Float, "parts", "its 90 % quantile"),
+            field("part", Int, "", "part id"),
+        ],
+        source: Source::Records,
+        sql: "SELECT r.ts, row_number() OVER (PARTITION BY r.ts, r.model ORDER BY r.part) - 1,
+                n.name, r.value, r.low, r.high, r.trend, r.to_limit, r.early, r.late, r.part
+              FROM forecast r JOIN name n ON n.id = r.model
+              WHERE r.ts BETWEEN ?1 AND ?2 ORDER BY r.ts",
     },
     Measurement {
         name: "trimloop_label",

@@ -410,20 +410,24 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-/// A day file; one of an older trimloop lacks two tables, which then are empty.
+/// Tables that a day file of an older trimloop lacks, with their columns.
+const LATER_TABLES: [(&str, &str); 3] = [
+    ("contact", "tag INTEGER PRIMARY KEY"),
+    ("record_flush", "seq INTEGER PRIMARY KEY, min_ts INTEGER, max_ts INTEGER, rows INTEGER"),
+    ("forecast", "ts, part, model, value, low, high, trend, to_limit, early, late"),
+];
+
+/// A day file; what one of an older trimloop lacks is empty.
 fn connect_day(path: &Path) -> rusqlite::Result<Connection> {
     let db = connect(path)?;
-    let there: i64 = db.query_row(
-        "SELECT count(*) FROM sqlite_master WHERE name IN ('contact', 'record_flush')",
-        [],
-        |row| row.get(0),
-    )?;
-    if there < 2 {
-        db.execute_batch(
-            "CREATE TEMP TABLE contact(tag INTEGER PRIMARY KEY);
-             CREATE TEMP TABLE record_flush(
-               seq INTEGER PRIMARY KEY, min_ts INTEGER, max_ts INTEGER, rows INTEGER);",
-        )?;
+    for (table, columns) in LATER_TABLES {
+        let there: bool =
+            db.query_row("SELECT count(*) FROM sqlite_master WHERE name = ?1", [table], |row| {
+                row.get(0)
+            })?;
+        if !there {
+            db.execute_batch(&format!("CREATE TEMP TABLE {table}({columns})"))?;
+        }
     }
     Ok(db)
 }

@@ -532,16 +532,16 @@ fn flushes(mut samples: &[SampleRow]) -> impl Iterator<Item = &[SampleRow]> {
     })
 }
 
-/// Whether a sink sends the row: evidence and forecasts stay here, decisions and ledger are in `state.db`.
+/// Whether a sink sends the row: evidence stays here, decisions and ledger are in `state.db`.
 fn is_sent(record: &Record) -> bool {
     match record {
         Record::Part(_)
         | Record::Feature(_)
         | Record::Score(_)
         | Record::Contribution(_)
+        | Record::Forecast(_)
         | Record::Label(_) => true,
-        Record::Forecast(_)
-        | Record::Check(_)
+        Record::Check(_)
         | Record::Input(_)
         | Record::Wish(_)
         | Record::Decision(_)
