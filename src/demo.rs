@@ -33,6 +33,7 @@ use trimloop_simulator::{
 use crate::clock::Clock;
 use crate::dispatch::{OrderResult, Seen};
 use crate::journal::{JournalError, JournalHead, JournalWriter, keep_plan};
+use crate::notice::Notices;
 use crate::output::Names;
 use crate::seal::{SealError, SealSettings, Sealer};
 use crate::service::{CellHandle, CellSettings, ServiceError};
@@ -346,6 +347,7 @@ impl Stage {
             clock,
             look: PROGRESS,
             connector: None,
+            notices: Notices::new(clock, None),
             plant: WorkSettings::default(),
         })
         .map_err(ServiceError::Thread)?;

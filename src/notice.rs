@@ -20,7 +20,7 @@ pub struct Notice {
     /// When.
     pub at: Utc,
     /// Stable word: `register_problem`, `certificate_expiry`, `address_changed`, `other_server`,
-    /// `write_clamped`, `model_state`.
+    /// `write_clamped`, `model_state`, `webhook_refused`.
     pub code: &'static str,
     /// What it is about: a PLC, a register, a certificate.
     pub subject: String,

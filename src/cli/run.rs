@@ -164,6 +164,7 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
         clock: cell.clock(),
         look: LOOK,
         connector: settings.cmms.clone(),
+        notices: cell.notices(),
         plant: settings.work.clone(),
     };
     let work = Desk::start(options).map_err(|error| internal(&error))?;

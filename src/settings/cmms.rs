@@ -6,7 +6,8 @@ use std::path::Path;
 
 use config::ValueKind;
 
-use trimloop_cmms::{Connector, Kind, SecretPlace, TimeLimits};
+use trimloop_cmms::wake::Signs;
+use trimloop_cmms::{Connector, Kind, SecretPlace, TimeLimits, Wake};
 use trimloop_core::time::Span;
 
 use super::Reader;
@@ -18,14 +19,21 @@ const POLL_RANGE: [Span; 2] = [Span::from_secs(10), Span::from_secs(3600)];
 /// Requests a minute that can be said.
 const REQUESTS_MAX: u32 = 6000;
 /// Keys that would hold a secret.
-const SECRETS: [&str; 4] = ["cmms.secret", "cmms.token", "cmms.password", "cmms.key"];
+const SECRETS: [&str; 5] =
+    ["cmms.secret", "cmms.token", "cmms.password", "cmms.key", "cmms.wake_secret"];
+/// Keys that mean nothing without `cmms.wake`.
+const WAKE: [&str; 4] =
+    ["cmms.wake_header", "cmms.wake_signs", "cmms.wake_secret_file", "cmms.wake_secret_credential"];
 /// What a product must be told besides; any name may stand behind it.
 pub(super) const SET: &str = "cmms.set.";
 
 impl Reader<'_> {
     /// The checked table; `None` when there is none, or a mistake in it.
     pub(super) fn cmms(&mut self, base: &Path) -> Option<Connector> {
-        self.secrets_shown(&SECRETS, |_| "cmms.secret".to_owned());
+        self.secrets_shown(&SECRETS, |key| {
+            let of = if key.contains("wake") { "cmms.wake_secret" } else { "cmms.secret" };
+            of.to_owned()
+        });
         if !self.values.keys().any(|key| key.starts_with("cmms.")) {
             return None;
         }
@@ -51,10 +59,11 @@ impl Reader<'_> {
             kind: kind.unwrap_or(Kind::Rest),
             url: url.unwrap_or_default(),
             user: self.line("cmms.user"),
-            secret: self.cmms_secret(base),
+            secret: self.cmms_secret("", base),
             ca_file: self.line("cmms.ca_file").map(|file| base.join(file)),
             preset: self.line("cmms.preset").map(|name| preset(base, &name)),
             poll: self.span("cmms.poll", POLL, POLL_RANGE, "10 s", "1 h"),
+            wake: self.wake(kind, base),
             requests_per_minute: self.requests(),
             set: self.cmms_set(),
             limits: TimeLimits::default(),
@@ -62,15 +71,54 @@ impl Reader<'_> {
         (self.found.len() == found).then_some(connector)
     }
 
-    fn cmms_secret(&mut self, base: &Path) -> Option<SecretPlace> {
-        match (self.line("cmms.secret_file"), self.line("cmms.secret_credential")) {
+    /// - `of`: what stands before `secret` in the keys.
+    fn cmms_secret(&mut self, of: &str, base: &Path) -> Option<SecretPlace> {
+        let [file, credential] =
+            ["file", "credential"].map(|place| format!("cmms.{of}secret_{place}"));
+        match (self.line(&file), self.line(&credential)) {
             (Some(file), None) => Some(SecretPlace::File(base.join(file))),
             (None, Some(name)) => Some(SecretPlace::Credential(name)),
-            (Some(_), Some(_)) => {
-                self.wrong("cmms.secret_credential", "give either it or `cmms.secret_file`")
-            }
+            (Some(_), Some(_)) => self.wrong(&credential, &format!("give either it or `{file}`")),
             (None, None) => None,
         }
+    }
+
+    /// Where webhooks are heard.
+    fn wake(&mut self, kind: Option<Kind>, base: &Path) -> Option<Wake> {
+        let Some(listen) = self.line("cmms.wake") else {
+            let alone = WAKE.into_iter().find(|key| self.values.contains_key(*key));
+            return alone.and_then(|key| {
+                self.wrong(key, "say with `cmms.wake` where webhooks are heard, or leave it out")
+            });
+        };
+        let address = listen.parse().ok();
+        let help = "use an address of this machine and a port, such as \"127.0.0.1:8089\"";
+        let address = address.or_else(|| self.wrong("cmms.wake", help));
+        let known = (kind == Some(Kind::MaintainX)).then_some(Wake::MAINTAINX);
+        let header = match self.line("cmms.wake_header") {
+            Some(name) => Some(name),
+            None => known.map(|(header, _)| header.to_owned()).or_else(|| {
+                self.lacks(
+                    "cmms.wake_header",
+                    "the header in which the product sends its signature",
+                )
+            }),
+        };
+        let words = Signs::ALL.map(Signs::word).join(" or ");
+        let signs = match self.line("cmms.wake_signs") {
+            Some(word) => Signs::parse(&word)
+                .or_else(|| self.wrong("cmms.wake_signs", &format!("use {words}"))),
+            None => Some(known.map_or(Signs::Body, |(_, signs)| signs)),
+        };
+        let found = self.found.len();
+        let secret = self.cmms_secret("wake_", base).or_else(|| {
+            // A mistake in it is told already.
+            if self.found.len() > found {
+                return None;
+            }
+            self.lacks("cmms.wake_secret_file", "the file with the secret of the webhooks")
+        });
+        Some(Wake { listen: address?, header: header?, signs: signs?, secret: secret? })
     }
 
     fn requests(&mut self) -> Option<u32> {
@@ -134,6 +182,21 @@ mod tests {
         }
     }
 
+    /// MaintainX's header and form are known, those of others are told.
+    #[test]
+    fn webhooks_are_set_up() {
+        let secret = "wake = \"127.0.0.1:8089\"\nwake_secret_file = \"hook\"\n";
+        let maintainx = GOOD.replace("\"sap\"", "\"maintainx\"");
+        let wake = |text: &str| load(text).unwrap().cmms.unwrap().wake.unwrap();
+        let found = wake(&format!("{maintainx}{secret}"));
+        let (header, signs) = Wake::MAINTAINX;
+        assert_eq!((found.header.as_str(), found.signs), (header, signs));
+        assert_eq!(found.secret, SecretPlace::File("/plant/hook".into()));
+        let found = wake(&format!("{GOOD}{secret}wake_header = \"X-Hub-Signature-256\"\n"));
+        assert_eq!((found.header.as_str(), found.signs), ("X-Hub-Signature-256", Signs::Body));
+        assert_eq!(load(GOOD).unwrap().cmms.unwrap().wake, None);
+    }
+
     /// Each mistake says what, where and what next, and a secret is never shown.
     #[test]
     fn mistakes_are_told_and_secrets_are_not() {
@@ -149,6 +212,16 @@ mod tests {
                 with("secret_file = \"a\"\nsecret_credential = \"b\""),
                 &["cmms.secret_credential", "either"],
             ),
+            (
+                with("wake = \"8089\""),
+                &["cmms.wake", "127.0.0.1:8089", "wake_header", "wake_secret"],
+            ),
+            (with("wake_header = \"a\""), &["cmms.wake_header", "`cmms.wake`"]),
+            (
+                with("wake = \"[::1]:1\"\nwake_header = \"a:\""),
+                &["cmms.wake_header", "letters, digits"],
+            ),
+            (with("wake_secret = \"s3cret\""), &["TL0711", "cmms.wake_secret"]),
             (with("token = \"s3cret\""), &["TL0711", "cmms.token", "cmms.secret_file"]),
             (with("").replace("sap.", "me:s3cret@sap."), &["TL0711", "cmms.url"]),
         ] {

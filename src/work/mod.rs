@@ -4,6 +4,7 @@
 //! - [`findings`]: what technicians found, as labels.
 //! - [`plant`]: stock and people, from the plant's own tables.
 //! - [`message`]: what people ask for, over the control socket.
+//! - `wake`: webhooks of the system, which bring the next poll.
 //!
 //! The loop shares nothing with it but the disk: it reads what the recorder committed, and writes a
 //! file of its own (`work.db`). The rounds are those of `trimloop_orders::engine`.
@@ -12,14 +13,17 @@ pub mod faults;
 pub mod findings;
 pub mod message;
 pub mod plant;
+mod wake;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tracing::{debug, warn};
+use trimloop_cmms::wake::Listener;
 use trimloop_cmms::{Connector, WorkSystem, connect};
 use trimloop_core::time::Utc;
 use trimloop_orders::book::Book;
@@ -27,6 +31,7 @@ use trimloop_orders::engine::{Ask, Engine, EngineError, Setup};
 
 use crate::clock::Clock;
 use crate::error::chain;
+use crate::notice::Notices;
 use crate::settings::WorkSettings;
 
 /// Pause between two looks at the recorder, which commits once a second.
@@ -50,6 +55,8 @@ pub struct DeskOptions {
     /// The system that keeps the orders; `None` for the built-in book. A simulated cell has none,
     /// whatever stands here.
     pub connector: Option<Connector>,
+    /// Where refused webhooks are told.
+    pub notices: Notices,
     /// What the plant says of its codes, assets, people and stock.
     pub plant: WorkSettings,
 }
@@ -63,6 +70,8 @@ pub struct Desk {
     notes: SyncSender<Note>,
     thread: Option<JoinHandle<()>>,
     setup: Setup,
+    /// Hears webhooks as long as the desk is there.
+    _listener: Option<Listener>,
 }
 
 /// For those who ask.
@@ -91,7 +100,10 @@ impl Desk {
     /// # Errors
     /// When the system gives no thread. A file that cannot be used is tried again.
     pub fn start(options: DeskOptions) -> std::io::Result<Self> {
-        Self::spawn(options, live)
+        let woken = Arc::new(AtomicBool::new(false));
+        let wake = options.connector.as_ref().and_then(|connector| connector.wake.clone());
+        let listener = wake.and_then(|wake| wake::listen(wake, &options, &woken));
+        Self::spawn(options, live, woken, listener)
     }
 
     /// The same for a simulated cell: its orders stay on this machine, whatever the settings say.
@@ -99,16 +111,21 @@ impl Desk {
     /// # Errors
     /// As [`Self::start`].
     pub fn simulated(options: DeskOptions) -> std::io::Result<Self> {
-        Self::spawn(options, simulated)
+        Self::spawn(options, simulated, Arc::default(), None)
     }
 
-    fn spawn(options: DeskOptions, opens: Opens) -> std::io::Result<Self> {
+    fn spawn(
+        options: DeskOptions,
+        opens: Opens,
+        woken: Arc<AtomicBool>,
+        listener: Option<Listener>,
+    ) -> std::io::Result<Self> {
         let (notes, inbox) = sync_channel(ASKS_MAX);
         let setup = options.setup.clone();
         let thread = std::thread::Builder::new()
             .name("work".to_owned())
-            .spawn(move || run(&options, &inbox, opens))?;
-        Ok(Self { notes, thread: Some(thread), setup })
+            .spawn(move || run(&options, &inbox, opens, &woken))?;
+        Ok(Self { notes, thread: Some(thread), setup, _listener: listener })
     }
 
     /// For those who ask.
@@ -175,11 +192,16 @@ fn simulated(options: &DeskOptions, now: Utc) -> Result<Engine, EngineError> {
     Engine::simulated(&options.data, setup, book, now)
 }
 
-fn run(options: &DeskOptions, inbox: &Receiver<Note>, opens: Opens) {
-    let mut engine = None;
+fn run(options: &DeskOptions, inbox: &Receiver<Note>, opens: Opens, woken: &AtomicBool) {
+    let mut engine: Option<Engine> = None;
     let mut trouble: Option<String> = None;
     let mut labeller = Labeller::default();
     loop {
+        if let Some(engine) = &mut engine
+            && woken.swap(false, Ordering::Relaxed)
+        {
+            engine.wake();
+        }
         let done = step(options, &mut engine, opens);
         if let Some(engine) = &engine {
             labeller.look(options, engine);

@@ -11,6 +11,7 @@ use trimloop_recipe::diagnostic::{Color, Diagnostic, render};
 use crate::http::TimeLimits;
 use crate::rest::{Rest, SHIPPED};
 use crate::secret::SecretPlace;
+use crate::wake::Wake;
 use crate::when::Clock;
 use crate::{WorkSystem, atlas, maintainx, maximo, sap};
 
@@ -67,6 +68,8 @@ pub struct Connector {
     pub preset: Option<PathBuf>,
     /// Between two looks at what has changed; whoever drives the adapter keeps it.
     pub poll: Span,
+    /// Where the product's webhooks are heard, which make the next look come at once.
+    pub wake: Option<Wake>,
     /// At most so many requests in a minute; the product's own number where there is none.
     pub requests_per_minute: Option<u32>,
     /// What else the product must be told, such as `site` or `queue`.
@@ -86,6 +89,7 @@ impl Connector {
             ca_file: None,
             preset: None,
             poll: Span::from_secs(120),
+            wake: None,
             requests_per_minute: None,
             set: BTreeMap::new(),
             limits: TimeLimits::default(),

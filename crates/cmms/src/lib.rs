@@ -17,12 +17,14 @@ mod rest;
 mod sap;
 mod secret;
 mod text;
+pub mod wake;
 mod when;
 
 pub use connector::{ConfigError, Connector, Kind, connect};
 pub use http::TimeLimits;
 pub use rest::SHIPPED;
 pub use secret::SecretPlace;
+pub use wake::Wake;
 pub use when::Clock;
 
 use trimloop_core::time::Utc;

@@ -24,6 +24,8 @@ use crate::rows::{Cursor, ReadError, Recorder, Row, What};
 pub const SHELVE_MAX: Span = Span::from_secs(8 * 3600);
 /// A system that a person must set right is asked again after so long.
 const PAUSE: Span = Span::from_secs(60);
+/// A webhook brings a poll no sooner than so long after the last one.
+const WOKEN: Span = Span::from_secs(5);
 /// News that arrive late are asked for again so far back.
 const POLL_BACK: Span = Span::from_secs(600);
 /// A request that surely did not happen is tried again after so long, at first and at most.
@@ -140,6 +142,8 @@ pub struct Engine {
     /// A person must set something right; nothing is sent before then.
     paused: Option<(Utc, String)>,
     next_poll: Utc,
+    /// When the system was last asked for news.
+    last_poll: Utc,
     /// Newest part that a row named; 0 before the first.
     part: i64,
     /// What came of orders that may still change.
@@ -234,6 +238,7 @@ impl Engine {
             news: News::default(),
             paused: None,
             next_poll: at,
+            last_poll: at - WOKEN,
             part,
             meters,
             next_count: at,
@@ -420,6 +425,12 @@ impl Engine {
         book.act(key, act, actor).map(|state| format!("order {key} is {}", state.word()))
     }
 
+    /// The system says that something changed: the next round asks what, or one some seconds later
+    /// when it has just been asked.
+    pub fn wake(&mut self) {
+        self.next_poll = self.next_poll.min(self.last_poll + WOKEN);
+    }
+
     /// Everything that may go out goes out. Each request is on disk before it leaves.
     fn send(&mut self) -> Result<(), EngineError> {
         if self.paused.as_ref().is_some_and(|(until, _)| self.at < *until) {
@@ -548,7 +559,7 @@ impl Engine {
             return Ok(());
         }
         self.setup.stamp.set(self.at);
-        self.next_poll = self.at + self.setup.poll;
+        (self.last_poll, self.next_poll) = (self.at, self.at + self.setup.poll);
         let begin = self.at;
         match self.system.changed(self.polled - POLL_BACK) {
             Ok(all) => {

@@ -320,6 +320,8 @@ fn history(seed: u64, folder: &mut Folder) {
                 }
             }
             4 if !calm => engine = None,
+            // A webhook, early, late, repeated or of nothing; others never come.
+            5 => engine.iter_mut().for_each(Engine::wake),
             _ => {}
         }
         // Killed between rounds, or in the middle of one.
@@ -392,6 +394,48 @@ fn away_for_a_day() {
     }
     assert_eq!(open_by_fault(&system).into_values().collect::<Vec<_>>(), [1, 1, 1]);
     assert_eq!(system.shop().orders.len(), 3);
+}
+
+/// A webhook brings the next poll, a thousand of them one; without any it comes when it is due.
+#[test]
+fn a_webhook_brings_the_poll() {
+    let mut folder = Folder::new("woken");
+    let mut now = begin();
+    let system = shop(1, now);
+    system.shop().calm = true;
+    let mut engine = open(&folder.path, &system, now);
+    let mut round = |engine: &mut Engine, seconds: i64| {
+        now = now + Span::from_secs(seconds);
+        system.shop().now = now;
+        let before = system.shop().requests;
+        engine.round(now).unwrap();
+        system.shop().requests - before
+    };
+    folder.event(begin(), "signature", NAMES[0], "on");
+    // It is read, ordered after its wait, and polled.
+    for _ in 0..10 {
+        round(&mut engine, 61);
+    }
+    assert_eq!(system.shop().orders.len(), 1);
+    assert_eq!(round(&mut engine, 1), 0, "polled before it is due");
+    {
+        let mut shop = system.shop();
+        (shop.orders[0].state, shop.orders[0].updated) = (OrderState::Done, shop.now);
+    }
+    round(&mut engine, 5);
+    let is_known = |engine: &Engine| {
+        let case = engine.works().desk.cases().next().unwrap();
+        matches!(case.state, CaseState::Verifying { .. })
+    };
+    assert!(!is_known(&engine), "nobody asked yet");
+    (0..1000).for_each(|_| engine.wake());
+    assert_eq!(round(&mut engine, 1), 1, "a thousand webhooks are one poll");
+    assert!(is_known(&engine));
+    (0..1000).for_each(|_| engine.wake());
+    assert_eq!((0..4).map(|_| round(&mut engine, 1)).sum::<u64>(), 0, "just polled");
+    assert_eq!(round(&mut engine, 1), 1);
+    assert_eq!(round(&mut engine, 58), 0);
+    assert_eq!(round(&mut engine, 3), 1, "due without any");
 }
 
 /// The whole chain with the built-in book: raised, ordered, worked on, proven, closed; and killed
