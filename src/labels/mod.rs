@@ -20,6 +20,7 @@ pub use table::{Titles, labels_of};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use crate::learn::is_name;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
 
 /// Name in the data folder.
@@ -44,10 +45,10 @@ pub enum LabelValue {
 }
 
 impl LabelValue {
-    /// A number where it is one.
+    /// A number where it is one; `01` is a text, it would lose its zero.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let number = text.parse().ok().filter(|x: &f64| x.is_finite());
+        let number = text.parse().ok().filter(|x: &f64| x.is_finite() && !is_name(text));
         number.map_or_else(|| Self::Text(text.to_owned()), Self::Number)
     }
 

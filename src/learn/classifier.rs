@@ -82,6 +82,40 @@ impl Judge {
         }
     }
 
+    /// Best class of a row whose gaps are filled; memory and evidence stay as they are.
+    fn guess(&self, features: &[FeatureValue]) -> Option<usize> {
+        match self {
+            Self::Forest(plan, forest) => {
+                let mut apart = forest.clone();
+                apart.score(plan, features, None).known.then(|| apart.best())
+            }
+            Self::Logistic(plan, logistic) => {
+                let mut apart = logistic.clone();
+                apart.score(plan, features, None).known.then(|| apart.best())
+            }
+        }
+    }
+
+    /// `[p]` what stands in for a missing input: its mean in training; of models that do not know
+    /// it the middle of its span, or 0.
+    fn usual(&self) -> Vec<f64> {
+        match self {
+            Self::Logistic(plan, _) => plan.mean.iter().take(plan.inputs.len()).copied().collect(),
+            Self::Forest(plan, _) => {
+                let middle =
+                    |place: usize| plan.span.get(place).map(|(a, b)| f64::midpoint(*a, *b));
+                let centre = plan.linear.as_ref().map(|linear| linear.centre.as_slice());
+                let mean = plan.reach.as_ref().map(|reach| reach.mean.as_slice());
+                let of = |place: usize| {
+                    let known = mean.and_then(|mean| mean.get(place)).copied();
+                    let known = known.or_else(|| middle(place));
+                    known.or_else(|| centre?.get(place).copied()).unwrap_or(0.0)
+                };
+                (0..plan.inputs.len()).map(of).collect()
+            }
+        }
+    }
+
     fn cause(&self) -> usize {
         match self {
             Self::Forest(plan, forest) => forest.cause(plan),
@@ -124,8 +158,12 @@ pub struct ClassScorer {
     columns: Vec<String>,
     features: Vec<FeatureValue>,
     shares: Vec<f64>,
-    /// Whether every class is a whole number.
+    /// Whether every class is a whole number, and written as one.
     whole: bool,
+    /// `[p]` stand-ins for missing inputs.
+    usual: Vec<f64>,
+    /// The last class that was told.
+    class: usize,
     /// The last cause; of a run that has not begun none.
     cause: Option<usize>,
 }
@@ -146,9 +184,14 @@ impl ClassScorer {
             columns: columns::names(&names, judge.steps()),
             features: vec![FeatureValue::UNKNOWN; inputs.len()],
             shares: vec![0.0; inputs.len() + judge.steps().len()],
-            whole: judge.classes().iter().all(|class| class.parse::<i64>().is_ok()),
+            whole: judge
+                .classes()
+                .iter()
+                .all(|class| class.parse::<i64>().is_ok_and(|number| number.to_string() == *class)),
+            usual: judge.usual(),
             judge,
             inputs,
+            class: 0,
             cause: None,
         })
     }
@@ -196,13 +239,20 @@ impl Scorer for ClassScorer {
         let score = self.judge.score(&self.features);
         if score.known {
             self.cause = Some(self.judge.cause());
-            cells.push(self.class(self.judge.best()));
+            self.class = self.judge.best();
         } else {
-            cells.push(Cell::Null);
+            // A row gets a class in any case; `missing` says what it is worth.
+            for (feature, usual) in self.features.iter_mut().zip(&self.usual) {
+                if feature.value.is_none() {
+                    *feature = FeatureValue { value: Some(*usual), coverage: 1.0 };
+                }
+            }
+            self.class = self.judge.guess(&self.features).unwrap_or(self.class);
         }
+        cells.push(self.class(self.class));
         if self.judge.remembers() {
             // Evidence does not go away because a sensor does.
-            cells.push(self.cause.map_or(Cell::Null, |cause| self.class(cause)));
+            cells.push(self.class(self.cause.unwrap_or(self.class)));
         }
         if !score.known {
             cells.extend(self.judge.classes().iter().map(|_| Cell::Null));
@@ -219,6 +269,6 @@ impl Scorer for ClassScorer {
 
     fn restart(&mut self) {
         self.judge.reset();
-        self.cause = None;
+        (self.class, self.cause) = (0, None);
     }
 }

@@ -239,7 +239,7 @@ pub fn judge(frame: &Frame, scores: &Scores, label: Option<&str>) -> Result<Judg
         return Ok(of_monitor(alarms, scores, faulty));
     }
     if let Some(classes) = scores.texts("class") {
-        return Ok(of_classes(classes, scores, need()?));
+        return Ok(of_classes(classes, scores, need()?, frame.rows()));
     }
     let truth = need()?.numbers()?;
     Ok(of_numbers(scores, truth))
@@ -265,19 +265,56 @@ fn of_monitor(alarms: &[f64], scores: &Scores, faulty: impl Fn(usize) -> bool) -
     Judged { what: "row judged wrongly", loss, facts: facts.collect() }
 }
 
-fn of_classes(classes: &[Option<String>], scores: &Scores, truth: &super::Column) -> Judged {
+/// Labels of all rows by the names of classes: as they are written, else by the number that they
+/// are, so that `1.0` of another table is the class `1`, and 1 the class `01` if no other is.
+#[must_use]
+pub fn truths(truth: &super::Column, rows: usize, classes: &[String]) -> Vec<Option<String>> {
+    let value = |text: &str| {
+        let bit = |word: &str| text.eq_ignore_ascii_case(word);
+        match (bit("true"), bit("false")) {
+            (true, _) => Some(1.0),
+            (_, true) => Some(0.0),
+            _ => text.parse::<f64>().ok().filter(|x| x.is_finite()),
+        }
+    };
+    let named = |text: String| {
+        if classes.contains(&text) {
+            return text;
+        }
+        let Some(x) = value(&text) else { return text };
+        let same = |class: &&String| value(class).is_some_and(|y| x.total_cmp(&y).is_eq());
+        let mut found = classes.iter().filter(same);
+        match (found.next(), found.next()) {
+            (Some(class), None) => class.clone(),
+            _ => text,
+        }
+    };
+    (0..rows).map(|row| truth.written(row).map(named)).collect()
+}
+
+fn of_classes(
+    classes: &[Option<String>],
+    scores: &Scores,
+    truth: &super::Column,
+    rows: usize,
+) -> Judged {
     let probabilities = scores.probabilities();
+    let names: Vec<String> = probabilities.iter().map(|(name, _)| name.clone()).collect();
+    let truth = truths(truth, rows, &names);
+    let domains = scores.texts("domain").unwrap_or_default();
+    let is_missing = |row: usize| domains.get(row).and_then(Option::as_deref) == Some("missing");
     let mut brier = Vec::new();
     let mut loss = Vec::new();
     for (row, class) in classes.iter().enumerate() {
-        let (Some(class), Some(truth)) = (class, truth.text(row)) else {
+        let truth = truth.get(row).and_then(Option::as_ref).filter(|_| !is_missing(row));
+        let (Some(class), Some(truth)) = (class, truth) else {
             loss.push(f64::NAN);
             continue;
         };
-        loss.push(f64::from(u8::from(*class != truth)));
+        loss.push(f64::from(u8::from(class != truth)));
         let terms = probabilities.iter().map(|(name, p)| {
             let p = p.get(row).copied().unwrap_or(f64::NAN);
-            (p - f64::from(u8::from(*name == truth))).powi(2)
+            (p - f64::from(u8::from(name == truth))).powi(2)
         });
         brier.push(terms.sum::<f64>());
     }
@@ -286,7 +323,7 @@ fn of_classes(classes: &[Option<String>], scores: &Scores, truth: &super::Column
         known.iter().sum::<f64>() / known.len().max(1) as f64
     };
     let mut facts = vec![("accuracy".to_owned(), 1.0 - mean(&loss))];
-    let base = base_brier(truth, classes.len());
+    let base = base_brier(&truth);
     if !probabilities.is_empty() && base > 0.0 {
         facts.push(("Brier".to_owned(), mean(&brier)));
         facts.push(("Brier skill".to_owned(), 1.0 - mean(&brier) / base));
@@ -295,9 +332,9 @@ fn of_classes(classes: &[Option<String>], scores: &Scores, truth: &super::Column
 }
 
 /// Brier of always saying how often each class comes.
-fn base_brier(truth: &super::Column, rows: usize) -> f64 {
-    let mut counts = std::collections::BTreeMap::<String, f64>::new();
-    for text in (0..rows).filter_map(|row| truth.text(row)) {
+fn base_brier(truth: &[Option<String>]) -> f64 {
+    let mut counts = std::collections::BTreeMap::<&str, f64>::new();
+    for text in truth.iter().flatten() {
         *counts.entry(text).or_default() += 1.0;
     }
     let n: f64 = counts.values().sum();

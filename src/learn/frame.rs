@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::LearnError;
+use super::spelling::{Spelling, is_plain};
 use crate::export::number_text;
 
 /// Code of a text that is missing.
@@ -30,6 +31,8 @@ pub struct Column {
     pub values: Values,
     /// First cell that is no number where most are.
     bad: Option<BadCell>,
+    /// Of a column of numbers the cells that stay as they are written when they are labels.
+    spelling: Option<Box<Spelling>>,
 }
 
 /// Values from top to bottom.
@@ -80,7 +83,7 @@ impl Column {
     #[must_use]
     pub fn of_numbers(name: &str, unit: &str, numbers: Vec<f64>) -> Self {
         let values = Values::Number(numbers);
-        Self { name: name.to_owned(), unit: unit.to_owned(), values, bad: None }
+        Self { name: name.to_owned(), unit: unit.to_owned(), values, bad: None, spelling: None }
     }
 
     /// A column of texts, of numbers where most are.
@@ -90,6 +93,11 @@ impl Column {
         for (row, text) in texts.iter().enumerate() {
             let number = text.as_ref().map_or(Some(f64::NAN), |text| text.parse().ok());
             growing.numbers.push(number.unwrap_or(f64::NAN));
+            if let (Some(_), Some(text)) = (number, text)
+                && !is_plain(text)
+            {
+                growing.spelling.note(row, text);
+            }
             if let (None, Some(text)) = (number, text) {
                 let code = growing.level(text);
                 growing.texts.push((row, code));
@@ -141,6 +149,20 @@ impl Column {
                 levels.get(usize::try_from(code).ok()?).cloned()
             }
         }
+    }
+
+    /// Text of one row as a label: as [`Column::text`], but where the column holds a text, or
+    /// digits that a number would not keep, such as `01`, every cell stays as it is written.
+    #[must_use]
+    pub fn written(&self, row: usize) -> Option<String> {
+        let spelt = self.spelling.as_ref().and_then(|spelling| spelling.of(row));
+        spelt.map(str::to_owned).or_else(|| self.text(row))
+    }
+
+    /// Whether a row may be written otherwise than its number is printed.
+    #[must_use]
+    pub fn is_spelt(&self) -> bool {
+        self.spelling.is_some()
     }
 
     /// Number of missing cells.
@@ -250,6 +272,7 @@ struct Growing {
     levels: Vec<String>,
     known: HashMap<String, u32>,
     bad: Option<BadCell>,
+    spelling: Spelling,
 }
 
 /// A cell.
@@ -259,6 +282,8 @@ pub enum Cell<'a> {
     Missing,
     /// A number.
     Number(f64),
+    /// A number that may be written otherwise than it is printed.
+    Spelt(f64, &'a str),
     /// A text, with its line and its place in the line, for people.
     Text(&'a str, u64, usize),
 }
@@ -325,6 +350,10 @@ impl FrameBuilder {
         match cell {
             Cell::Missing => column.numbers.push(f64::NAN),
             Cell::Number(x) => column.numbers.push(x),
+            Cell::Spelt(x, text) => {
+                column.numbers.push(x);
+                column.spelling.note(self.rows, text);
+            }
             Cell::Text(text, line, at) => {
                 column.numbers.push(f64::NAN);
                 let code = column.level(text);
@@ -394,13 +423,29 @@ impl Growing {
         self.numbers.resize(rows, f64::NAN);
         let numbers = self.numbers.iter().filter(|x| !x.is_nan()).count();
         if self.texts.len() <= numbers {
-            let values = Values::Number(self.numbers);
-            return Column { name: self.name, unit: self.unit, values, bad: self.bad };
+            let keep = !self.texts.is_empty() || self.spelling.has_name();
+            for (row, code) in &self.texts {
+                let text = usize::try_from(*code).ok().and_then(|code| self.levels.get(code));
+                self.spelling.note(*row, text.map_or("", String::as_str));
+            }
+            self.spelling.sort();
+            return Column {
+                name: self.name,
+                unit: self.unit,
+                values: Values::Number(self.numbers),
+                bad: self.bad,
+                spelling: keep.then(|| Box::new(self.spelling)),
+            };
         }
         let mut codes = vec![MISSING; rows];
         let whole = std::mem::take(&mut self.numbers);
-        for (slot, x) in codes.iter_mut().zip(whole).filter(|(_, x)| !x.is_nan()) {
-            *slot = self.level(&number_text(x));
+        let spelling = std::mem::take(&mut self.spelling);
+        for (row, (slot, x)) in codes.iter_mut().zip(whole).enumerate() {
+            if x.is_nan() {
+                continue;
+            }
+            let text = spelling.of(row).map_or_else(|| number_text(x), str::to_owned);
+            *slot = self.level(&text);
         }
         for (row, code) in &self.texts {
             if let Some(slot) = codes.get_mut(*row) {
@@ -408,6 +453,6 @@ impl Growing {
             }
         }
         let values = Values::Text { levels: self.levels, codes };
-        Column { name: self.name, unit: self.unit, values, bad: None }
+        Column { name: self.name, unit: self.unit, values, bad: None, spelling: None }
     }
 }

@@ -140,10 +140,10 @@ fn collect(
             Some(key) => key.text(row),
             None => Some(row.to_string()),
         };
-        let from = source.and_then(|source| source.text(row)).unwrap_or_default();
+        let from = source.and_then(|source| source.written(row)).unwrap_or_default();
         for (column, name) in &values {
-            let name = name.map(str::to_owned).or_else(|| of.and_then(|of| of.text(row)));
-            let (Some(item), Some(name), Some(text)) = (item.clone(), name, column.text(row))
+            let name = name.map(str::to_owned).or_else(|| of.and_then(|of| of.written(row)));
+            let (Some(item), Some(name), Some(text)) = (item.clone(), name, column.written(row))
             else {
                 continue;
             };

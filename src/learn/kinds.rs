@@ -37,7 +37,7 @@ pub enum Learner {
     Combined,
     /// Classifier: random forest (default)
     Forest,
-    /// Classifier: logistic regression of two classes
+    /// Classifier: logistic regression, a line of log-odds for each class
     Logistic,
     /// Regression: ridge (default)
     Ridge,

@@ -14,8 +14,8 @@ pub(super) const NO_CAUSE: &str = "none";
 /// Classes with the class of each row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labels {
-    /// Names: numbers first in their order, then texts in theirs. Whole numbers stand without
-    /// decimals and leading zeros.
+    /// Names: numbers first in their order, then texts in theirs. Where all labels of a column are
+    /// numbers, they stand without needless decimals, else as they are written.
     pub classes: Vec<String>,
     /// `[rows]` place in `classes`; `None` where a row has no label.
     pub of_row: Vec<Option<usize>>,
@@ -33,7 +33,7 @@ pub fn labels(
     let texts = match (column, from_file) {
         (Some(name), None) => {
             let column = frame.need(name)?;
-            (0..frame.rows()).map(|row| column.text(row)).collect()
+            (0..frame.rows()).map(|row| column.written(row)).collect()
         }
         (None, Some(pattern)) => of_files(frame, pattern)?,
         (Some(_), Some(_)) => {
@@ -81,7 +81,7 @@ fn of_files(frame: &Frame, pattern: &str) -> Result<Vec<Option<String>>, LearnEr
 fn classes(texts: &[Option<String>], of: &str) -> Result<Labels, LearnError> {
     let mut classes: Vec<String> = texts.iter().flatten().cloned().collect();
     classes.sort_by(|a, b| match (a.parse::<f64>(), b.parse::<f64>()) {
-        (Ok(x), Ok(y)) => x.total_cmp(&y),
+        (Ok(x), Ok(y)) => x.total_cmp(&y).then_with(|| a.cmp(b)),
         (Ok(_), Err(_)) => std::cmp::Ordering::Less,
         (Err(_), Ok(_)) => std::cmp::Ordering::Greater,
         (Err(_), Err(_)) => a.cmp(b),
@@ -122,6 +122,8 @@ mod tests {
         let found = classes(&some(&["10", "2", "", "ok", "2"]), "x").unwrap();
         assert_eq!(found.classes, ["2", "10", "ok"]);
         assert_eq!(found.of_row, [Some(1), Some(0), None, Some(2), Some(0)]);
+        let found = classes(&some(&["1", "01", "1", "01"]), "x").unwrap();
+        assert_eq!((found.classes, found.of_row[2]), (vec!["01".into(), "1".into()], Some(1)));
         for (texts, part) in [(&["", ""][..], "no row"), (&["1", "1", ""], "every label is 1")] {
             assert!(classes(&some(texts), "x").unwrap_err().to_string().contains(part));
         }

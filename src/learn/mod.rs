@@ -33,9 +33,11 @@ mod regression;
 pub mod report;
 pub mod score;
 mod select;
+mod spelling;
 pub mod standing;
 
 pub use error::LearnError;
 pub use frame::{Cell as FrameCell, Clock, Column, Frame, FrameBuilder, MISSING, Time, Values};
 pub use label::{Labels, labels};
 pub use select::{Inputs, numeric_inputs};
+pub(crate) use spelling::is_name;

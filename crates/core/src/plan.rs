@@ -337,7 +337,7 @@ pub enum Model {
     Linear(LinearPlan),
     /// Classifier made of trees.
     Forest(ForestPlan),
-    /// Logistic classifier of two classes.
+    /// Logistic classifier.
     Logistic(LogisticPlan),
 }
 

@@ -207,7 +207,7 @@ fn models() -> Vec<ModelPlan> {
         span: vec![(0.0, 100.0); 4],
         domain: Some(ModelId(0)),
         coefficients: vec![0.1, -0.1, 0.1, -0.1, 0.001],
-        intercept: 0.2,
+        intercepts: vec![0.2],
         mean: vec![50.0; 5],
         scale: vec![10.0; 5],
         precision: (0..25).map(|i| f64::from(u8::from(i % 6 == 0))).collect(),

@@ -102,7 +102,7 @@ pub enum Kind {
     Linear,
     /// Classifier or soft sensor made of trees or linear terms.
     Forest,
-    /// Logistic classifier of two classes.
+    /// Logistic classifier.
     Logistic,
 }
 

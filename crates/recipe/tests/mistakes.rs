@@ -125,7 +125,7 @@ fn logistic() -> Vec<u8> {
         span: vec![(500.0, 700.0)],
         domain: None,
         coefficients: vec![-0.1],
-        intercept: 60.0,
+        intercepts: vec![60.0],
         mean: vec![600.0],
         scale: vec![20.0],
         precision: vec![1.0],

@@ -1,26 +1,29 @@
-//! Logistic regression of two classes, ridge-penalised, with calibrated probabilities.
+//! Logistic regression, ridge-penalised, with calibrated probabilities.
 //!
-//! Minimises `-sum(ln p) + (penalty n / 2) |b|^2` over standardised columns by Newton's method
-//! (iteratively reweighted least squares). The intercept is not penalised: the mean probability
+//! Of two classes it minimises `-sum(ln p) + (penalty n / 2) |b|^2` over standardised columns by
+//! Newton's method (iteratively reweighted least squares). The intercept is not penalised: the mean probability
 //! stays the share of the class. The penalty keeps classes that a line parts without a mistake,
-//! and columns that repeat others, from driving coefficients to infinity.
+//! and columns that repeat others, from driving coefficients to infinity. More classes have a line
+//! each ([`many`]).
 //!
 //! - **The penalty** is the one of the least log loss on held-out rows.
 //! - **Calibration** sees held-out log-odds only: Platt's two parameters below
 //!   [`ISOTONIC_ROWS`] rows of the rarer class, isotonic regression from there on
-//!   (`methods.md` section 2). What the card says of the probabilities comes from calibrations that
+//!   (`methods.md` section 2); one slope for all of more than two classes. What the card says of
+//!   the probabilities comes from calibrations that
 //!   have not seen the fold they are judged on.
-//! - **The domain** is the box of the training values and T2 of the columns, up to the larger of
-//!   its 99.9 % limit and what the farthest training row has.
+//! - **The domain** is that of forests: a box about the training values, and T2 of the columns, both
+//!   as wide as rows that were held out show.
 
-use trimloop_core::plan::{Calibration, FeatureId, LogisticPlan, Step};
+mod many;
+
+use trimloop_core::plan::{CLASSES_MAX, Calibration, FeatureId, LogisticPlan, Step};
 
 use crate::forest::HeldOut;
 use crate::forest::calibrate::platt_of;
 use crate::forest::fit::{FOLDS, fold_of, train_rows};
 use crate::forest::held_out::{judge_said, weights};
-use crate::forest::reach::span;
-use crate::limits::t2_limit;
+use crate::forest::reach::{farthest, span};
 use crate::linear_algebra::{Cholesky, Square};
 use crate::monitor::in_parallel;
 use crate::table::{Scaling, Table, TrainError};
@@ -38,8 +41,6 @@ const STEPS_MAX: usize = 60;
 /// Share of the covariance of the columns that is taken for independent, so that it has an inverse
 /// also where columns repeat others.
 const SHRINKAGE: f64 = 1e-3;
-/// Share of rows like those of training beyond the T2 of the domain.
-const BEYOND: f64 = 0.001;
 
 /// What is asked of a fit.
 pub struct LogisticOptions<'a> {
@@ -72,11 +73,11 @@ pub struct LogisticFit {
 
 /// Fits a logistic classifier.
 ///
-/// - `labels`: `[n]` 0 or 1, the place of each row's class in `classes`.
+/// - `labels`: `[n]` the place of each row's class in `classes`.
 ///
 /// # Errors
-/// Other than two classes, fewer than 20 rows or 2 of a class, columns that do not change (all
-/// named), a derived column that is not finite, [`TrainError::Stopped`].
+/// Fewer than 2 classes or more than 64, fewer than 20 rows or 2 of a class, columns that do not
+/// change (all named), a derived column that is not finite, [`TrainError::Stopped`].
 pub fn fit_logistic(
     table: &Table,
     labels: &[u16],
@@ -86,17 +87,89 @@ pub fn fit_logistic(
     check(table, labels, classes, options)?;
     let columns = derived(table, &options.steps)?;
     let scaling = Scaling::of(&columns)?;
-    let fold = fold_of(labels, 2, (options.blocked, None), options.seed);
+    let fold = fold_of(labels, classes.len(), (options.blocked, None), options.seed);
     let step = |what: &str, done| {
         if (options.progress)(what, done, 3) { Ok(()) } else { Err(TrainError::Stopped) }
     };
-    step("holding out", 1)?;
-    let held = held_out_logits(&columns, &scaling, labels, &fold, options.blocked);
-    let tried: Vec<(f64, f64)> = PENALTIES
-        .iter()
-        .enumerate()
-        .map(|(at, penalty)| (*penalty, log_loss(&held[at], labels)))
-        .collect();
+    let rows = Rows { columns: &columns, scaling: &scaling, labels, fold: &fold };
+    let found = if classes.len() == 2 {
+        rows.two(options.blocked, &step)?
+    } else {
+        rows.many(classes.len(), options.blocked, &step)?
+    };
+    let weights = weights(&found.said, labels, classes.len());
+    let held_out = judge_said(found.said, labels, &fold, classes, &weights);
+    let how = (found.calibration, weights);
+    let mut plan = plan(table, &columns, (&scaling, &fold), &found.lines, how, (classes, options))?;
+    plan.span = span(table, &fold);
+    let (columns, penalty) = (columns.names().to_vec(), found.penalty);
+    let (tried, blocked) = (found.tried, options.blocked);
+    Ok(LogisticFit { plan, columns, penalty, tried, held_out, blocked })
+}
+
+/// What the rows of a table show.
+struct Found {
+    /// Every penalty tried with its log loss.
+    tried: Vec<(f64, f64)>,
+    penalty: f64,
+    /// `[n][c]` what was said of each row without its fold.
+    said: Vec<Vec<f64>>,
+    calibration: Calibration,
+    /// `[k]` lines over all rows.
+    lines: Vec<Line>,
+}
+
+/// Told which of three steps begins.
+type Progress<'p> = &'p dyn Fn(&str, u64) -> Result<(), TrainError>;
+
+struct Rows<'r> {
+    columns: &'r Table,
+    scaling: &'r Scaling,
+    labels: &'r [u16],
+    fold: &'r [usize],
+}
+
+impl Rows<'_> {
+    fn two(&self, blocked: bool, step: Progress<'_>) -> Result<Found, TrainError> {
+        let Self { columns, scaling, labels, fold } = *self;
+        step("holding out", 1)?;
+        let held = held_out_logits(columns, scaling, labels, fold, blocked);
+        let (best, tried) = best_of(held.iter().map(|logits| log_loss(logits, labels)));
+        let logits = &held[best];
+        step("calibrating", 2)?;
+        let said = cross_calibrated(logits, labels, fold);
+        step("fitting", 3)?;
+        let line = path(columns, scaling, labels, &self.all(), &PENALTIES[..=best]).pop();
+        let line = line.unwrap_or_else(|| Line::zero(columns.columns()));
+        let calibration = calibrate(logits.iter().copied().zip(labels.iter().copied()));
+        Ok(Found { tried, penalty: PENALTIES[best], said, calibration, lines: vec![line] })
+    }
+
+    fn many(&self, c: usize, blocked: bool, step: Progress<'_>) -> Result<Found, TrainError> {
+        let Self { columns, scaling, labels, fold } = *self;
+        step("holding out", 1)?;
+        let held = many::held_out_logits(columns, scaling, (labels, c), fold, blocked);
+        let (best, tried) = best_of(held.iter().map(|logits| many::log_loss(logits, labels)));
+        let logits = &held[best];
+        step("calibrating", 2)?;
+        let said = many::cross_calibrated(logits, labels, fold);
+        step("fitting", 3)?;
+        let all = self.all();
+        let lines = many::path(columns, scaling, (labels, c), &all, &PENALTIES[..=best]).pop();
+        let lines = lines.unwrap_or_else(|| vec![Line::zero(columns.columns()); c]);
+        let slope = many::slope(logits.iter().zip(labels.iter().copied()));
+        let calibration = Calibration::Softmax { slope };
+        Ok(Found { tried, penalty: PENALTIES[best], said, calibration, lines })
+    }
+
+    fn all(&self) -> Vec<u32> {
+        (0..self.labels.len()).filter_map(|row| u32::try_from(row).ok()).collect()
+    }
+}
+
+/// Place of the best penalty, and all with their log losses.
+fn best_of(losses: impl Iterator<Item = f64>) -> (usize, Vec<(f64, f64)>) {
+    let tried: Vec<(f64, f64)> = PENALTIES.into_iter().zip(losses).collect();
     let mut best = 0;
     for at in 1..tried.len() {
         // From the strongest on: a weaker penalty has to earn it.
@@ -104,22 +177,7 @@ pub fn fit_logistic(
             best = at;
         }
     }
-    let logits = &held[best];
-    step("calibrating", 2)?;
-    let said = cross_calibrated(logits, labels, &fold);
-    let weights = weights(&said, labels, 2);
-    let held_out = judge_said(said, labels, &fold, classes, &weights);
-    step("fitting", 3)?;
-    let all: Vec<u32> = (0..labels.len()).filter_map(|row| u32::try_from(row).ok()).collect();
-    let penalty = PENALTIES[best];
-    let line = path(&columns, &scaling, labels, &all, &PENALTIES[..=best]).pop();
-    let line = line.unwrap_or_else(|| Line::zero(columns.columns()));
-    let calibration = calibrate(logits.iter().copied().zip(labels.iter().copied()));
-    let mut plan =
-        plan(table, &columns, scaling, &line, (calibration, weights), (classes, options))?;
-    plan.span = span(table, &fold);
-    let columns = columns.names().to_vec();
-    Ok(LogisticFit { plan, columns, penalty, tried, held_out, blocked: options.blocked })
+    (best, tried)
 }
 
 fn check(
@@ -129,9 +187,11 @@ fn check(
     options: &LogisticOptions<'_>,
 ) -> Result<(), TrainError> {
     let (n, what) = (table.rows(), "a logistic classifier");
-    if classes.len() != 2 || labels.iter().any(|label| *label > 1) {
-        let why = "a logistic classifier tells two classes apart; more need a forest";
-        return Err(TrainError::Option(why));
+    if !(2..=CLASSES_MAX).contains(&classes.len()) {
+        return Err(TrainError::Option("a classifier tells 2 to 64 classes apart"));
+    }
+    if labels.iter().any(|label| usize::from(*label) >= classes.len()) {
+        return Err(TrainError::Option("a label is none of the classes"));
     }
     if labels.len() != n {
         return Err(TrainError::Labels { labels: labels.len(), rows: n });
@@ -410,49 +470,81 @@ fn isotonic(odds: &[f64], labels: &[u16]) -> Vec<(f64, f64)> {
 fn plan(
     table: &Table,
     columns: &Table,
-    scaling: Scaling,
-    line: &Line,
+    (scaling, fold): (&Scaling, &[usize]),
+    lines: &[Line],
     (calibration, weights): (Calibration, Vec<f64>),
     (classes, options): (&[String], &LogisticOptions<'_>),
 ) -> Result<LogisticPlan, TrainError> {
-    let (q, n) = (columns.columns(), columns.rows());
-    let mut covariance = Square::zeros(q);
-    let mut z = vec![0.0; q];
-    for row in columns.iter() {
-        scaling.apply(row, &mut z);
-        covariance.add_outer((1.0 - SHRINKAGE) / (n as f64 - 1.0), &z, &z);
+    let (_, precision) = shape(columns, scaling, |_| true)?;
+    let (mut coefficients, mut intercepts) = (Vec::new(), Vec::new());
+    for line in lines {
+        let row = line.slopes.iter().zip(&scaling.scale).map(|(b, scale)| b / scale);
+        let from = coefficients.len();
+        coefficients.extend(row);
+        let at_mean: f64 = coefficients[from..].iter().zip(&scaling.mean).map(|(c, m)| c * m).sum();
+        intercepts.push(line.intercept - at_mean);
     }
-    covariance.diagonal_mut().for_each(|x| *x += SHRINKAGE);
-    let precision = Cholesky::new(&covariance).ok_or(TrainError::Singular)?.inverse();
-    let mut weighted = vec![0.0; q];
-    let mut farthest = 0.0_f64;
-    for row in columns.iter() {
-        scaling.apply(row, &mut z);
-        precision.apply(&z, &mut weighted);
-        farthest = farthest.max(z.iter().zip(&weighted).map(|(a, b)| a * b).sum());
-    }
-    // With fewer rows the limit means nothing: the estimate of the covariance is too rough.
-    let limit = if n >= 3 * q { t2_limit(q, n, BEYOND)? } else { 0.0 };
-    let coefficients: Vec<f64> =
-        line.slopes.iter().zip(&scaling.scale).map(|(b, scale)| b / scale).collect();
-    let at_mean: f64 = coefficients.iter().zip(&scaling.mean).map(|(c, m)| c * m).sum();
     Ok(LogisticPlan {
         inputs: (0..).map(FeatureId).take(table.columns()).collect(),
         steps: options.steps.iter().map(|(_, step)| *step).collect(),
         // The caller knows what was held out.
         span: Vec::new(),
         domain: None,
-        intercept: line.intercept - at_mean,
+        intercepts,
         coefficients,
-        mean: scaling.mean,
-        scale: scaling.scale,
+        mean: scaling.mean.clone(),
+        scale: scaling.scale.clone(),
         precision: precision.into_values(),
-        // Rounding must not put the farthest training row itself outside.
-        t2_out: limit.max(farthest * (1.0 + 1e-9)).max(f64::MIN_POSITIVE),
+        t2_out: t2_out(columns, scaling, fold)?,
         calibration,
         classes: classes.to_vec(),
         weights,
     })
+}
+
+/// Mean and inverse covariance of chosen rows, standardised as all are.
+fn shape(
+    columns: &Table,
+    scaling: &Scaling,
+    keep: impl Fn(usize) -> bool,
+) -> Result<(Vec<f64>, Square), TrainError> {
+    let q = columns.columns();
+    let (mut n, mut mean, mut z) = (0.0, vec![0.0; q], vec![0.0; q]);
+    let rows = || columns.iter().enumerate().filter(|(row, _)| keep(*row)).map(|(_, row)| row);
+    for row in rows() {
+        scaling.apply(row, &mut z);
+        n += 1.0;
+        mean.iter_mut().zip(&z).for_each(|(mean, z)| *mean += z);
+    }
+    for mean in &mut mean {
+        *mean /= f64::max(n, 1.0);
+    }
+    let mut covariance = Square::zeros(q);
+    for row in rows() {
+        scaling.apply(row, &mut z);
+        z.iter_mut().zip(&mean).for_each(|(z, mean)| *z -= mean);
+        covariance.add_outer((1.0 - SHRINKAGE) / f64::max(n - 1.0, 1.0), &z, &z);
+    }
+    covariance.diagonal_mut().for_each(|x| *x += SHRINKAGE);
+    let precision = Cholesky::new(&covariance).ok_or(TrainError::Singular)?.inverse();
+    Ok((mean, precision))
+}
+
+/// Largest T2 of the domain: few of the rows pass it when each is measured by the other folds.
+fn t2_out(columns: &Table, scaling: &Scaling, fold: &[usize]) -> Result<f64, TrainError> {
+    let q = columns.columns();
+    let (mut z, mut weighted) = (vec![0.0; q], vec![0.0; q]);
+    let mut t2 = Vec::with_capacity(columns.rows());
+    for held in 0..FOLDS {
+        let (mean, precision) = shape(columns, scaling, |row| fold[row] != held)?;
+        for (row, _) in columns.iter().zip(fold).filter(|(_, fold)| **fold == held) {
+            scaling.apply(row, &mut z);
+            z.iter_mut().zip(&mean).for_each(|(z, mean)| *z -= mean);
+            precision.apply(&z, &mut weighted);
+            t2.push(z.iter().zip(&weighted).map(|(a, b)| a * b).sum());
+        }
+    }
+    Ok(farthest(&mut t2).clamp(f64::MIN_POSITIVE, f64::MAX))
 }
 
 fn sigmoid(x: f64) -> f64 {

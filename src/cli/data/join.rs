@@ -146,7 +146,7 @@ fn stored(frame: &mut Frame, kept: &[Kept], part: &str) -> Result<Joined, LearnE
         }
     }
     let has = |row: &usize| {
-        all.columns.iter().any(|name| frame.column(name).is_some_and(|c| c.text(*row).is_some()))
+        all.columns.iter().any(|name| frame.column(name).is_some_and(|c| c.written(*row).is_some()))
     };
     all.rows = (0..frame.rows()).filter(has).count();
     Ok(all)
@@ -182,7 +182,8 @@ fn csv(frame: &Frame) -> std::io::Result<Vec<u8>> {
     let time = frame.time().map(|time| Column::new(&time.name, Kind::Text));
     let mut columns: Vec<Column> = time.into_iter().collect();
     columns.extend(frame.columns().iter().map(|column| {
-        let kind = if column.is_text() { Kind::Text } else { Kind::Number };
+        let text = column.is_text() || column.is_spelt();
+        let kind = if text { Kind::Text } else { Kind::Number };
         Column::of_unit(&column.name, &column.unit, kind)
     }));
     let mut bytes = Vec::new();
@@ -194,13 +195,11 @@ fn csv(frame: &Frame) -> std::io::Result<Vec<u8>> {
         }
         for column in frame.columns() {
             cells.push(match &column.values {
-                Values::Number(numbers) => match numbers.get(row) {
+                Values::Number(numbers) if !column.is_spelt() => match numbers.get(row) {
                     Some(x) if x.is_finite() => Cell::Float(*x),
                     _ => Cell::Null,
                 },
-                Values::Text { .. } => {
-                    column.text(row).map_or(Cell::Null, |text| Cell::Text(text.into()))
-                }
+                _ => column.written(row).map_or(Cell::Null, |text| Cell::Text(text.into())),
             });
         }
         sheet.row(&cells)?;

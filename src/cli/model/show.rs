@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Opened, failure, write_new};
 use crate::cli::{Exit, Failure, Global, Ui};
 use crate::learn::card::{Card, CardTable};
-use crate::learn::evaluate::{Scores, judge};
+use crate::learn::evaluate::{Scores, judge, truths};
 use crate::learn::{Frame, LearnError, kinds, plots, read, report};
 
 const EXAMPLES: &str = "\
@@ -127,10 +127,13 @@ fn against(frame: &Frame, scores: &Scores, label: &str) -> Result<Vec<Judged>, L
         let rows = values.iter().enumerate().map(|(row, x)| (*x, faulty(row))).collect();
         return Ok(vec![("faulty".to_owned(), rows)]);
     }
+    let probabilities = scores.probabilities();
+    let names: Vec<String> = probabilities.iter().map(|(name, _)| name.clone()).collect();
+    let truth = truths(truth, frame.rows(), &names);
     let of_class = |(class, values): (String, &[f64])| {
-        let rows = values.iter().enumerate();
-        let rows = rows.map(|(row, p)| (*p, text(row).as_deref() == Some(&class))).collect();
+        let rows = values.iter().zip(&truth);
+        let rows = rows.map(|(p, truth)| (*p, truth.as_ref() == Some(&class))).collect();
         (class, rows)
     };
-    Ok(scores.probabilities().into_iter().map(of_class).collect())
+    Ok(probabilities.into_iter().map(of_class).collect())
 }

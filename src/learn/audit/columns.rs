@@ -181,18 +181,35 @@ fn counter(column: &Column, values: &[f64]) -> Option<Finding> {
     })
 }
 
-/// Runs of one value: `(first row, length)`, within a file.
-fn runs(frame: &Frame, values: &[f64]) -> Vec<(usize, usize)> {
-    let mut runs: Vec<(usize, usize)> = Vec::new();
+/// A run of one value within a file. A cell without a value does not end it: a sensor that stands
+/// still, and is lost now and then, still stands still.
+struct Run {
+    /// First row.
+    row: usize,
+    /// Cells with the value.
+    length: usize,
+    /// Cells without a value between them.
+    holes: usize,
+}
+
+fn runs(frame: &Frame, values: &[f64]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
     for (_, rows) in frame.files() {
-        let mut last = f64::NAN;
+        let (mut last, mut holes) = (f64::NAN, 0);
         for row in rows.clone() {
             let x = values.get(row).copied().unwrap_or(f64::NAN);
-            match runs.last_mut() {
-                Some((_, length)) if x.to_bits() == last.to_bits() && x.is_finite() => *length += 1,
-                _ => runs.push((row, 1)),
+            if !x.is_finite() {
+                holes += 1;
+                continue;
             }
-            last = x;
+            match runs.last_mut() {
+                Some(run) if x.to_bits() == last.to_bits() => {
+                    run.length += 1;
+                    run.holes += holes;
+                }
+                _ => runs.push(Run { row, length: 1, holes: 0 }),
+            }
+            (last, holes) = (x, 0);
         }
     }
     runs
@@ -204,23 +221,26 @@ fn frozen(frame: &Frame, column: &Column, values: &[f64], facts: &Facts) -> Opti
         return None;
     }
     let runs = runs(frame, values);
-    let mut lengths: Vec<f64> = runs.iter().map(|(_, length)| *length as f64).collect();
+    let mut lengths: Vec<f64> = runs.iter().map(|run| run.length as f64).collect();
     lengths.sort_by(f64::total_cmp);
     let usual = median(&lengths);
-    let long = |(_, length): &&(usize, usize)| {
-        *length >= FROZEN_ROWS && *length as f64 >= FROZEN_TIMES * usual
+    let long = |run: &&Run| run.length >= FROZEN_ROWS && run.length as f64 >= FROZEN_TIMES * usual;
+    let frozen: Vec<&Run> = runs.iter().filter(long).collect();
+    let longest = frozen.iter().max_by_key(|run| run.length)?;
+    let all: usize = frozen.iter().map(|run| run.length).sum();
+    let holes = match longest.holes {
+        0 => String::new(),
+        holes => format!(", {holes} missing values between them"),
     };
-    let frozen: Vec<&(usize, usize)> = runs.iter().filter(long).collect();
-    let (row, length) = frozen.iter().max_by_key(|(_, length)| *length)?;
-    let all: usize = frozen.iter().map(|(_, length)| length).sum();
     Some(finding(
         (Severity::Warning, "frozen"),
         &column.name,
         format!(
             "the value stands still {} times, {all} rows in all, the longest from row {} on for \
-             {length} rows; as a rule it changes after {usual:.0}",
+             {} rows{holes}; as a rule it changes after {usual:.0}",
             frozen.len(),
-            row + 1
+            longest.row + 1,
+            longest.length
         ),
         "A sensor that stands still hides what happens, and makes a model trust it.",
         "check the sensor or the subscription at that time, and leave those rows out",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::columns::finding;
-use super::{Finding, Severity, known};
+use super::{Finding, Severity};
 use crate::learn::plots::auc;
 use crate::learn::{Column, Frame, LearnError, Values};
 
@@ -17,18 +17,26 @@ const LEAK_R: f64 = 0.999;
 const LEAK_CHANCE: f64 = 1e-6;
 /// Share of a class that is small, and number of rows that are too few.
 const RARE: (f64, usize) = (0.05, 20);
-/// Distance of labelled from unlabelled rows that is bias [standard deviations].
-const BIAS: f64 = 0.5;
+/// Distance of labelled from unlabelled rows that is bias: the largest between the shares of both
+/// that lie below a value, or half the sum of those between the shares of each text.
+const BIAS: f64 = 0.18;
+/// Chance of such a distance where rows are chosen at random, over all columns.
+const BIAS_CHANCE: f64 = 1e-3;
+/// A class whose rows lie in so small a part of the labelled ones is of one stretch of time.
+const STRETCH: f64 = 0.3;
+/// By how much the share of labelled rows may change from stretch to stretch.
+const LABELLED: f64 = 0.25;
 /// Blocks of time in which classes are counted.
 const BLOCKS: usize = 10;
 
 pub(super) fn look(frame: &Frame, label: &Column) -> Result<Vec<Finding>, LearnError> {
-    let texts: Vec<Option<String>> = (0..frame.rows()).map(|row| label.text(row)).collect();
+    let texts: Vec<Option<String>> = (0..frame.rows()).map(|row| label.written(row)).collect();
     let mut counts = BTreeMap::<&str, usize>::new();
     for text in texts.iter().flatten() {
         *counts.entry(text).or_default() += 1;
     }
-    let mut found = unlabelled(frame, label, &texts)?;
+    let mut found: Vec<Finding> = unlabelled(frame, label, &texts)?.into_iter().collect();
+    found.extend(labelled_share(frame, label, &texts));
     if counts.len() < 2 {
         found.push(finding(
             (Severity::Problem, "balance"),
@@ -45,6 +53,7 @@ pub(super) fn look(frame: &Frame, label: &Column) -> Result<Vec<Finding>, LearnE
     }
     found.extend(balance(label, &counts));
     found.extend(blocks(label, &texts, &counts));
+    found.extend(stretches(frame, label, &texts, &counts));
     for column in frame.columns().iter().filter(|column| column.name != label.name) {
         found.extend(tells(column, label, &texts, &counts)?);
     }
@@ -101,6 +110,80 @@ fn blocks(
             "collect each class at several times; judge the model on times it has not seen",
         )
     })
+}
+
+/// Classes all of whose rows lie in one stretch: nothing says that they look alike at other times.
+fn stretches(
+    frame: &Frame,
+    label: &Column,
+    texts: &[Option<String>],
+    counts: &BTreeMap<&str, usize>,
+) -> Vec<Finding> {
+    let labelled: Vec<(usize, &str)> =
+        texts.iter().enumerate().filter_map(|(row, text)| Some((row, text.as_deref()?))).collect();
+    let mut found = Vec::new();
+    for (class, count) in counts {
+        let is = |(_, text): &&(usize, &str)| text == class;
+        let first = labelled.iter().position(|at| is(&at));
+        let last = labelled.iter().rposition(|at| is(&at));
+        let (Some(first), Some(last)) = (first, last) else { continue };
+        let share = (last + 1 - first) as f64 / labelled.len() as f64;
+        // Fewer rows may lie together by chance, and a common class needs its part.
+        let common = *count as f64 / labelled.len() as f64;
+        if *count < RARE.1 || share > STRETCH || common > 0.9 * STRETCH {
+            continue;
+        }
+        let ends = [first, last].map(|at| labelled.get(at).map_or(0, |(row, _)| *row));
+        found.push(finding(
+            (Severity::Warning, "bias"),
+            &label.name,
+            format!(
+                "all {count} rows of {class} lie between {} and {}, among {:.0} % of the labelled rows",
+                frame.shown_time(ends[0]),
+                frame.shown_time(ends[1]),
+                100.0 * share
+            ),
+            "Whatever was special at that time (lot, tool, weather) is learnt in place of the defect.",
+            "collect the class at other times too; until then believe no test within that time",
+        ));
+    }
+    found
+}
+
+/// Stretches of time in which many more, or fewer, rows have a label than in others.
+fn labelled_share(frame: &Frame, label: &Column, texts: &[Option<String>]) -> Option<Finding> {
+    let with = texts.iter().flatten().count();
+    let block = texts.len().div_ceil(BLOCKS);
+    if with < RARE.1 || texts.len() - with < RARE.1 || block < 10 {
+        return None;
+    }
+    let all = with as f64 / texts.len() as f64;
+    let off = |part: &[Option<String>]| {
+        let n = part.len() as f64;
+        let share = part.iter().flatten().count() as f64 / n;
+        // Six standard deviations of a share: no chance.
+        let chance = 6.0 * (all * (1.0 - all) / n).sqrt();
+        ((share - all).abs() > LABELLED.max(chance)).then_some(share)
+    };
+    let (at, share) = texts
+        .chunks(block)
+        .enumerate()
+        .filter_map(|(at, part)| Some((at, off(part)?)))
+        .max_by(|a, b| (a.1 - all).abs().total_cmp(&(b.1 - all).abs()))?;
+    let ends = [at * block, ((at + 1) * block).min(texts.len()) - 1];
+    Some(finding(
+        (Severity::Warning, "bias"),
+        &label.name,
+        format!(
+            "{:.0} % of all rows have a label, but {:.0} % of those from {} to {}",
+            100.0 * all,
+            100.0 * share,
+            frame.shown_time(ends[0]),
+            frame.shown_time(ends[1])
+        ),
+        "The times that were inspected more weigh more: the model knows little of the others.",
+        "label at an even rate, or train on a stretch in which the rate was even",
+    ))
 }
 
 /// A column that alone tells a class apart.
@@ -209,45 +292,98 @@ fn unlabelled(
     frame: &Frame,
     label: &Column,
     texts: &[Option<String>],
-) -> Result<Vec<Finding>, LearnError> {
+) -> Result<Option<Finding>, LearnError> {
     let without = texts.iter().filter(|text| text.is_none()).count();
-    if without < RARE.1 || texts.len() - without < RARE.1 {
-        return Ok(Vec::new());
+    let with = texts.len() - without;
+    if without < RARE.1 || with < RARE.1 {
+        return Ok(None);
     }
-    let mut worst: Option<(&str, f64)> = None;
-    for column in frame.columns() {
-        let Values::Number(_) = column.values else { continue };
-        if column.name == label.name {
-            continue;
-        }
-        let values = column.numbers()?;
-        let mean = |labelled: bool| {
-            let part = values.iter().zip(texts).filter(|(_, text)| text.is_some() == labelled);
-            let part: Vec<f64> = part.map(|(x, _)| *x).filter(|x| x.is_finite()).collect();
-            part.iter().sum::<f64>() / part.len().max(1) as f64
+    let columns = || frame.columns().iter().filter(|column| column.name != label.name);
+    // Of Kolmogorov and Smirnov, as often as there are columns.
+    let chance = BIAS_CHANCE / columns().count().max(1) as f64;
+    let both = (with + without) as f64 / (with as f64 * without as f64);
+    let least = BIAS.max((-(chance / 2.0).ln() / 2.0 * both).sqrt());
+    let mut worst: Option<(f64, String)> = None;
+    for column in columns() {
+        let (apart, what) = match &column.values {
+            Values::Number(_) => numbers_apart(column, texts)?,
+            Values::Text { levels, .. } if levels.len() <= CLASSES_MAX => {
+                texts_apart(column, texts)
+            }
+            Values::Text { .. } => continue,
         };
-        let n = known(values).count().max(2) as f64;
-        let all = known(values).map(|(_, x)| x).sum::<f64>() / n;
-        let sd = (known(values).map(|(_, x)| (x - all).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
-        let apart = (mean(true) - mean(false)) / sd;
-        if apart.is_finite() && apart.abs() > worst.map_or(BIAS, |(_, x)| x.abs()) {
-            worst = Some((&column.name, apart));
+        if apart > worst.as_ref().map_or(least, |(worst, _)| *worst) {
+            worst = Some((apart, what));
         }
     }
-    Ok(worst
-        .map(|(name, apart)| {
-            finding(
-                (Severity::Warning, "bias"),
-                &label.name,
-                format!(
-                    "{without} of {} rows have no label, and they differ: {name} is {apart:+.1} \
-                     standard deviations higher in rows with a label",
-                    texts.len()
-                ),
-                "Parts were not chosen at random: the model learns who was inspected.",
-                "label some parts drawn at random, and weigh by the inspection rate",
-            )
-        })
-        .into_iter()
-        .collect())
+    Ok(worst.map(|(_, what)| {
+        finding(
+            (Severity::Warning, "bias"),
+            &label.name,
+            format!("{without} of {} rows have no label, and they differ: {what}", texts.len()),
+            "Parts were not chosen at random: the model learns who was inspected.",
+            "label some parts drawn at random, and weigh by the inspection rate",
+        )
+    }))
+}
+
+/// The largest distance between the shares of rows with and without a label below a value.
+fn numbers_apart(column: &Column, texts: &[Option<String>]) -> Result<(f64, String), LearnError> {
+    let values = column.numbers()?.iter().zip(texts).filter(|(x, _)| x.is_finite());
+    let mut order: Vec<(f64, bool)> = values.map(|(x, text)| (*x, text.is_some())).collect();
+    order.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let count = |is: bool| order.iter().filter(|(_, with)| *with == is).count().max(1) as f64;
+    let (with, without) = (count(true), count(false));
+    let (mut apart, mut at) = ((0.0_f64, 0.0), 0.0_f64);
+    for (place, (x, is_with)) in order.iter().enumerate() {
+        at += if *is_with { 1.0 / with } else { -1.0 / without };
+        let next = order.get(place + 1).map_or(f64::INFINITY, |(x, _)| *x);
+        // Equal values count together.
+        if next > *x && at.abs() > apart.0.abs() {
+            apart = (at, *x);
+        }
+    }
+    let of = |is: bool| {
+        let below = order.iter().filter(|(x, with)| *with == is && *x <= apart.1).count();
+        100.0 * below as f64 / if is { with } else { without }
+    };
+    let what = format!(
+        "{} is at most {:.5} in {:.0} % of the rows with a label, in {:.0} % of those without",
+        column.name,
+        apart.1,
+        of(true),
+        of(false)
+    );
+    Ok((apart.0.abs(), what))
+}
+
+/// Half the sum of the distances between the shares of each text.
+fn texts_apart(column: &Column, texts: &[Option<String>]) -> (f64, String) {
+    let mut counts = BTreeMap::<String, (f64, f64)>::new();
+    let (mut with, mut without) = (0.0_f64, 0.0_f64);
+    for (row, text) in texts.iter().enumerate() {
+        let slot = counts.entry(column.text(row).unwrap_or_default()).or_default();
+        if text.is_some() {
+            (slot.0, with) = (slot.0 + 1.0, with + 1.0);
+        } else {
+            (slot.1, without) = (slot.1 + 1.0, without + 1.0);
+        }
+    }
+    let shares = |(a, b): &(f64, f64)| (a / with.max(1.0), b / without.max(1.0));
+    let off = |of: &(f64, f64)| {
+        let (a, b) = shares(of);
+        (a - b).abs()
+    };
+    let apart = counts.values().map(off).sum::<f64>() / 2.0;
+    let most = counts.iter().max_by(|a, b| off(a.1).total_cmp(&off(b.1)));
+    let what = most.map_or_else(String::new, |(text, of)| {
+        let (a, b) = shares(of);
+        format!(
+            "{} is {text} in {:.0} % of the rows with a label, in {:.0} % of those without",
+            column.name,
+            100.0 * a,
+            100.0 * b
+        )
+    });
+    (apart, what)
 }

@@ -55,10 +55,21 @@ fn clean_rows_are_left_in_peace() {
 #[test]
 fn spoilt_rows_are_found() {
     type Spoil = fn(&mut Vec<[f64; 3]>);
-    let cases: [(Spoil, Severity, &str, &str); 12] = [
+    let cases: [(Spoil, Severity, &str, &str); 13] = [
         (|t| t.iter_mut().take(400).for_each(|r| r[0] = f64::NAN), Severity::Problem, "gaps", "a"),
         (
             |t| t.iter_mut().skip(100).take(60).for_each(|r| r[0] = 10.1),
+            Severity::Warning,
+            "frozen",
+            "a",
+        ),
+        (
+            // Lost every third row.
+            |t| {
+                for (i, r) in t.iter_mut().skip(100).take(60).enumerate() {
+                    r[0] = if i % 3 == 1 { f64::NAN } else { 10.1 };
+                }
+            },
             Severity::Warning,
             "frozen",
             "a",
@@ -137,11 +148,71 @@ fn clocks_are_looked_at() {
     let rows = table(300);
     let back = frame(&rows, |row| steady(row) - if row == 100 { 50 } else { 0 });
     assert!(checks(&back).contains(&(Severity::Problem, "clock", "time".to_owned())));
+    let turned = |row: usize| steady(1000) - steady(row) + if row == 100 { 900 } else { 0 };
+    let found = audit(&frame(&rows, turned), None).unwrap().findings;
+    let clock: Vec<&str> =
+        found.iter().filter(|f| f.place == "time").map(|f| f.what.as_str()).collect();
+    assert!(
+        clock[0].contains("reversed order") && clock[1].contains("goes back 1 times"),
+        "{clock:?}"
+    );
     let gap = frame(&rows, |row| steady(row) + if row >= 100 { 500 } else { 0 });
     assert!(checks(&gap).contains(&(Severity::Warning, "gaps", "time".to_owned())));
     let hour = frame(&rows, |row| steady(row) + if row >= 100 { 3600 } else { 0 });
     let found = audit(&hour, None).unwrap().findings;
     assert!(found.iter().any(|f| f.what.contains("jumps by an hour")), "{found:?}");
+}
+
+/// A class of one stretch only, labels that were given more often at one time, and rows with a label
+/// that differ in spread or in a text; rows chosen at random, or every third, do not.
+#[test]
+fn labels_of_a_time() {
+    let found = |rows: &[[f64; 3]]| {
+        let found = audit(&frame(rows, steady), Some("label")).unwrap().findings;
+        let bias = found.into_iter().filter(|f| f.check == "bias");
+        bias.map(|f| f.what).collect::<Vec<String>>()
+    };
+    let mut rows = table(600);
+    rows.iter_mut().skip(250).take(60).for_each(|r| r[2] = 2.0);
+    let what = found(&rows);
+    assert!(what.len() == 1 && what[0].contains("all 60 rows of 2 lie between"), "{what:?}");
+
+    let mut rows = table(600);
+    rows.iter_mut().enumerate().filter(|(i, _)| i % 3 > 0).for_each(|(_, r)| r[2] = f64::NAN);
+    assert!(found(&rows).is_empty());
+    rows.iter_mut().skip(180).take(60).for_each(|r| r[2] = 1.0);
+    let what = found(&rows);
+    assert!(what.iter().any(|w| w.contains("100 % of those from")), "{what:?}");
+
+    // The same mean, another spread.
+    let mut rows = table(600);
+    for row in rows.iter_mut().filter(|row| (row[1] - 5.0).abs() < 0.4) {
+        row[2] = f64::NAN;
+    }
+    let what = found(&rows);
+    assert!(what.len() == 1 && what[0].contains("b is at most"), "{what:?}");
+}
+
+/// Rows with a label that are of one grade mostly.
+#[test]
+fn labels_of_a_grade() {
+    let mut builder = FrameBuilder::default();
+    let columns = ["x", "grade", "label"].map(|name| (name.to_owned(), String::new()));
+    let places = builder.begin(Path::new("t.csv"), &columns, None).unwrap();
+    for (row, values) in table(400).iter().enumerate() {
+        builder.cell(places[0], Cell::Number(values[0]));
+        let grade = if row % 2 == 0 { "M" } else { "L" };
+        builder.cell(places[1], Cell::Text(grade, 1, 1));
+        if row % 2 == 0 || row % 7 == 0 {
+            builder.cell(places[2], Cell::Number(values[2]));
+        }
+        builder.end_row();
+    }
+    let found = audit(&builder.finish().unwrap(), Some("label")).unwrap().findings;
+    assert!(
+        found.iter().any(|f| f.what.contains("no label") && f.what.contains("grade is")),
+        "{found:?}"
+    );
 }
 
 /// Labels that come in stretches, and rows that were not chosen at random.

@@ -59,6 +59,23 @@ pub(super) fn look(frame: &Frame) -> Vec<Finding> {
 fn of_steps(name: &str, steps: &[(usize, f64)], unit: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     let back: Vec<usize> = steps.iter().filter(|(_, s)| *s < 0.0).map(|(row, _)| *row).collect();
+    if 2 * back.len() > steps.len() {
+        found.push(finding(
+            (Severity::Problem, "clock"),
+            name,
+            format!(
+                "the rows are in reversed order, newest first: {} of {} steps go back",
+                back.len(),
+                steps.len()
+            ),
+            "Drift, delays and causes would be learnt backwards.",
+            "sort the rows by time, oldest first",
+        ));
+        // What else is wrong shows in the right order.
+        let turned: Vec<(usize, f64)> = steps.iter().map(|(row, s)| (*row, -s)).collect();
+        found.extend(of_steps(name, &turned, unit));
+        return found;
+    }
     if !back.is_empty() {
         found.push(finding(
             (Severity::Problem, "clock"),

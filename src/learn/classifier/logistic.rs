@@ -1,4 +1,4 @@
-//! Labelled rows of two classes into a logistic classifier.
+//! Labelled rows into a logistic classifier.
 
 use trimloop_core::plan::Calibration;
 use trimloop_recipe::artifact::{Artifact, Kind};
@@ -24,15 +24,6 @@ pub(super) fn train(
                    (--label-from-file) need a forest";
         return Err(LearnError::Option(why.to_owned()));
     };
-    if found.classes.len() > 2 {
-        let why = format!(
-            "--learner logistic tells two classes apart, {label} has {}: {}; leave --learner out \
-             for a forest",
-            found.classes.len(),
-            found.classes.join(", ")
-        );
-        return Err(LearnError::Option(why));
-    }
     let names: Vec<String> = inputs.columns.iter().map(|column| column.name.clone()).collect();
     let steps = request.features.iter().map(|text| formula::parse(text, &names));
     let steps = steps.collect::<Result<Vec<_>, _>>()?;
@@ -90,6 +81,9 @@ fn facts_of(fit: &LogisticFit) -> Vec<(String, String)> {
         Calibration::Isotonic(points) => {
             format!("isotonic regression on held-out log-odds, {} points", points.len())
         }
+        Calibration::Softmax { slope } => {
+            format!("one slope for all held-out log-odds, {slope:.2}")
+        }
     };
     let (log_loss, brier) = (fit.held_out.log_loss, fit.held_out.brier);
     facts.push(fact(
@@ -99,29 +93,15 @@ fn facts_of(fit: &LogisticFit) -> Vec<(String, String)> {
     facts.push(decision(&fit.plan.classes, &fit.plan.weights));
     let domain = "the training ranges of the inputs, widened by what held-out rows show, and T2 of all \
                   columns up to";
-    facts.push(fact("domain", format!("{domain} {:.1}", fit.plan.t2_out)));
+    let few = "which few rows pass that are measured by the other folds";
+    facts.push(fact("domain", format!("{domain} {:.1}, {few}", fit.plan.t2_out)));
     facts
 }
 
 fn tables(fit: &LogisticFit) -> Vec<CardTable> {
     let texts = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
     let mut tables = class_tables(&fit.held_out, &fit.plan.classes);
-    let plan = &fit.plan;
-    let columns = plan.coefficients.iter().zip(&plan.scale);
-    let mut order: Vec<(&String, f64, f64)> =
-        fit.columns.iter().zip(columns).map(|(name, (c, scale))| (name, *c, c * scale)).collect();
-    order.sort_by(|a, b| b.2.abs().total_cmp(&a.2.abs()));
-    let rows = order.iter().take(15).map(|(name, coefficient, scaled)| {
-        vec![(*name).clone(), format!("{coefficient:.4e}"), format!("{scaled:.3}")]
-    });
-    tables.push(CardTable {
-        title: format!(
-            "Log-odds of {}",
-            plan.classes.get(1).map_or("the second class", String::as_str)
-        ),
-        head: texts(&["column", "per unit", "per standard deviation"]),
-        rows: rows.collect(),
-    });
+    tables.push(if fit.plan.classes.len() == 2 { of_two(fit) } else { of_many(fit) });
     let tried =
         fit.tried.iter().map(|(penalty, loss)| vec![format!("{penalty}"), format!("{loss:.4}")]);
     tables.push(CardTable {
@@ -130,4 +110,55 @@ fn tables(fit: &LogisticFit) -> Vec<CardTable> {
         rows: tried.collect(),
     });
     tables
+}
+
+/// Most columns that are shown.
+const SHOWN: usize = 15;
+
+/// Coefficients of the columns that weigh most.
+fn of_two(fit: &LogisticFit) -> CardTable {
+    let plan = &fit.plan;
+    let columns = plan.coefficients.iter().zip(&plan.scale);
+    let mut order: Vec<(&String, f64, f64)> =
+        fit.columns.iter().zip(columns).map(|(name, (c, scale))| (name, *c, c * scale)).collect();
+    order.sort_by(|a, b| b.2.abs().total_cmp(&a.2.abs()));
+    let rows = order.iter().take(SHOWN).map(|(name, coefficient, scaled)| {
+        vec![(*name).clone(), format!("{coefficient:.4e}"), format!("{scaled:.3}")]
+    });
+    let second = plan.classes.get(1).map_or("the second class", String::as_str);
+    CardTable {
+        title: format!("Log-odds of {second}"),
+        head: ["column", "per unit", "per standard deviation"].map(str::to_owned).to_vec(),
+        rows: rows.collect(),
+    }
+}
+
+/// The same for each class, against the mean of the others as contributions are.
+fn of_many(fit: &LogisticFit) -> CardTable {
+    let plan = &fit.plan;
+    let (c, q) = (plan.classes.len(), plan.columns());
+    #[expect(clippy::cast_precision_loss, reason = "few classes")]
+    let others = (c - 1) as f64;
+    let of = |(column, (name, scale)): (usize, (&String, &f64))| {
+        let each = plan.coefficients.iter().skip(column).step_by(q.max(1));
+        let sum: f64 = each.clone().sum();
+        let against = each.map(|own| (own - (sum - own) / others) * scale).collect();
+        (name.clone(), against)
+    };
+    let columns = fit.columns.iter().zip(&plan.scale).enumerate();
+    let mut order: Vec<(String, Vec<f64>)> = columns.map(of).collect();
+    let most = |of: &[f64]| of.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+    order.sort_by(|a, b| most(&b.1).total_cmp(&most(&a.1)));
+    let rows = order.into_iter().take(SHOWN).map(|(name, against)| {
+        let cells = against.iter().map(|x| format!("{x:.3}"));
+        std::iter::once(name).chain(cells).collect()
+    });
+    let mut head = vec!["column".to_owned()];
+    head.extend(plan.classes.iter().cloned());
+    CardTable {
+        title: "Log-odds of each class against the mean of the others, per standard deviation"
+            .to_owned(),
+        head,
+        rows: rows.collect(),
+    }
 }

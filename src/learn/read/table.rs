@@ -5,6 +5,7 @@ use std::path::Path;
 use super::long::Long;
 use super::title::{instant, is_time, is_unit_row, named, number, unit_of};
 use crate::learn::frame::Cell;
+use crate::learn::spelling::is_plain;
 use crate::learn::{FrameBuilder, LearnError};
 
 /// Rows of a file, titles first.
@@ -107,7 +108,8 @@ impl<S: Source> Table<'_, S> {
             };
             let cell = match value {
                 Some(x) if x.is_nan() => Cell::Missing,
-                Some(x) => Cell::Number(x),
+                Some(x) if is_plain(cell.trim()) => Cell::Number(x),
+                Some(x) => Cell::Spelt(x, cell.trim()),
                 None => Cell::Text(cell.trim(), line, column + 1),
             };
             builder.cell(place, cell);

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::csv;
 use super::table::Source as _;
 use super::title::{instant, is_time, is_unit_row, named, number, unit_of};
-use crate::learn::LearnError;
+use crate::learn::{LearnError, is_name};
 
 /// A table of texts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -125,11 +125,12 @@ impl Texts {
         self.columns.iter().position(|(name, _)| is_time(name))
     }
 
-    /// What a cell says.
+    /// What a cell says; `01` is no number, it would lose its zero.
     #[must_use]
     pub fn cell(&self, text: &str) -> Cell {
         match number(text, self.decimal_comma) {
             Some(x) if x.is_nan() => Cell::Missing,
+            Some(_) if is_name(text.trim()) => Cell::Text(text.trim().to_owned()),
             Some(x) => Cell::Number(x),
             None => Cell::Text(text.trim().to_owned()),
         }
@@ -164,6 +165,7 @@ mod tests {
         );
         assert_eq!(table.cell("19,5"), Cell::Number(19.5));
         assert_eq!((table.cell(""), table.cell("ok")), (Cell::Missing, Cell::Text("ok".into())));
+        assert_eq!(table.cell(" 01 "), Cell::Text("01".into()));
         let json =
             r#"{"data": [{"part": 12345678901234567890, "w": 0.1}, {"part": "7", "ok": true}]}"#;
         let table = of(json, Some("/data")).unwrap();

@@ -247,8 +247,16 @@ impl Forest {
 
     /// Chooses the best class, and adds to the evidence of a diagnosis.
     fn weigh(&mut self, plan: &ForestPlan) {
-        let weighted = self.probabilities.iter().zip(&plan.weights).map(|(p, w)| p * w);
-        self.best = largest(weighted);
+        self.best = match self.probabilities.as_slice() {
+            [_, some] if plan.link == Link::Share => {
+                let some = single(*some);
+                largest([1.0 - some, some].iter().zip(&plan.weights).map(|(p, w)| p * w))
+            }
+            probabilities if plan.link == Link::Share => {
+                largest(probabilities.iter().zip(&plan.weights).map(|(p, w)| single(*p) * w))
+            }
+            probabilities => largest(probabilities.iter().zip(&plan.weights).map(|(p, w)| p * w)),
+        };
         let Some(remember) = plan.remember else { return };
         if let Some(likeness) = &plan.likeness {
             self.believe(plan, remember, likeness);
@@ -481,7 +489,7 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + libm::exp(-x))
 }
 
-fn softmax(scores: &mut [f64]) {
+pub(super) fn softmax(scores: &mut [f64]) {
     let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let mut sum = 0.0;
     for score in scores.iter_mut() {
@@ -493,8 +501,17 @@ fn softmax(scores: &mut [f64]) {
     }
 }
 
+/// A share as `f32` holds it: shares of a model from elsewhere are sums of numbers of `f32`, and ten
+/// votes of 0.1, five for each of two classes, are a tie there, though the exact sum of what `f32`
+/// has in place of 0.1 is above a half.
+fn single(share: f64) -> f64 {
+    #[expect(clippy::cast_possible_truncation, reason = "what is asked for")]
+    let single = share as f32;
+    f64::from(single)
+}
+
 /// Place of the largest; the first of equals.
-fn largest(values: impl Iterator<Item = f64>) -> usize {
+pub(super) fn largest(values: impl Iterator<Item = f64>) -> usize {
     let mut best = (0, f64::NEG_INFINITY);
     for (index, value) in values.enumerate() {
         if value > best.1 {

@@ -1,17 +1,18 @@
-//! Logistic classifiers of two classes: log-odds, calibration, contributions, domain.
+//! Logistic classifiers: log-odds, calibration, contributions, domain.
 //!
 //! A contribution is `coef * (x - mean)`; over all columns they sum to the log-odds of the part
-//! less those at the training means. The domain is the box of the training values, and T2 of the
-//! columns: a part may lie inside every range and still be a mixture that no training row was
-//! (Montgomery, Peck and Vining call it *hidden extrapolation*).
+//! less those at the training means. Of more than two classes `coef` is that of the class less the
+//! mean of the others, which of two gives the log-odds again. The domain is a box about the training
+//! values, and T2 of the columns: a part may lie inside every range and still be a mixture that no
+//! training row was (Montgomery, Peck and Vining call it *hidden extrapolation*).
 
 use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::feature::FeatureValue;
-use crate::plan::{COLUMNS_MAX, Calibration, LogisticPlan, Step};
+use crate::plan::{CLASSES_MAX, COLUMNS_MAX, Calibration, LogisticPlan, Step};
 
-use super::forest::split_steps;
+use super::forest::{largest, softmax, split_steps};
 use super::{Contribution, Score, dot, known};
 
 /// Newest result of one classifier; it has no memory.
@@ -22,8 +23,10 @@ pub struct Logistic {
     columns: Vec<f64>,
     /// `[q]` the same, standardised.
     z: Vec<f64>,
-    logit: f64,
-    probabilities: [f64; 2],
+    /// `[k]` log-odds before calibration.
+    logits: Vec<f64>,
+    /// `[c]`
+    probabilities: Vec<f64>,
     best: usize,
 }
 
@@ -35,8 +38,8 @@ impl Logistic {
             usable: plan.fits(),
             columns: vec![0.0; q],
             z: vec![0.0; q],
-            logit: 0.0,
-            probabilities: [0.0; 2],
+            logits: vec![0.0; plan.outputs()],
+            probabilities: vec![0.0; plan.classes.len()],
             best: 0,
         }
     }
@@ -66,15 +69,9 @@ impl Logistic {
             inside &= *low <= x && x <= *high;
             *column = x;
         }
-        let Some((logit, t2)) = self.run(plan) else { return Score::UNKNOWN };
-        let p = plan.calibration.probability(logit);
-        (self.logit, self.probabilities) = (logit, [1.0 - p, p]);
-        let weighted = |class: usize| {
-            let weight = plan.weights.get(class).copied().unwrap_or(1.0);
-            self.probabilities.get(class).copied().unwrap_or(0.0) * weight
-        };
-        // Equals go to the first class, as with trees.
-        self.best = usize::from(weighted(1) > weighted(0));
+        let Some(t2) = self.run(plan) else { return Score::UNKNOWN };
+        self.calibrate(plan);
+        self.best = largest(self.probabilities.iter().zip(&plan.weights).map(|(p, w)| p * w));
         let value = self.probabilities.get(self.best).copied().unwrap_or(f64::NAN);
         let mut score = Score::of_value(value, false);
         if score.known {
@@ -84,10 +81,13 @@ impl Logistic {
         score
     }
 
-    /// Log-odds and T2 of the inputs in `columns`; `None` when one is not finite.
-    fn run(&mut self, plan: &LogisticPlan) -> Option<(f64, f64)> {
+    /// Log-odds, and T2 of the inputs in `columns`; `None` when one is not finite.
+    fn run(&mut self, plan: &LogisticPlan) -> Option<f64> {
         derive(&plan.steps, plan.inputs.len(), &mut self.columns)?;
-        let logit = plan.intercept + dot(&plan.coefficients, &self.columns);
+        let rows = plan.coefficients.chunks_exact(self.columns.len().max(1));
+        for (logit, (row, intercept)) in self.logits.iter_mut().zip(rows.zip(&plan.intercepts)) {
+            *logit = intercept + dot(row, &self.columns);
+        }
         let shape = self.columns.iter().zip(&plan.mean).zip(&plan.scale);
         for (z, ((x, mean), scale)) in self.z.iter_mut().zip(shape) {
             *z = (x - mean) / scale;
@@ -96,17 +96,32 @@ impl Logistic {
         for (z, row) in self.z.iter().zip(plan.precision.chunks_exact(self.z.len().max(1))) {
             t2 += z * dot(row, &self.z);
         }
-        (logit.is_finite() && t2.is_finite()).then_some((logit, t2))
+        (self.logits.iter().all(|x| x.is_finite()) && t2.is_finite()).then_some(t2)
     }
 
-    /// `[2]` probabilities of the newest part.
+    /// Probabilities of the log-odds.
+    fn calibrate(&mut self, plan: &LogisticPlan) {
+        if let ([logit], [none, some]) = (self.logits.as_slice(), self.probabilities.as_mut_slice())
+        {
+            *some = plan.calibration.probability(*logit);
+            *none = 1.0 - *some;
+            return;
+        }
+        let Calibration::Softmax { slope } = plan.calibration else { return };
+        for (p, logit) in self.probabilities.iter_mut().zip(&self.logits) {
+            *p = slope * logit;
+        }
+        softmax(&mut self.probabilities);
+    }
+
+    /// `[c]` probabilities of the newest part.
     pub fn probabilities(&self) -> &[f64] {
         &self.probabilities
     }
 
-    /// Log-odds of the second class for the newest part, before calibration.
-    pub fn logit(&self) -> f64 {
-        self.logit
+    /// `[k]` log-odds of the newest part before calibration.
+    pub fn logits(&self) -> &[f64] {
+        &self.logits
     }
 
     /// Place of the best class of the newest part.
@@ -116,10 +131,22 @@ impl Logistic {
 
     /// Contributions of the newest part to the log-odds of a class.
     ///
-    /// - `class`: the first has those of the second, negated.
+    /// - `class`: of two classes the first has those of the second, negated.
     /// - `shares`: `[q]`, one per column, overwritten. They sum to the log-odds of the class less
-    ///   those at the training means.
+    ///   those at the training means; of more than two classes to its log-odds against the mean
+    ///   of the others.
     pub fn contributions(&self, plan: &LogisticPlan, class: usize, shares: &mut [f64]) {
+        let (c, q) = (plan.classes.len(), self.columns.len());
+        if c > 2 {
+            let shape = shares.iter_mut().zip(&self.columns).zip(&plan.mean);
+            for (column, ((share, x), mean)) in shape.enumerate() {
+                let each = || plan.coefficients.iter().skip(column).step_by(q.max(1)).copied();
+                let own = each().nth(class).unwrap_or(0.0);
+                let others = (each().sum::<f64>() - own) / (c - 1) as f64;
+                *share = (own - others) * (x - mean);
+            }
+            return;
+        }
         let sign = if class == 0 { -1.0 } else { 1.0 };
         let shape = self.columns.iter().zip(&plan.coefficients).zip(&plan.mean);
         for (share, ((x, coefficient), mean)) in shares.iter_mut().zip(shape) {
@@ -141,18 +168,24 @@ impl Logistic {
 }
 
 impl Calibration {
-    /// Probability of the second class at a log-odds, 0 to 1; never falls as the log-odds rise.
+    /// Probability of the second of two classes at a log-odds, 0 to 1; never falls as the log-odds
+    /// rise.
     pub fn probability(&self, logit: f64) -> f64 {
         match self {
             Self::Platt { slope, bias } => 1.0 / (1.0 + libm::exp(-(slope * logit + bias))),
             Self::Isotonic(points) => interpolate(points, logit),
+            Self::Softmax { slope } => 1.0 / (1.0 + libm::exp(-(slope * logit))),
         }
     }
 
-    fn fits(&self) -> bool {
+    fn fits(&self, classes: usize) -> bool {
+        if matches!(self, Self::Softmax { .. }) != (classes > 2) {
+            return false;
+        }
         let probability = |p: f64| (0.0..=1.0).contains(&p);
         match self {
             Self::Platt { slope, bias } => *slope > 0.0 && slope.is_finite() && bias.is_finite(),
+            Self::Softmax { slope } => *slope > 0.0 && slope.is_finite(),
             Self::Isotonic(points) => {
                 !points.is_empty()
                     && points.iter().all(|(x, p)| x.is_finite() && probability(*p))
@@ -199,6 +232,7 @@ impl LogisticPlan {
     /// Whether the arrays fit together and every number is one that its kind can be.
     pub fn fits(&self) -> bool {
         let (p, q) = (self.inputs.len(), self.columns());
+        let (k, c) = (self.outputs(), self.classes.len());
         let finite = |values: &[f64]| values.iter().all(|x| x.is_finite());
         let positive = |x: &f64| *x > 0.0 && x.is_finite();
         let steps = self.steps.iter().enumerate().all(|(index, step)| {
@@ -210,7 +244,8 @@ impl LogisticPlan {
             && steps
             && self.span.len() == p
             && self.span.iter().all(|(low, high)| low <= high)
-            && self.coefficients.len() == q
+            && q.checked_mul(k) == Some(self.coefficients.len())
+            && self.intercepts.len() == k
             && self.mean.len() == q
             && self.scale.len() == q
             && q.checked_mul(q) == Some(self.precision.len())
@@ -218,11 +253,11 @@ impl LogisticPlan {
             && finite(&self.mean)
             && finite(&self.precision)
             && self.scale.iter().all(positive)
-            && self.intercept.is_finite()
+            && finite(&self.intercepts)
             && positive(&self.t2_out)
-            && self.calibration.fits()
-            && self.classes.len() == 2
-            && self.weights.len() == 2
+            && self.calibration.fits(c)
+            && (2..=CLASSES_MAX).contains(&c)
+            && self.weights.len() == c
             && self.weights.iter().all(positive)
     }
 
@@ -251,7 +286,7 @@ mod tests {
             span: vec![(0.0, 10.0), (0.0, 10.0)],
             domain: None,
             coefficients: vec![1.0, -2.0, 0.5],
-            intercept: -1.0,
+            intercepts: vec![-1.0],
             mean: vec![2.0, 1.0, 2.0],
             scale: vec![1.0, 2.0, 4.0],
             precision: vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
@@ -274,7 +309,7 @@ mod tests {
         let mut state = Logistic::new(&plan);
         // x = 4, y = 1, x y = 4: -1 + 4 - 2 + 2 = 3; z = (2, 0, 0.5), T2 = 4.25.
         let score = state.score(&plan, &[value(1.0), value(4.0)], None);
-        near(state.logit(), 3.0);
+        near(state.logits()[0], 3.0);
         near(state.probabilities()[1], 1.0 / (1.0 + libm::exp(-6.5)));
         near(state.probabilities()[0] + state.probabilities()[1], 1.0);
         near(score.t2, 4.25);
@@ -302,6 +337,51 @@ mod tests {
         }
     }
 
+    /// Three classes by hand: a softmax of the log-odds, contributions against the mean of the
+    /// others, and of equals the first.
+    #[test]
+    fn three_classes_by_hand() {
+        let mut plan = LogisticPlan {
+            coefficients: vec![1.0, -2.0, 0.5, 0.0, 0.0, 0.0, -1.0, 2.0, -0.5],
+            intercepts: vec![-1.0, 0.0, 1.0],
+            calibration: Calibration::Softmax { slope: 0.5 },
+            classes: ["a", "b", "c"].map(String::from).to_vec(),
+            weights: vec![1.0; 3],
+            ..plan()
+        };
+        assert!(plan.fits());
+        let mut state = Logistic::new(&plan);
+        // As above the log-odds are 3; those of the others 0 and -3.
+        let score = state.score(&plan, &[value(1.0), value(4.0)], None);
+        assert_eq!(state.logits(), [3.0, 0.0, -3.0]);
+        let sum = libm::exp(1.5) + 1.0 + libm::exp(-1.5);
+        near(state.probabilities()[2], libm::exp(-1.5) / sum);
+        near(state.probabilities().iter().sum(), 1.0);
+        near(score.value, libm::exp(1.5) / sum);
+        assert!(score.known && score.in_domain && state.best() == 0);
+        // (1, -2, 0.5) less the mean of the others is 1.5 times that; the deviations are (2, 0, 2).
+        let mut shares = [0.0; 3];
+        state.contributions(&plan, 0, &mut shares);
+        assert_eq!(shares, [3.0, 0.0, 1.5]);
+        state.contributions(&plan, 1, &mut shares);
+        assert_eq!(shares, [0.0; 3]);
+        plan.coefficients.fill(0.0);
+        plan.intercepts.fill(0.25);
+        state.score(&plan, &[value(1.0), value(4.0)], None);
+        assert_eq!((state.best(), state.probabilities()[0]), (0, 1.0 / 3.0));
+        for spoil in [
+            |p: &mut LogisticPlan| p.coefficients.truncate(3),
+            |p: &mut LogisticPlan| p.intercepts.truncate(1),
+            |p: &mut LogisticPlan| p.weights.truncate(2),
+            |p: &mut LogisticPlan| p.calibration = Calibration::Platt { slope: 1.0, bias: 0.0 },
+            |p: &mut LogisticPlan| p.calibration = Calibration::Softmax { slope: -1.0 },
+        ] {
+            let mut plan = plan.clone();
+            spoil(&mut plan);
+            assert!(!plan.fits());
+        }
+    }
+
     /// A class that counts more is the best one at a lower probability.
     #[test]
     fn weights_move_the_threshold() {
@@ -321,7 +401,7 @@ mod tests {
     fn isotonic_interpolates() {
         let points = vec![(-1.0, 0.1), (0.0, 0.3), (2.0, 0.3), (3.0, 0.9)];
         let calibration = Calibration::Isotonic(points);
-        assert!(calibration.fits());
+        assert!(calibration.fits(2) && !calibration.fits(3));
         for (x, expect) in
             [(-9.0, 0.1), (-1.0, 0.1), (-0.5, 0.2), (1.0, 0.3), (2.5, 0.6), (3.0, 0.9), (9.0, 0.9)]
         {
@@ -335,14 +415,14 @@ mod tests {
             vec![(f64::NAN, 0.5)],
             vec![(f64::MIN, 0.5), (f64::MAX, 0.6)],
         ] {
-            assert!(!Calibration::Isotonic(bad.clone()).fits(), "{bad:?}");
+            assert!(!Calibration::Isotonic(bad.clone()).fits(2), "{bad:?}");
         }
     }
 
     /// Arrays that do not fit together, or hold what they must not, never give a known score.
     #[test]
     fn bad_plans_stay_unknown() {
-        let spoil: [fn(&mut LogisticPlan); 13] = [
+        let spoil: [fn(&mut LogisticPlan); 15] = [
             |p| p.coefficients.truncate(2),
             |p| p.coefficients[0] = f64::NAN,
             |p| p.precision.truncate(4),
@@ -350,7 +430,9 @@ mod tests {
             |p| p.mean.push(0.0),
             |p| p.span[0] = (2.0, 1.0),
             |p| p.t2_out = 0.0,
-            |p| p.intercept = f64::INFINITY,
+            |p| p.intercepts[0] = f64::INFINITY,
+            |p| p.intercepts.push(0.0),
+            |p| p.calibration = Calibration::Softmax { slope: 1.0 },
             |p| p.steps[0] = Step::Product(0, 2),
             |p| p.steps[0] = Step::Mean { of: 0, weight: 0.1 },
             |p| p.calibration = Calibration::Platt { slope: 0.0, bias: 0.0 },
@@ -383,18 +465,18 @@ mod tests {
                 mean: draws(q),
                 scale: vec![1.5; q],
                 precision,
-                intercept: draws(1)[0],
+                intercepts: draws(1),
                 ..plan()
             };
             let mut state = Logistic::new(&plan);
             let features: Vec<_> = draws(p).into_iter().map(value).collect();
             prop_assert!(state.score(&plan, &features, None).known);
-            let at_means = plan.intercept + dot(&plan.coefficients, &plan.mean);
+            let at_means = plan.intercepts[0] + dot(&plan.coefficients, &plan.mean);
             for (class, sign) in [(0, -1.0), (1, 1.0)] {
                 let mut shares = vec![0.0; q];
                 state.contributions(&plan, class, &mut shares);
                 let sum: f64 = shares.iter().sum();
-                let expect = sign * (state.logit() - at_means);
+                let expect = sign * (state.logits()[0] - at_means);
                 prop_assert!(libm::fabs(sum - expect) < 1e-9, "{sum} {expect}");
                 if class == state.best() {
                     let mut offered = 0.0;

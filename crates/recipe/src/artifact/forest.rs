@@ -15,7 +15,8 @@ pub struct Classifier {
     pub label: String,
     /// Names of the classes, in the order of the probabilities; none for a soft sensor.
     pub classes: Vec<String>,
-    /// "share", "votes" or "margin": how outputs become probabilities.
+    /// "share", "votes" or "margin", of a logistic classifier "platt", "isotonic" or "softmax": how
+    /// outputs become probabilities.
     pub link: String,
     /// Columns that hold words, and the words in the order of their codes 0, 1, 2, …
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -356,7 +356,7 @@ fn logistic(calibration: Calibration) -> LogisticPlan {
         span: vec![(0.0, 1.0), (2.0, 3.0)],
         domain: None,
         coefficients: vec![0.5, -1.0, 2.0],
-        intercept: 0.25,
+        intercepts: vec![0.25],
         mean: vec![0.5, 2.5, 0.2],
         scale: vec![0.1, 0.2, 0.3],
         precision: vec![2.0, 0.5, 0.0, 0.5, 1.0, 0.0, 0.0, 0.0, 1.0],
@@ -376,8 +376,14 @@ fn logistic_classifiers_round_trip() {
         Artifact::logistic(header(Kind::Logistic, 2), "quality", words(), plan)
     };
     let by_name = |name: &str| Some((FeatureId(name[1..].parse().ok()?), "bar"));
-    for calibration in [platt(), isotonic] {
-        let plan = logistic(calibration);
+    let three = LogisticPlan {
+        coefficients: (0..9).map(|i| 0.5 - f64::from(i)).collect(),
+        intercepts: vec![0.25, -0.5, 1.0],
+        classes: ["01", "2", "waste"].map(str::to_owned).to_vec(),
+        weights: vec![1.0, 2.0, 1.0],
+        ..logistic(Calibration::Softmax { slope: 1.25 })
+    };
+    for plan in [logistic(platt()), logistic(isotonic), three] {
         let artifact = made(&plan).unwrap();
         let bytes = artifact.write();
         let back = Artifact::read(&bytes).unwrap();
@@ -387,8 +393,9 @@ fn logistic_classifiers_round_trip() {
             assert!(Artifact::read(&bytes[..cut]).is_err());
         }
     }
-    let rows: [(Spoil<LogisticPlan>, &str); 9] = [
+    let rows: [(Spoil<LogisticPlan>, &str); 10] = [
         (|p| p.coefficients.truncate(2), "TL0506"),
+        (|p| p.calibration = Calibration::Softmax { slope: 1.0 }, "TL0508"),
         (|p| p.precision[3] = f64::NAN, "TL0507"),
         (|p| p.scale[0] = 0.0, "TL0508"),
         (|p| p.t2_out = -1.0, "TL0508"),

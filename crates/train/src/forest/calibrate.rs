@@ -20,7 +20,12 @@ pub struct Reliability {
 ///
 /// - `votes`: `[n][k]`; with `k = 1` that of the second of two classes.
 pub(super) fn fit(votes: &[Vec<f64>], labels: &[u16], k: usize) -> (f64, Vec<f64>) {
-    if k == 1 { platt(votes, labels) } else { (temperature(votes, labels), vec![0.0; k]) }
+    if k == 1 {
+        return platt(votes, labels);
+    }
+    let log = |votes: &Vec<f64>| votes.iter().map(|p| libm::log(p.max(0.0) + FLOOR)).collect();
+    let logs: Vec<Vec<f64>> = votes.iter().map(log).collect();
+    (temperature(&logs, labels), vec![0.0; k])
 }
 
 fn platt(votes: &[Vec<f64>], labels: &[u16]) -> (f64, Vec<f64>) {
@@ -73,10 +78,12 @@ pub(crate) fn platt_of(odds: &[f64], labels: &[u16]) -> (f64, f64) {
 }
 
 /// One slope for all classes (temperature): it never changes which class is the best.
-fn temperature(votes: &[Vec<f64>], labels: &[u16]) -> f64 {
+///
+/// - `logits`: `[n][c]`, of rows that were held out, no more than 0 or so.
+pub(crate) fn temperature(logits: &[Vec<f64>], labels: &[u16]) -> f64 {
     let loss = |log_slope: f64| {
         let slope = libm::exp(log_slope);
-        votes.iter().zip(labels).map(|(v, y)| softmax_loss(v, *y, slope)).sum::<f64>()
+        logits.iter().zip(labels).map(|(x, y)| softmax_loss(x, *y, slope)).sum::<f64>()
     };
     // Golden section: the loss has one valley in the slope.
     let ratio = (libm::sqrt(5.0) - 1.0) / 2.0;
@@ -97,10 +104,11 @@ fn temperature(votes: &[Vec<f64>], labels: &[u16]) -> f64 {
     libm::exp(f64::midpoint(low, high))
 }
 
-fn softmax_loss(votes: &[f64], label: u16, slope: f64) -> f64 {
-    let z = |p: &f64| slope * libm::log(p.max(0.0) + FLOOR);
-    let sum: f64 = votes.iter().map(|p| libm::exp(z(p))).sum();
-    libm::log(sum) - votes.get(usize::from(label)).map_or(0.0, z)
+/// -ln of the probability that so many log-odds give to a class.
+pub(crate) fn softmax_loss(logits: &[f64], label: u16, slope: f64) -> f64 {
+    let z = |x: &f64| slope * x;
+    let sum: f64 = logits.iter().map(|x| libm::exp(z(x))).sum();
+    libm::log(sum) - logits.get(usize::from(label)).map_or(0.0, z)
 }
 
 fn log_odds(p: f64) -> f64 {

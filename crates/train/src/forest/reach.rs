@@ -97,10 +97,15 @@ pub(super) fn find(table: &Table, fold: &[usize]) -> Option<Reach> {
         let of = table.iter().zip(fold).step_by(stride).filter(|(_, fold)| **fold == held);
         t2.extend(of.map(|(row, _)| rest.t2(row)));
     }
-    let t2_out = quantile(&mut t2, BEYOND_T2);
+    let t2_out = farthest(&mut t2);
     let found = Reach { t2_out, ..scale.reach(rows(None))? };
     let finite = found.mean.iter().chain(&found.white).chain([&t2_out]).all(|x| x.is_finite());
     (t2_out > 0.0 && finite).then_some(found)
+}
+
+/// Largest T2 of the domain from those of rows by the others.
+pub(crate) fn farthest(t2: &mut [f64]) -> f64 {
+    quantile(t2, BEYOND_T2)
 }
 
 /// The value that so small a share of others passes; the largest where they are few.

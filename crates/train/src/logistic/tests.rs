@@ -111,7 +111,7 @@ fn finds_what_was_drawn() {
         for (said, came, rows) in bins {
             assert!((said - came).abs() < 0.08 * rows, "{n}: {bins:?}");
         }
-        assert!(inside > 0.95, "{n}: {inside}");
+        assert!(inside > 0.97 && inside < 0.999, "{n}: {inside}");
         let again = fit(&rows, &labels);
         assert_eq!(again.plan, found.plan);
     }
@@ -137,7 +137,8 @@ fn separable_and_collinear_rows() {
         assert!(found.plan.coefficients.iter().all(|c| c.abs() < 1e3), "{what}");
         assert!(found.held_out.accuracy >= right, "{what}: {}", found.held_out.accuracy);
         let mut state = Logistic::new(&found.plan);
-        assert!(rows.iter().all(|row| score(&found, &mut state, row).1), "{what}: domain");
+        let inside = rows.iter().filter(|row| score(&found, &mut state, row).1).count();
+        assert!(inside * 100 >= rows.len() * 97, "{what}: {inside} in the domain");
     }
     // What repeats a column exactly shares its coefficient, and a row that breaks the relation is
     // out of the domain though each value is inside its range.
@@ -172,6 +173,121 @@ fn blocks_and_steps() {
     assert_eq!(error, TrainError::NotFinite { row: 1, column: "r".to_owned() });
 }
 
+/// Softmax over `(2 a, b, -2 a - b)`, c says nothing; far from the origin, in other scales.
+fn three(seed: u64, n: usize) -> (Vec<Vec<f64>>, Vec<u16>) {
+    let mut noise = Noise::new(seed);
+    let (mut rows, mut labels) = (Vec::new(), Vec::new());
+    for _ in 0..n {
+        let (a, b) = noise.normals();
+        let p = [2.0 * a, b, -2.0 * a - b].map(libm::exp);
+        let (draw, sum) = (noise.uniform() * p.iter().sum::<f64>(), p[0] + p[1]);
+        labels.push(u16::from(draw > p[0]) + u16::from(draw > sum));
+        rows.push(vec![300.0 + 10.0 * a, 0.01 * b, noise.normal()]);
+    }
+    (rows, labels)
+}
+
+fn letters() -> Vec<String> {
+    ["a", "b", "c"].map(str::to_owned).to_vec()
+}
+
+/// Coefficients of scikit-learn 1.9.1: `LogisticRegression(C=1/(penalty n), tol=1e-12,
+/// solver="newton-cg")` on columns standardised with `ddof=1`, the data by these formulas.
+#[test]
+fn reference_of_three() {
+    let mut rows = Vec::new();
+    let mut labels = Vec::new();
+    for i in 0..60_u32 {
+        let x = f64::from(i);
+        let a = libm::sin(0.7 * x);
+        let b = libm::cos(1.3 * x) + 0.5 * a;
+        rows.push(vec![a, b, 0.1 * f64::from((7 * i) % 11)]);
+        let u = a + 0.8 * libm::cos(2.9 * x);
+        labels.push(if u > 0.4 { 2 } else { u16::from(b > 0.1) });
+    }
+    let columns = table(&rows);
+    let scaling = Scaling::of(&columns).unwrap();
+    let all: Vec<u32> = (0..60).collect();
+    let expect = [
+        [
+            [-0.362_452_7, -0.939_313_3, 0.150_964_1, 0.291_928_7],
+            [-0.366_530_9, 0.788_162_5, -0.008_107_9, -0.318_060_4],
+            [0.728_983_6, 0.151_150_8, -0.142_856_2, 0.026_131_6],
+        ],
+        [
+            [-0.670_996_0, -3.197_412_8, 0.588_092_7, 0.615_984_3],
+            [-0.974_309_3, 3.002_507_6, -0.155_307_2, -1.205_386_4],
+            [1.645_305_3, 0.194_905_2, -0.432_785_5, 0.589_402_1],
+        ],
+    ];
+    let found = many::path(&columns, &scaling, (&labels, 3), &all, &[0.1, 0.001]);
+    for (lines, expect) in found.iter().zip(expect) {
+        for (line, expect) in lines.iter().zip(expect) {
+            let found = line.slopes.iter().chain([&line.intercept]);
+            for (found, expect) in found.zip(expect) {
+                assert!((found - expect).abs() < 1e-5, "{lines:?}");
+            }
+        }
+    }
+}
+
+/// The drawn coefficients come back, also through the scorer; probabilities come true as often as
+/// they say, fresh rows are in the domain and odd ones are not; the same bits twice.
+#[test]
+fn finds_three_classes() {
+    let (rows, labels) = three(5, 900);
+    let fit = |rows: &[Vec<f64>], labels: &[u16]| {
+        fit_logistic(&table(rows), labels, &letters(), &options()).unwrap()
+    };
+    let found = fit(&rows, &labels);
+    assert_eq!(fit(&rows, &labels).plan, found.plan);
+    let scaled: Vec<f64> = found
+        .plan
+        .coefficients
+        .iter()
+        .zip([10.0, 0.01, 1.0].repeat(3))
+        .map(|(c, s)| c * s)
+        .collect();
+    for (found, expect) in scaled.iter().zip([2.0, 0.0, 0.0, 0.0, 1.0, 0.0, -2.0, -1.0, 0.0]) {
+        assert!((found - expect).abs() < 0.45, "{scaled:?}");
+    }
+    let (fresh, truth) = three(77, 3000);
+    let mut state = Logistic::new(&found.plan);
+    let mut bins = [(0.0, 0.0, 0.0); 5];
+    let (mut inside, mut right, mut possible) = (0.0, 0.0, 0.0);
+    for (row, label) in fresh.iter().zip(&truth) {
+        let (_, in_domain) = score(&found, &mut state, row);
+        for (class, p) in state.probabilities().iter().enumerate() {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 4")]
+            let bin = &mut bins[((p * 5.0) as usize).min(4)];
+            let came = f64::from(u8::from(class == usize::from(*label)));
+            *bin = (bin.0 + p, bin.1 + came, bin.2 + 1.0);
+        }
+        inside += f64::from(u8::from(in_domain)) / 3000.0;
+        right += f64::from(u8::from(state.best() == usize::from(*label)));
+        let (a, b) = ((row[0] - 300.0) / 10.0, 100.0 * row[1]);
+        let odds = [2.0 * a, b, -2.0 * a - b];
+        let best = (0..3).max_by(|i, j| f64::total_cmp(&odds[*i], &odds[*j])).unwrap();
+        possible += f64::from(u8::from(best == usize::from(*label)));
+    }
+    for (said, came, rows) in bins {
+        assert!((said - came).abs() < 0.05 * rows, "{bins:?}");
+    }
+    assert!(inside > 0.975 && inside < 0.999, "{inside}");
+    assert!(right > 0.98 * possible, "{right} of {possible}");
+    assert!(found.held_out.reliability.len() > 3 && found.held_out.confusion.len() == 3);
+    assert!(!score(&found, &mut state, &[360.0, 0.0, 0.0]).1);
+    // Classes that planes part without a mistake, and blocks of time that hold one class alone.
+    let parted: Vec<u16> =
+        rows.iter().map(|r| u16::from(r[0] > 300.0) + u16::from(r[0] > 308.0)).collect();
+    let found = fit(&rows, &parted);
+    assert!(found.plan.fits() && found.held_out.accuracy > 0.9, "{}", found.held_out.accuracy);
+    let stretches: Vec<u16> = (0..900).map(|row| row / 300).collect();
+    let blocked = LogisticOptions { blocked: true, ..options() };
+    let found = fit_logistic(&table(&rows), &stretches, &letters(), &blocked).unwrap();
+    assert!(found.plan.fits() && found.held_out.log_loss.is_finite());
+}
+
 /// Pooled blocks rise, keep off 0 and 1, and are the means of what they hold.
 #[test]
 fn isotonic_pools() {
@@ -197,8 +313,10 @@ fn refuses() {
     assert!(matches!(few, TrainError::TooFewRows { have: 3, need: 20, .. }));
     assert!(matches!(error(&rows, &[0; 60], &classes()), TrainError::Class { rows: 0, .. }));
     assert!(matches!(error(&rows, &labels[1..], &classes()), TrainError::Labels { .. }));
-    let three = vec!["a".to_owned(), "b".to_owned(), "c".to_owned()];
-    assert!(error(&rows, &labels, &three).to_string().contains("two classes"));
+    let one = &classes()[..1];
+    assert!(error(&rows, &labels, one).to_string().contains("2 to 64 classes"));
+    let strange: Vec<u16> = labels.iter().map(|label| 2 * label).collect();
+    assert!(error(&rows, &strange, &classes()).to_string().contains("none of the classes"));
     let flat: Vec<Vec<f64>> = rows.iter().map(|r| vec![r[0], 5.0]).collect();
     assert_eq!(error(&flat, &labels, &classes()), TrainError::Constant(vec!["c1".to_owned()]));
     let stop = LogisticOptions { progress: &|_, _, _| false, ..options() };

@@ -92,6 +92,33 @@ fn by_hand() {
     assert!(!forest.score(&plan, &[value(3.0), value(2.0)], Some(false)).in_domain);
 }
 
+/// Five of ten votes of 0.1 each are a tie, which goes to the first class, as in the runtime that the
+/// model is from: the ten numbers of `f32` have a sum above 1. Six win. So with three classes.
+#[test]
+fn votes_of_a_tenth_tie() {
+    let mut plan = plan();
+    plan.trees = (0..10).map(|i| Tree { root: 3 * i, depth: 1 }).collect();
+    let vote = |i: u8| [split(f32::from(i) + 0.5, 0, 1), leaf(1), leaf(2)];
+    plan.nodes = (0..10).flat_map(vote).collect();
+    plan.values = [0.05, 0.0, 0.1].repeat(10);
+    plan.classes.truncate(2);
+    (plan.base, plan.bias, plan.weights) = (vec![0.0], vec![0.0], vec![1.0; 2]);
+    plan.factor = 1.0;
+    assert!(plan.fits());
+    let mut forest = Forest::new(&plan);
+    for (x, best) in [(4.0, 0), (5.0, 0), (6.0, 1)] {
+        assert!(forest.score(&plan, &[value(1.0), value(x)], None).known);
+        assert_eq!(forest.best(), best, "{x}: {:?}", forest.probabilities());
+    }
+    assert!(forest.probabilities()[1] > 0.6);
+    plan.classes.push("c".into());
+    (plan.base, plan.bias, plan.weights) = (vec![0.0; 3], vec![0.0; 3], vec![1.0; 3]);
+    plan.values = [[0.0; 3], [0.1, 0.0, 0.0], [0.0, 0.1, 0.0]].concat().repeat(10);
+    let mut forest = Forest::new(&plan);
+    forest.score(&plan, &[value(1.0), value(5.0)], None);
+    assert_eq!((forest.best(), forest.probabilities()[2]), (0, 0.0));
+}
+
 /// Nine equal trees, eight of which go down together, say what one says.
 #[test]
 fn groups_agree() {
