@@ -172,6 +172,7 @@ fn pca() -> PcaPlan {
     };
     PcaPlan {
         inputs: (0..p).map(FeatureId).collect(),
+        lags: 0,
         mean: vec![500.0; usize::from(p)],
         scale: vec![2.0; usize::from(p)],
         loadings: (0..components).flat_map(|a| (0..p).map(move |i| entry(a, i))).collect(),

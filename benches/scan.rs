@@ -67,6 +67,7 @@ fn pca(inputs: u16, components: usize) -> PcaPlan {
     };
     PcaPlan {
         inputs: (0..inputs).map(FeatureId).collect(),
+        lags: 0,
         mean: vec![500.0; p],
         scale: vec![2.0; p],
         loadings: (0..components).flat_map(|a| (0..p).map(move |i| entry(a, i))).collect(),

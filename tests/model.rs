@@ -195,7 +195,7 @@ fn a_soft_sensor_by_partial_least_squares() {
     assert!((squares / 600.0).sqrt() < 0.03, "{squares}");
 }
 
-/// MEWMA, CVA and combined monitors keep quiet on fresh normal rows and find the fault; the card says when
+/// MEWMA, CVA, combined and principal-component monitors keep quiet on fresh normal rows and find the fault; the card says when
 /// rows are not what a MEWMA is for.
 #[test]
 fn other_monitors() {
@@ -204,8 +204,11 @@ fn other_monitors() {
         ("mewma", "remember one another"),
         ("cva", "canonical variates"),
         ("combined", "found together"),
+        ("pca", "remember one another"),
+        ("dpca --lags 2", "rows with the 2 rows before"),
     ] {
-        let card = folder.ok(&format!("{TRAIN} {learner} --learner {learner}"));
+        let (of, learner) = (learner, learner.split(' ').next().unwrap());
+        let card = folder.ok(&format!("{TRAIN} {learner} --learner {of}"));
         assert!(card.contains(word), "{card}");
         let fresh = folder.ok(&format!("model score --model {learner} --data later.csv"));
         let false_alarms = share(&column(&fresh, "alarm"), "1");
@@ -213,6 +216,22 @@ fn other_monitors() {
         let fault = folder.ok(&format!("model score --model {learner} --data fault.csv"));
         let found = share(&column(&fault, "alarm").split_off(110), "1");
         assert!(found >= 0.9, "{learner}: {found}");
+    }
+    // Rows without all their predecessors are not judged: at the start, after a gap, in a new file.
+    let mut gap = process(2, LATER, 60, None);
+    gap[30][3] = String::new();
+    folder.write("gap.csv", &csv(&TITLES, &gap));
+    folder.write("next.csv", &csv(&TITLES, &process(4, LATER + 86_400, 60, None)));
+    let scored = folder.ok("model score --model dpca --data gap.csv next.csv");
+    let missing: Vec<usize> = column(&scored, "domain")
+        .iter()
+        .enumerate()
+        .filter_map(|(row, domain)| (domain == "missing").then_some(row))
+        .collect();
+    assert_eq!(missing, [0, 1, 30, 31, 32, 60, 61]);
+    for line in ["--learner pca --lags 2", "--lags 1", "--learner dpca --lags 11"] {
+        let (code, text) = folder.fails(&format!("{TRAIN} no {line}"));
+        assert!(code == 2 && text.contains("--lags"), "{line}: {text}");
     }
 }
 

@@ -35,6 +35,10 @@ pub enum Learner {
     Cva,
     /// Monitor: dynamic and mewma together, under limits found together
     Combined,
+    /// Monitor: principal components of each row by itself
+    Pca,
+    /// Monitor: principal components of each row with its --lags predecessors (dynamic PCA)
+    Dpca,
     /// Classifier: random forest (default)
     Forest,
     /// Classifier: logistic regression, a line of log-odds for each class
@@ -48,7 +52,9 @@ pub enum Learner {
 impl Learner {
     const fn kind(self) -> TrainKind {
         match self {
-            Self::Dynamic | Self::Mewma | Self::Cva | Self::Combined => TrainKind::Monitor,
+            Self::Dynamic | Self::Mewma | Self::Cva | Self::Combined | Self::Pca | Self::Dpca => {
+                TrainKind::Monitor
+            }
             Self::Forest | Self::Logistic => TrainKind::Classifier,
             Self::Ridge | Self::Pls => TrainKind::Regression,
         }
@@ -67,6 +73,9 @@ pub struct TrainRequest<'a> {
     pub kind: TrainKind,
     /// How it is learnt; `None` takes the kind's own.
     pub learner: Option<Learner>,
+    /// Rows before each row that dynamic PCA judges with it, 1 to 10; `None` takes 2, and is all that
+    /// other learners take.
+    pub lags: Option<u8>,
     /// Rows to learn from, in the order of time.
     pub frame: &'a Frame,
     /// A second recording of normal operation, for limits.
@@ -117,6 +126,10 @@ pub fn train(request: &TrainRequest<'_>) -> Result<Trained, LearnError> {
             learner.word(),
             known.join(", ")
         );
+        return Err(LearnError::Option(why));
+    }
+    if request.lags.is_some() && request.learner != Some(Learner::Dpca) {
+        let why = "--lags belongs to --learner dpca; no other learner takes it".to_owned();
         return Err(LearnError::Option(why));
     }
     match request.kind {

@@ -120,6 +120,9 @@ forecast   = { ahead = 20 }
 [model.zone]
 file = "zone-r1"
 
+[model.lagged]
+file = "lagged-r1"
+
 [signature.unlike]
 when = { any = [
   { t2 = "press", above = 1.0, clear = 0.8 },
@@ -261,6 +264,10 @@ fn trained_models_run_live() {
             "model train --kind monitor --data normal.csv --ignore part --far {far} --out live/models/{out}"
         ));
     }
+    // Each part with the two before it.
+    folder
+        .ok("model train --kind monitor --learner dpca --lags 2 --data normal.csv --ignore part \
+         --out live/models/lagged-r1");
     folder.ok("model train --kind classifier --label state --data labelled.csv --ignore part \
          --out live/models/zone-r1");
 
@@ -272,6 +279,7 @@ fn trained_models_run_live() {
     same_scores(&folder, &dir, "press", "press-r1");
     same_scores(&folder, &dir, "press/press-r2", "press-r2");
     same_scores(&folder, &dir, "zone", "zone-r1");
+    same_scores(&folder, &dir, "lagged", "lagged-r1");
     assert!(same_forecasts(&folder, "press", "press-r1") > 500);
 
     // Both signatures come on within a few parts, and what they rest on is stored with the part.

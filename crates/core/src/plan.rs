@@ -47,6 +47,8 @@ pub const PARTS_MAX: usize = 512;
 pub const N_OF_M_MAX: u8 = 32;
 /// Longest lag of a feature [parts].
 pub const LAG_MAX: u8 = 64;
+/// Most parts before a part that a principal-component monitor looks at beside it.
+pub const PCA_LAGS_MAX: u8 = 10;
 /// Most writes that a budget window can hold.
 pub const BUDGET_MAX: u32 = 256;
 
@@ -394,16 +396,18 @@ pub enum Rules {
     Nelson,
 }
 
-/// A principal-component monitor. `p` inputs, `k` components.
+/// A principal-component monitor. `p` inputs, `k` components, `w = (lags + 1) p` values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PcaPlan {
     /// `[p]` features.
     pub inputs: Vec<FeatureId>,
+    /// Parts before each part that are judged with it, 0 to [`PCA_LAGS_MAX`]; 0: the part alone.
+    pub lags: u8,
     /// `[p]` training means.
     pub mean: Vec<f64>,
     /// `[p]` training standard deviations, each > 0.
     pub scale: Vec<f64>,
-    /// `[k][p]` row-major orthonormal loadings.
+    /// `[k][w]` row-major orthonormal loadings: those of the part, then of the part before it, ...
     pub loadings: Vec<f64>,
     /// `[k]` eigenvalues, each > 0, largest first.
     pub eigenvalues: Vec<f64>,
@@ -413,6 +417,13 @@ pub struct PcaPlan {
     pub domain_out: PcaLimits,
     /// Limits for coming back into the domain (99 %).
     pub domain_in: PcaLimits,
+}
+
+impl PcaPlan {
+    /// Values that are judged at once: `(lags + 1) p`.
+    pub fn width(&self) -> usize {
+        (usize::from(self.lags) + 1).saturating_mul(self.inputs.len())
+    }
 }
 
 /// A dynamic monitor on the errors of predicting each row from the one before. `p` inputs.

@@ -132,6 +132,7 @@ fn models() -> Vec<ModelPlan> {
     let limits = |t2, spe| PcaLimits { t2, spe };
     let monitor = PcaPlan {
         inputs: inputs.clone(),
+        lags: 0,
         mean: vec![50.0; 4],
         scale: vec![10.0; 4],
         loadings: vec![0.5; 4],
@@ -200,7 +201,7 @@ fn models() -> Vec<ModelPlan> {
         }),
         half_width: None,
     };
-    let other = monitor.clone();
+    let other = PcaPlan { lags: 1, loadings: vec![0.35; 8], ..monitor.clone() };
     let logistic = LogisticPlan {
         inputs: (0..4).map(|i| FeatureId(i * 6)).collect(),
         steps: vec![Step::Product(0, 1)],

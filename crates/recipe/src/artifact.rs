@@ -11,6 +11,8 @@
 //!
 //! - **Invariant:** the same model gives the same bytes, and only those bytes are read back: a
 //!   file with other padding, spacing or order is refused even when its digest is right.
+//! - A model that an older version cannot score has an array that such a version does not know, so
+//!   that it refuses the file instead of scoring something else (`lags` of a monitor).
 //! - **Invariant:** what [`Artifact::read`] returns has the shapes of its kind, only finite
 //!   numbers, and values its kind can have. Nothing in a file makes it panic.
 //!
@@ -23,15 +25,14 @@ mod forest;
 mod logistic;
 mod monitor;
 mod network;
+mod pca;
 mod reference;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use trimloop_core::plan::{
-    FeatureId, ForestPlan, LinearPlan, LogisticPlan, Model, PcaLimits, PcaPlan,
-};
+use trimloop_core::plan::{FeatureId, ForestPlan, LinearPlan, LogisticPlan, Model};
 
 use data::{Data, dtype, width};
 
@@ -55,8 +56,6 @@ const NOTE_MAX: usize = 64 << 10;
 const ALIGN: usize = 64;
 const PREFIX: usize = 12;
 const DIGEST: usize = 32;
-/// Largest error of a product of two loadings; rounding of 1024 products stays below 1e-12.
-const ORTHONORMAL: f64 = 1e-6;
 
 /// A checked model with its description.
 #[derive(Clone, Debug, PartialEq)]
@@ -237,19 +236,7 @@ impl Artifact {
             data: Data::F64(data),
         };
         let (kind, arrays) = match model {
-            Model::Pca(m) => {
-                let k = m.eigenvalues.len();
-                let limits = [m.alarm, m.domain_out, m.domain_in];
-                let limits = limits.iter().flat_map(|l| [l.t2, l.spe]).collect();
-                let arrays = vec![
-                    array("mean", &[p], m.mean.clone()),
-                    array("scale", &[p], m.scale.clone()),
-                    array("loadings", &[k, p], m.loadings.clone()),
-                    array("eigenvalues", &[k], m.eigenvalues.clone()),
-                    array("limits", &[3, 2], limits),
-                ];
-                (Kind::Pca, arrays)
-            }
+            Model::Pca(m) => (Kind::Pca, pca::arrays(m, p)),
             Model::Monitor(m) => (Kind::Monitor, monitor::arrays(m)),
             Model::Combined(m) => (Kind::Combined, combined::arrays(m)),
             Model::Linear(m) => {
@@ -443,7 +430,7 @@ impl Artifact {
             return Err(unit);
         }
         Ok(match self.header.kind {
-            Kind::Pca => Model::Pca(self.pca(inputs)),
+            Kind::Pca => Model::Pca(pca::plan(self, inputs)),
             Kind::Monitor => Model::Monitor(monitor::plan(self, inputs)),
             Kind::Combined => Model::Combined(combined::plan(self, &inputs)),
             Kind::Linear => Model::Linear(self.linear(inputs)),
@@ -457,24 +444,6 @@ impl Artifact {
                 None => return Err(ArtifactError::Header("it is no classifier".to_owned())),
             },
         })
-    }
-
-    fn pca(&self, inputs: Vec<FeatureId>) -> PcaPlan {
-        let limits = self.data("limits");
-        let pair = |row: usize| {
-            let mut pair = limits.iter().skip(2 * row).copied();
-            PcaLimits { t2: pair.next().unwrap_or(0.0), spe: pair.next().unwrap_or(0.0) }
-        };
-        PcaPlan {
-            inputs,
-            mean: self.data("mean").to_vec(),
-            scale: self.data("scale").to_vec(),
-            loadings: self.data("loadings").to_vec(),
-            eigenvalues: self.data("eigenvalues").to_vec(),
-            alarm: pair(0),
-            domain_out: pair(1),
-            domain_in: pair(2),
-        }
     }
 
     fn linear(&self, inputs: Vec<FeatureId>) -> LinearPlan {
@@ -572,7 +541,7 @@ impl Artifact {
         let p = self.header.features.len();
         let length = |name| self.data(name).len();
         let mut shapes = match self.header.kind {
-            Kind::Pca => pca_shapes(p, length("eigenvalues")),
+            Kind::Pca => pca::shapes(self),
             Kind::Monitor => monitor::shapes(p, length("gap")),
             Kind::Combined => combined::shapes(self),
             Kind::Linear => linear_shapes(p),
@@ -591,19 +560,8 @@ impl Artifact {
         }
         match self.header.kind {
             Kind::Pca => {
-                let p = self.header.features.len();
-                let eigenvalues = self.data("eigenvalues");
-                if eigenvalues.is_empty() || eigenvalues.len() > p {
-                    return impossible("it must have 1 component to one for each feature");
-                }
-                if !positive("eigenvalues") || !eigenvalues.is_sorted_by(|a, b| a >= b) {
-                    return impossible("eigenvalues must be above 0, largest first");
-                }
-                if !positive("limits") {
-                    return impossible("a limit is not above 0");
-                }
-                if !orthonormal(self.data("loadings"), p) {
-                    return impossible("the loadings are not orthonormal");
+                if let Some(why) = pca::impossible(self) {
+                    return impossible(why);
                 }
             }
             Kind::Monitor => {
@@ -682,16 +640,6 @@ impl Artifact {
 /// Arrays of a kind in file order with their shapes.
 type Shapes = Vec<(&'static str, Vec<usize>)>;
 
-fn pca_shapes(p: usize, k: usize) -> Shapes {
-    vec![
-        ("mean", vec![p]),
-        ("scale", vec![p]),
-        ("loadings", vec![k, p]),
-        ("eigenvalues", vec![k]),
-        ("limits", vec![3, 2]),
-    ]
-}
-
 fn linear_shapes(p: usize) -> Shapes {
     vec![
         ("coefficients", vec![p]),
@@ -705,7 +653,7 @@ fn linear_shapes(p: usize) -> Shapes {
 
 /// Names of all arrays; those of forests and networks stand beside them.
 const ARRAYS: &str = "mean scale loadings eigenvalues limits coefficients span intercept \
-                      half_width transition precision gap weights t2_out curve";
+                      half_width transition precision gap weights t2_out curve lags";
 
 fn read_array(body: &[u8], data: usize, raw: &RawArray) -> Result<Array, ArtifactError> {
     let wrong = |why: String| ArtifactError::Shape(why);
@@ -769,17 +717,6 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 /// Rounded up to the next multiple of [`ALIGN`]; saturates.
 fn align(length: usize) -> usize {
     length.checked_next_multiple_of(ALIGN).unwrap_or(usize::MAX)
-}
-
-fn orthonormal(loadings: &[f64], p: usize) -> bool {
-    let rows: Vec<&[f64]> = loadings.chunks_exact(p).collect();
-    rows.iter().enumerate().all(|(a, row)| {
-        rows.iter().take(a + 1).enumerate().all(|(b, other)| {
-            let product: f64 = row.iter().zip(*other).map(|(x, y)| x * y).sum();
-            let expect = if a == b { 1.0 } else { 0.0 };
-            (product - expect).abs() <= ORTHONORMAL
-        })
-    })
 }
 
 fn hex(bytes: &[u8]) -> String {

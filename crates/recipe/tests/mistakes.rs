@@ -48,6 +48,7 @@ fn artifact(kind: Kind, inputs: &[(&str, &str)]) -> Vec<u8> {
     let model = match kind {
         Kind::Pca => Model::Pca(PcaPlan {
             inputs: Vec::new(),
+            lags: 0,
             mean: vec![1.0; p],
             scale: vec![1.0; p],
             loadings,

@@ -5,6 +5,8 @@
 //! whole blocks of time, never random rows.
 //!
 //! - [`fit_pca`]: T2 and SPE monitor with limits that hold on fresh rows.
+//! - [`fit_components`]: the same of rows with their predecessors (dynamic PCA), for any false-alarm
+//!   rate and several runs.
 //! - [`fit_monitor`]: T2 and SPE of one-step errors, for rows that remember one another.
 //! - [`fit_ridge`], [`fit_pls`]: linear soft sensors with a conformal interval.
 //! - [`fit_forest`], [`fit_logistic`]: classifiers with calibrated probabilities.
@@ -20,6 +22,7 @@
 mod ar1;
 mod blocks;
 mod capability;
+mod components;
 mod forest;
 mod limits;
 mod linear_algebra;
@@ -28,12 +31,14 @@ mod monitor;
 mod noise;
 mod pca;
 mod pls;
+mod promise;
 mod ridge;
 mod table;
 
 pub use ar1::{Ar1Fit, fit_ar1};
 pub use blocks::conformal;
 pub use capability::{Capability, Index, Tolerance, capability};
+pub use components::{ComponentsFit, ComponentsOptions, ComponentsReport, fit_components};
 pub use forest::{ClassScore, ForestFit, ForestOptions, Growth, HeldOut, Reliability, fit_forest};
 pub use limits::{LimitError, spe_limit, t2_limit, t2_limit_training};
 pub use logistic::{LogisticFit, LogisticOptions, fit_logistic};

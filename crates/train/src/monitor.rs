@@ -22,12 +22,11 @@ use trimloop_core::plan::{CombinedPlan, FeatureId, Model as Plan, MonitorPlan, P
 use crate::TrainError;
 use crate::blocks::{blocks, largest, trains};
 use crate::linear_algebra::Square;
+use crate::promise::{Normality, beyond, widening};
 use crate::table::{Scaling, Table};
 
-mod limits;
 mod pairs;
 
-use limits::Normality;
 use pairs::{Pairs, Transition, Way};
 
 /// Most columns: two matrices of their square are kept and multiplied at each row.
@@ -238,7 +237,16 @@ pub fn fit_monitor(runs: &[Table], options: &MonitorOptions) -> Result<MonitorFi
     Ok(MonitorFit { names, plans: plans.ok_or(TrainError::Singular)?, report })
 }
 
-fn joined(runs: &[Table]) -> Result<Table, TrainError> {
+/// Share of the variance of held-out rows that a prediction from the row before explains; see
+/// [`MonitorReport::predicted`]. 0 where nothing predicts.
+pub(crate) fn predicted(runs: &[Table], table: &Table, scaling: &Scaling, gap: usize) -> f64 {
+    let options = MonitorOptions { gap, ..MonitorOptions::default() };
+    let rows = Rows::new(runs, table, scaling);
+    let tried = judged(&rows, &rows.folds(&options), &RIDGES.map(Way::Ridge));
+    least(&tried).and_then(|best| tried.get(best)).map_or(0.0, |lost| 1.0 - lost)
+}
+
+pub(crate) fn joined(runs: &[Table]) -> Result<Table, TrainError> {
     let names = runs.first().map_or(&[][..], Table::names);
     if runs.iter().any(|run| run.names() != names) {
         return Err(TrainError::Option("every run must have the same columns in the same order"));
@@ -523,19 +531,6 @@ fn shares(scores: &[Scores], limits: &[(f64, f64)]) -> Vec<f64> {
         }
     }
     shares
-}
-
-/// Share of rows beyond limits that were widened.
-fn beyond(shares: &[f64], widened: f64) -> f64 {
-    let beyond = shares.iter().filter(|share| **share > widened).count();
-    beyond as f64 / shares.len().max(1) as f64
-}
-
-/// Factor, at least 1, that leaves no more than `far` of the rows beyond any limit.
-fn widening(shares: &[f64], far: f64) -> f64 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to n")]
-    let rank = libm::floor(far * shares.len() as f64 + 1e-9) as usize + 1;
-    largest(&mut shares.to_vec(), rank).unwrap_or(1.0).max(1.0)
 }
 
 /// Scores of every block by the model of the others; `None` when one of them cannot be fitted.

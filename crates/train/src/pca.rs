@@ -16,7 +16,9 @@ use trimloop_core::plan::{FeatureId, PcaLimits, PcaPlan};
 use crate::TrainError;
 use crate::blocks::{blocks, lag1, largest, trains};
 use crate::limits::{spe_limit, t2_limit};
+use crate::monitor::in_parallel;
 use crate::noise::Noise;
+use crate::promise::widening;
 use crate::table::{Scaling, Table};
 
 /// Most columns; beyond them the eigensolver and the rows needed outgrow a small PC.
@@ -25,6 +27,9 @@ const COLUMNS_MAX: usize = 200;
 const ROWS_MIN: usize = 30;
 /// Random references of parallel analysis.
 const REFERENCES: usize = 40;
+/// Rows of a reference at most: fewer rows scatter more, so that a longer table keeps no component
+/// that it should not.
+const REFERENCE_ROWS: usize = 10_000;
 /// An eigenvalue of a correlation matrix below this is rounding.
 const EIGENVALUE_MIN: f64 = 1e-9;
 /// Levels of the validity domain: out, in (`methods.md` section 2).
@@ -105,6 +110,7 @@ impl PcaFit {
         }
         Ok(PcaPlan {
             inputs: inputs.to_vec(),
+            lags: 0,
             mean: self.mean.clone(),
             scale: self.scale.clone(),
             loadings: self.loadings.clone(),
@@ -188,16 +194,16 @@ fn check(table: &Table, options: &PcaOptions) -> Result<(), TrainError> {
 }
 
 /// Scaled directions of variance of some rows.
-struct Basis {
-    scaling: Scaling,
+pub(crate) struct Basis {
+    pub(crate) scaling: Scaling,
     /// `[p]`, largest first.
-    eigenvalues: Vec<f64>,
+    pub(crate) eigenvalues: Vec<f64>,
     /// `[p][p]` row-major, one direction a row.
     vectors: Vec<f64>,
 }
 
 impl Basis {
-    fn fit(table: &Table, scaling: Scaling, keep: impl Fn(usize) -> bool) -> Self {
+    pub(crate) fn fit(table: &Table, scaling: Scaling, keep: impl Fn(usize) -> bool) -> Self {
         let p = table.columns();
         let rows = table.iter().enumerate().filter(|(index, _)| keep(*index));
         let mut z = vec![0.0; p];
@@ -224,15 +230,15 @@ impl Basis {
     }
 
     /// Most components that carry variance and leave some outside.
-    fn components_max(&self) -> usize {
+    pub(crate) fn components_max(&self) -> usize {
         self.eigenvalues.iter().filter(|l| **l > EIGENVALUE_MIN).count().saturating_sub(1)
     }
 
-    fn loadings(&self, k: usize) -> &[f64] {
+    pub(crate) fn loadings(&self, k: usize) -> &[f64] {
         self.vectors.get(..k * self.eigenvalues.len()).unwrap_or(&[])
     }
 
-    fn explained(&self, k: usize) -> f64 {
+    pub(crate) fn explained(&self, k: usize) -> f64 {
         let inside: f64 = self.eigenvalues.iter().take(k).sum();
         inside / self.eigenvalues.iter().sum::<f64>()
     }
@@ -243,20 +249,30 @@ impl Basis {
     }
 
     /// T2 and SPE of one row with `k` components.
-    fn score(&self, row: &[f64], k: usize) -> PcaLimits {
-        let p = row.len();
-        let mut z = vec![0.0; p];
-        self.scaling.apply(row, &mut z);
-        let mut r = z.clone();
+    pub(crate) fn score(&self, row: &[f64], k: usize) -> PcaLimits {
+        let (t, r) = self.parts(row, k);
+        let scores = t.iter().zip(&self.eigenvalues);
         let mut t2 = 0.0;
-        for (v, eigenvalue) in self.loadings(k).chunks_exact(p).zip(&self.eigenvalues) {
-            let t: f64 = v.iter().zip(&z).map(|(v, z)| v * z).sum();
+        for (t, eigenvalue) in scores {
             t2 += t * t / eigenvalue.max(EIGENVALUE_MIN);
+        }
+        PcaLimits { t2, spe: r.iter().map(|r| r * r).sum() }
+    }
+
+    /// Scores `[k]` of one row, and its residuals `[p]`.
+    pub(crate) fn parts(&self, row: &[f64], k: usize) -> (Vec<f64>, Vec<f64>) {
+        let p = row.len();
+        let mut r = vec![0.0; p];
+        self.scaling.apply(row, &mut r);
+        let (z, mut scores) = (r.clone(), Vec::with_capacity(k));
+        for v in self.loadings(k).chunks_exact(p) {
+            let t: f64 = v.iter().zip(&z).map(|(v, z)| v * z).sum();
+            scores.push(t);
             for (r, v) in r.iter_mut().zip(v) {
                 *r -= t * v;
             }
         }
-        PcaLimits { t2, spe: r.iter().map(|r| r * r).sum() }
+        (scores, r)
     }
 }
 
@@ -289,11 +305,11 @@ impl Moments {
 
 /// Components whose eigenvalue is above those of tables with the same columns, unjoined: the
 /// third largest of 40 references (about 95 %).
-fn parallel_analysis(table: &Table, basis: &Basis, seed: u64) -> usize {
-    let (n, p) = (table.rows(), table.columns());
+pub(crate) fn parallel_analysis(table: &Table, basis: &Basis, seed: u64) -> usize {
+    let (n, p) = (table.rows().min(REFERENCE_ROWS), table.columns());
     let mut columns = vec![vec![0.0; n]; p];
     let mut z = vec![0.0; p];
-    for (index, row) in table.iter().enumerate() {
+    for (index, row) in table.iter().take(n).enumerate() {
         basis.scaling.apply(row, &mut z);
         for (column, z) in columns.iter_mut().zip(&z) {
             if let Some(slot) = column.get_mut(index) {
@@ -302,21 +318,31 @@ fn parallel_analysis(table: &Table, basis: &Basis, seed: u64) -> usize {
         }
     }
     let mut noise = Noise::new(seed);
-    let mut references = vec![Vec::with_capacity(REFERENCES); p];
-    for _ in 0..REFERENCES {
-        for column in &mut columns {
-            column.rotate_left(noise.below(n));
-        }
-        let mut moments = Moments::new(p);
+    // Each turn goes on from the one before.
+    let mut turn = vec![0; p];
+    let turns: Vec<Vec<usize>> = (0..REFERENCES)
+        .map(|_| {
+            for by in &mut turn {
+                *by = (*by + noise.below(n)) % n;
+            }
+            turn.clone()
+        })
+        .collect();
+    let found = in_parallel(&turns, |turn| {
+        let (mut moments, mut z) = (Moments::new(p), vec![0.0; p]);
         for index in 0..n {
-            for (z, column) in z.iter_mut().zip(&columns) {
-                *z = column.get(index).copied().unwrap_or(0.0);
+            for (z, (column, by)) in z.iter_mut().zip(columns.iter().zip(turn)) {
+                *z = column.get((index + by) % n).copied().unwrap_or(0.0);
             }
             moments.add(&z);
         }
         let mut values: Vec<f64> =
             moments.covariance().symmetric_eigenvalues().iter().copied().collect();
         values.sort_unstable_by(|a, b| b.total_cmp(a));
+        values
+    });
+    let mut references = vec![Vec::with_capacity(REFERENCES); p];
+    for values in found {
         for (reference, value) in references.iter_mut().zip(values) {
             reference.push(value);
         }
@@ -354,11 +380,9 @@ fn supported_level(alpha: f64, n: usize) -> f64 {
 /// `theory` at a level, widened by as much as the held-out rows pass `there`, the formulas'
 /// limits at the supported level. Never narrowed.
 fn widened(held: &[PcaLimits], theory: PcaLimits, there: PcaLimits, level: f64) -> PcaLimits {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to n")]
-    let rank = libm::floor(level * held.len() as f64 + 1e-9) as usize + 1;
     let factor = |of: fn(&PcaLimits) -> f64| {
-        let mut values: Vec<f64> = held.iter().map(of).collect();
-        largest(&mut values, rank).map_or(1.0, |quantile| f64::max(quantile / of(&there), 1.0))
+        let shares: Vec<f64> = held.iter().map(|score| of(score) / of(&there)).collect();
+        widening(&shares, level)
     };
     PcaLimits { t2: theory.t2 * factor(|l| l.t2), spe: theory.spe * factor(|l| l.spe) }
 }

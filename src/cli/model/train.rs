@@ -29,11 +29,14 @@ Examples:
   trimloop model train --kind classifier --learner logistic --label nok --data parts.csv --out m/n-r1
   trimloop model train --kind regression --learner pls --label weight --data parts.csv --out m/w-r1
   trimloop model train --kind monitor --learner mewma --data parts.csv --out m/parts-r1
+  trimloop model train --kind monitor --learner pca --data parts.csv --out m/plane-r1
+  trimloop model train --kind monitor --learner dpca --lags 2 --data normal.csv --out m/dpca-r1
 
 Rows are in the order of time; limits and errors come from held-out blocks of time. The same data,
 options and seed give the same model.tlm, byte for byte. Memory: 8 bytes a cell for the table, twice
-that while fitting: 100,000 rows of 200 columns take 0.7 GB, for a classifier too. Trees over more than
-20,000 rows have a sample of them each, so that their time does not grow with the table.";
+that while fitting: 100,000 rows of 200 columns take 0.7 GB, for a classifier too; dpca takes as
+much again for each lag. Trees over more than 20,000 rows have a sample of them each, so that their
+time does not grow with the table.";
 
 /// What to learn from what.
 #[derive(Debug, Args)]
@@ -45,6 +48,15 @@ pub(super) struct TrainArgs {
     /// How it is learnt [default: dynamic, forest, ridge by the kind]
     #[arg(long, env = "TRIMLOOP_LEARNER", hide_env = true, value_enum)]
     learner: Option<Learner>,
+    /// Rows before each row that dpca judges with it, 1 to 10 [default: 2]
+    #[arg(
+        long,
+        env = "TRIMLOOP_LAGS",
+        hide_env = true,
+        value_name = "N",
+        value_parser = clap::value_parser!(u8).range(1..=10)
+    )]
+    lags: Option<u8>,
     #[command(flatten)]
     source: SourceArgs,
     /// Column to predict or to tell apart
@@ -168,6 +180,7 @@ fn fit(ui: &Ui, args: &TrainArgs, frame: &Frame) -> Result<Trained, LearnError> 
     let trained = train(&TrainRequest {
         kind: args.kind,
         learner: args.learner,
+        lags: args.lags,
         frame,
         calibration: calibration.as_ref(),
         label: args.label.as_deref(),

@@ -43,6 +43,7 @@ fn monitor() -> Model {
     let p = usize::from(INPUTS);
     Model::Pca(PcaPlan {
         inputs: (0..INPUTS).map(FeatureId).collect(),
+        lags: 0,
         mean: vec![0.0; p],
         scale: vec![1.0; p],
         loadings: (0..p).map(|i| if i == 0 { 1.0 } else { 0.0 }).collect(),

@@ -3,6 +3,11 @@
 //! `x` standardised, loadings `v_a`, eigenvalues `l_a`: `t_a = v_a x`, `T2 = sum(t_a^2 / l_a)`,
 //! `r = x - sum(t_a v_a)`, `SPE = r r` (`methods.md` section 2). Limits come stored in the plan.
 //!
+//! With `lags` (dynamic PCA: Ku, Storer, Georgakis 1995) `x` is the part followed by the parts
+//! before it, the newest first, each standardised by the same means and deviations. An unknown part
+//! breaks the line: the score stays unknown until a part has all its predecessors again. The share
+//! of a variable is the sum over its lags.
+//!
 //! ```text
 //! DOMAIN   in --T2 or SPE > domain_out in 3 of the last 5 known parts--> out
 //!          in <--both < domain_in in 20 known parts in a row------------ out
@@ -11,7 +16,7 @@
 use alloc::vec::Vec;
 
 use crate::feature::FeatureValue;
-use crate::plan::{PcaLimits, PcaPlan};
+use crate::plan::{PCA_LAGS_MAX as LAGS_MAX, PcaLimits, PcaPlan};
 
 use super::{Contribution, Score, dot, known};
 
@@ -79,11 +84,15 @@ pub fn t2_shares(
 pub(super) struct PcaState {
     usable: bool,
     alarm: PcaLimits,
-    /// `[p]` standardised values of the newest known part.
+    /// Variables p of one part.
+    variables: usize,
+    /// `[lags + 1][p]` standardised values of the newest known part and of those before it.
     z: Vec<f64>,
-    /// `[k]` its scores.
+    /// Known parts in a row, up to `lags + 1`.
+    parts: usize,
+    /// `[k]` scores of `z`.
     t: Vec<f64>,
-    /// `[p]` its residuals.
+    /// `[lags + 1][p]` residuals of `z`.
     r: Vec<f64>,
     /// Last known parts, newest in bit 0: beyond `domain_out`.
     beyond: u32,
@@ -95,13 +104,15 @@ pub(super) struct PcaState {
 impl PcaState {
     pub(super) fn new(plan: &PcaPlan) -> Self {
         let p = plan.inputs.len();
+        let width = plan.width();
         let k = plan.eigenvalues.len();
         let positive = |x: &f64| *x > 0.0 && x.is_finite();
         let limits = |l: &PcaLimits| positive(&l.t2) && positive(&l.spe);
         let usable = p > 0
             && plan.mean.len() == p
             && plan.scale.len() == p
-            && k.checked_mul(p) == Some(plan.loadings.len())
+            && plan.lags <= LAGS_MAX
+            && k.checked_mul(width) == Some(plan.loadings.len())
             && plan.scale.iter().all(positive)
             && plan.eigenvalues.iter().all(positive)
             && plan.mean.iter().chain(&plan.loadings).all(|x| x.is_finite())
@@ -111,9 +122,11 @@ impl PcaState {
         Self {
             usable,
             alarm: plan.alarm,
-            z: alloc::vec![0.0; p],
+            variables: p,
+            z: alloc::vec![0.0; width],
+            parts: 0,
             t: alloc::vec![0.0; k],
-            r: alloc::vec![0.0; p],
+            r: alloc::vec![0.0; width],
             beyond: 0,
             inside_run: 0,
             in_domain: true,
@@ -125,7 +138,15 @@ impl PcaState {
     }
 
     pub(super) fn score(&mut self, plan: &PcaPlan, features: &[FeatureValue]) -> Score {
-        if !self.usable || self.standardise(plan, features).is_none() {
+        if !self.usable {
+            return Score::UNKNOWN;
+        }
+        if self.standardise(plan, features).is_none() {
+            self.parts = 0;
+            return Score::UNKNOWN;
+        }
+        self.parts = self.parts.saturating_add(1).min(usize::from(plan.lags) + 1);
+        if self.parts <= usize::from(plan.lags) {
             return Score::UNKNOWN;
         }
         let (t2, spe) = self.project(plan);
@@ -140,8 +161,11 @@ impl PcaState {
         Score { known: true, in_domain, alarm, t2, spe, value, low: 0.0, high: 0.0 }
     }
 
-    /// Fills `z`; `None` when an input is unknown.
+    /// Moves the parts in `z` back by one and puts the newest before them; `None` when an input is
+    /// unknown.
     fn standardise(&mut self, plan: &PcaPlan, features: &[FeatureValue]) -> Option<()> {
+        let kept = self.z.len().saturating_sub(self.variables);
+        self.z.copy_within(..kept, self.variables);
         let shape = plan.inputs.iter().zip(&plan.mean).zip(&plan.scale);
         for (z, ((input, mean), scale)) in self.z.iter_mut().zip(shape) {
             *z = (known(features, *input)? - mean) / scale;
@@ -184,16 +208,22 @@ impl PcaState {
         score: &Score,
         mut offer: impl FnMut(Contribution),
     ) {
-        let p = self.z.len();
+        let (width, p) = (self.z.len(), self.variables);
         let in_plane = score.t2 / self.alarm.t2 >= score.spe / self.alarm.spe;
-        let variables = plan.inputs.iter().zip(&self.z).zip(&self.r);
-        for (index, ((feature, z), r)) in variables.enumerate() {
+        let weight = |index: usize| {
+            let column = plan.loadings.iter().skip(index).step_by(width);
+            let components = column.zip(&self.t).zip(&plan.eigenvalues);
+            components.map(|((v, t), eigenvalue)| t / eigenvalue * v).sum::<f64>()
+        };
+        for (index, (feature, z)) in plan.inputs.iter().zip(&self.z).enumerate() {
+            let lags = || (index..width).step_by(p);
             let share = if in_plane {
-                let column = plan.loadings.iter().skip(index).step_by(p);
-                let components = column.zip(&self.t).zip(&plan.eigenvalues);
-                z * components.map(|((v, t), eigenvalue)| t / eigenvalue * v).sum::<f64>()
+                let each = lags().zip(self.z.iter().skip(index).step_by(p));
+                each.map(|(place, z)| z * weight(place)).sum::<f64>()
             } else {
-                libm::copysign(r * r, *r)
+                // The sign is that of the sum: what lies high in all its lags lies high.
+                let each = || self.r.iter().skip(index).step_by(p);
+                libm::copysign(each().map(|r| r * r).sum(), each().sum())
             };
             offer(Contribution { feature: *feature, share, z: *z });
         }
@@ -203,7 +233,7 @@ impl PcaState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::tests::{Noise, value};
+    use crate::model::tests::{Noise, unknown, value};
     use crate::plan::FeatureId;
     use alloc::vec;
     use proptest::prelude::*;
@@ -213,6 +243,7 @@ mod tests {
         let s = libm::sqrt(0.5);
         PcaPlan {
             inputs: vec![FeatureId(0), FeatureId(1)],
+            lags: 0,
             mean: vec![0.0, 0.0],
             scale: vec![1.0, 1.0],
             loadings: vec![s, s],
@@ -271,7 +302,9 @@ mod tests {
     /// Arrays that do not fit together, or hold what they must not, never give a known score.
     #[test]
     fn bad_arrays_stay_unknown() {
-        let spoil: [fn(&mut PcaPlan); 7] = [
+        let spoil: [fn(&mut PcaPlan); 9] = [
+            |p| p.lags = 1,
+            |p| (p.lags, p.loadings) = (11, alloc::vec![0.1; 24]),
             |p| p.loadings.truncate(1),
             |p| p.mean.push(0.0),
             |p| p.scale[0] = 0.0,
@@ -332,6 +365,65 @@ mod tests {
             let held = share.clone();
             prop_assert!(t2_shares(&x, &v[1..], &lambda, &mut share).is_err());
             prop_assert_eq!(held, share);
+        }
+
+        /// Lags are the same, bit for bit, as a monitor of single rows that hold them; a row is
+        /// unknown while one of those before it is, and at the start; the shares of all lags of a
+        /// variable sum to the statistic that leads.
+        #[test]
+        fn lags_are_longer_rows(
+            p in 1_usize..6, lags in 1_u8..5, k in 1_usize..30, seed in any::<u64>()
+        ) {
+            let width = p * (usize::from(lags) + 1);
+            let mut noise = Noise::new(seed);
+            let k = k.min(width);
+            let limits = PcaLimits { t2: k as f64, spe: 1.0 + (width - k) as f64 };
+            let mean: Vec<f64> = (0..p).map(|_| noise.normal()).collect();
+            let scale: Vec<f64> = (0..p).map(|_| 0.5 + noise.uniform()).collect();
+            let plan = PcaPlan {
+                inputs: (0..).map(FeatureId).take(p).collect(),
+                lags,
+                mean: mean.clone(),
+                scale: scale.clone(),
+                loadings: orthonormal(k, width, seed),
+                eigenvalues: (0..k).map(|_| 0.5 + noise.uniform()).collect(),
+                alarm: limits,
+                domain_out: limits,
+                domain_in: limits,
+            };
+            let long = PcaPlan {
+                inputs: (0..).map(FeatureId).take(width).collect(),
+                lags: 0,
+                mean: mean.repeat(usize::from(lags) + 1),
+                scale: scale.repeat(usize::from(lags) + 1),
+                ..plan.clone()
+            };
+            let (mut state, mut other) = (PcaState::new(&plan), PcaState::new(&long));
+            let mut rows: Vec<Vec<FeatureValue>> = Vec::new();
+            for _ in 0..40 {
+                let mut hole = noise.uniform() < 0.1;
+                let row = (0..p).map(|_| {
+                    if core::mem::take(&mut hole) { unknown() } else { value(noise.normal()) }
+                });
+                rows.insert(0, row.collect());
+                let score = state.score(&plan, &rows[0]);
+                let whole = rows.iter().take(usize::from(lags) + 1).flatten().copied();
+                let whole: Vec<FeatureValue> = whole.collect();
+                let complete = whole.len() == width && whole.iter().all(|x| x.value.is_some());
+                prop_assert_eq!(score.known, complete);
+                if !complete {
+                    continue;
+                }
+                prop_assert_eq!(score, other.score(&long, &whole));
+                let (mut sum, mut size) = (0.0, 0.0);
+                state.contributions(&plan, &score, |c| {
+                    sum += c.share;
+                    size += libm::fabs(c.share);
+                });
+                let in_plane = score.t2 / limits.t2 >= score.spe / limits.spe;
+                let (found, leads) = if in_plane { (sum, score.t2) } else { (size, score.spe) };
+                prop_assert!(libm::fabs(found - leads) <= 1e-9 * (1.0 + leads), "{found} {leads}");
+            }
         }
     }
 }

@@ -61,6 +61,7 @@ fn three() -> Plan {
         }),
         Model::Pca(PcaPlan {
             inputs,
+            lags: 0,
             mean: vec![0.0, 0.0],
             scale: vec![1.0, 1.0],
             loadings: vec![s, s],

@@ -2,7 +2,8 @@
 
 use super::{
     BUDGET_MAX, Clause, Controller, Cut, FEATURES_MAX, LAG_MAX, LoopPlan, Model, MonitorPlan,
-    N_OF_M_MAX, PLCS_MAX, Plan, PlanError, SETPOINTS_MAX, SetpointPlan, Source, TAGS_MAX,
+    N_OF_M_MAX, PCA_LAGS_MAX, PLCS_MAX, Plan, PlanError, SETPOINTS_MAX, SetpointPlan, Source,
+    TAGS_MAX,
 };
 use crate::tag::TagId;
 use crate::time::Span;
@@ -123,10 +124,12 @@ impl Plan {
             Model::Chart(chart) => exists(&[chart.input]),
             Model::Pca(pca) => {
                 let (p, k) = (pca.inputs.len(), pca.eigenvalues.len());
+                let width = k.checked_mul(pca.width());
                 exists(&pca.inputs)
                     && pca.mean.len() == p
                     && pca.scale.len() == p
-                    && pca.loadings.len() == p * k
+                    && pca.lags <= PCA_LAGS_MAX
+                    && width == Some(pca.loadings.len())
             }
             Model::Monitor(monitor) => exists(&monitor.inputs) && monitor_fits(monitor),
             Model::Combined(combined) => {

@@ -208,6 +208,7 @@ fn models(rng: &mut Rng) -> Vec<ModelPlan> {
     let limits = |t2: f64| PcaLimits { t2, spe: 1.0 };
     let monitor = PcaPlan {
         inputs: vec![FeatureId(0)],
+        lags: 0,
         mean: vec![INPUT_MEAN],
         scale: vec![INPUT_SCALE],
         loadings: vec![1.0],

@@ -75,7 +75,7 @@ pub(super) fn dtype(name: &str) -> &'static str {
     match name {
         "threshold" | "values" => "f32",
         "root" => "u32",
-        "step" | "depth" | "column" | "left" | "layer" => "u16",
+        "step" | "depth" | "column" | "left" | "layer" | "lags" => "u16",
         _ => "f64",
     }
 }

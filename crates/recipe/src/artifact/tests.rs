@@ -3,7 +3,9 @@
 #![expect(clippy::cast_precision_loss, reason = "small counts")]
 
 use super::*;
-use trimloop_core::plan::{Calibration, CombinedPlan, Directions, MonitorPlan, Reach};
+use trimloop_core::plan::{
+    Calibration, CombinedPlan, Directions, MonitorPlan, PcaLimits, PcaPlan, Reach,
+};
 
 use proptest::prelude::*;
 use trimloop_core::plan::{Activation, Layer, LinearTerms, Link, NetworkPlan, Node, Step, Tree};
@@ -40,6 +42,7 @@ fn pca(p: usize, k: usize) -> PcaPlan {
     }
     PcaPlan {
         inputs: (0..p).map(|i| FeatureId(u16::try_from(i).unwrap())).collect(),
+        lags: 0,
         mean: (0..p).map(|i| 0.1 * i as f64).collect(),
         scale: vec![0.3; p],
         loadings,
@@ -48,6 +51,12 @@ fn pca(p: usize, k: usize) -> PcaPlan {
         domain_out: PcaLimits { t2: 20.0, spe: 22.0 },
         domain_in: PcaLimits { t2: 14.13, spe: 16.556 },
     }
+}
+
+/// The same of rows with their predecessors.
+fn lagged(p: usize, lags: u8, k: usize) -> PcaPlan {
+    let wide = pca(p * (usize::from(lags) + 1), k);
+    PcaPlan { lags, loadings: wide.loadings, eigenvalues: wide.eigenvalues, ..pca(p, 1) }
 }
 
 /// A dynamic monitor whose variables keep half of their distance and err independently.
@@ -109,6 +118,7 @@ fn round_trips() {
     for (model, kind, p) in [
         (Model::Pca(pca(3, 2)), Kind::Pca, 3),
         (Model::Pca(pca(1, 1)), Kind::Pca, 1),
+        (Model::Pca(lagged(3, 2, 5)), Kind::Pca, 3),
         (Model::Monitor(monitor(4)), Kind::Monitor, 4),
         (Model::Monitor(monitor(1)), Kind::Monitor, 1),
         (Model::Linear(linear(5)), Kind::Linear, 5),
@@ -478,6 +488,18 @@ fn not_made() {
     assert_eq!(spoilt(|p| p.alarm.t2 = f64::NAN), "TL0507");
     assert_eq!(spoilt(|p| p.mean.truncate(1)), "TL0506");
     assert_eq!(spoilt(|p| p.eigenvalues.clear()), "TL0506");
+    assert_eq!(spoilt(|p| p.lags = 1), "TL0506");
+    assert_eq!(refuse(Kind::Pca, 1, &Model::Pca(lagged(1, 11, 2))), "TL0508");
+    // A file of single rows is the one it was before there were lags, and says nothing of them;
+    // one that says 0 was not written by trimloop.
+    let plain = Artifact::new(header(Kind::Pca, 3), &Model::Pca(pca(3, 2))).unwrap();
+    let body = plain.body();
+    assert!(!body.windows(4).any(|word| word == b"lags"));
+    let lags = Artifact::new(header(Kind::Pca, 3), &Model::Pca(lagged(3, 1, 2))).unwrap();
+    let mut body = lags.body();
+    let last = body.len();
+    body.splice(last - 2..last, [0, 0]);
+    assert_eq!(code(&sealed(body)), "TL0506");
     let mut plan = linear(2);
     plan.span[1] = (1.0, 0.0);
     assert_eq!(refuse(Kind::Linear, 2, &Model::Linear(plan)), "TL0508");
