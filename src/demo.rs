@@ -349,6 +349,8 @@ impl Stage {
             connector: None,
             notices: Notices::new(clock, None),
             plant: WorkSettings::default(),
+            channels: Vec::new(),
+            cell: place.cell.clone(),
         })
         .map_err(ServiceError::Thread)?;
         let cell = |bound, arm: &str, journal, store| CellSettings {

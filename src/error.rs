@@ -123,6 +123,16 @@ codes! {
         wrong: "[work]\ncodes = { NFF = \"nothing\" }",
         right: "[work]\ncodes = { NFF = \"no_fault_found\" }",
     }
+    NOTIFY_SETTING = "TL0806" {
+        title: "[notify] cannot be used",
+        means: "A setting of a channel that tells people of alarms does not fit, is missing, or names \
+                a channel that is not there.",
+        why: "An alarm that is told to nobody, or at a wrong hour, waits until somebody looks.",
+        wrong: "[notify.shift]\n        to = \"mail\"\n        quiet = [\"10 pm\"]",
+        right: "[notify.shift]\n        to = \"mail\"\n        server = \"smtp.plant.example\"\n        \
+                from = \"trimloop@plant.example\"\n        recipients = [\"shift@plant.example\"]\n        \
+                priority = 2\n        quiet = [\"22:00-06:00\"]",
+    }
     LEARN_FILE = "TL0520" {
         title: "a table cannot be learnt from",
         means: "The file cannot be read, has no titles, rows of different length, or other columns than \

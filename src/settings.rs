@@ -18,17 +18,19 @@ use trimloop_recipe::codes::Code;
 use trimloop_recipe::diagnostic::{Diagnostic, Source, did_you_mean};
 
 use crate::error::{
-    CMMS_SETTING, INFLUX_SETTING, SETTINGS_KEY, SETTINGS_READ, SETTINGS_SYNTAX, SETTINGS_VALUE,
-    WORK_SETTING,
+    CMMS_SETTING, INFLUX_SETTING, NOTIFY_SETTING, SETTINGS_KEY, SETTINGS_READ, SETTINGS_SYNTAX,
+    SETTINGS_VALUE, WORK_SETTING,
 };
 use crate::limits::{self, HistoryLimits};
 use crate::realtime::RealtimePriority;
 
 mod cmms;
 mod influx;
+mod notify;
 mod work;
 
 pub use influx::{Dialect, InfluxSettings, InfluxUser, SecretPlace};
+pub use notify::{Channel, Way};
 pub use work::{StockPlace, WorkSettings};
 
 /// File name inside a folder given as `--config`.
@@ -98,6 +100,25 @@ const KEYS: &[(&str, Kind)] = &[
     ("work.people", Kind::Line),
     ("work.assign", Kind::Word),
     ("work.meter_every", Kind::Line),
+    ("notify.NAME.to", Kind::Word),
+    ("notify.NAME.priority", Kind::Line),
+    ("notify.NAME.urgent", Kind::Line),
+    ("notify.NAME.per_hour", Kind::Line),
+    ("notify.NAME.group_wait", Kind::Line),
+    ("notify.NAME.quiet", Kind::Line),
+    ("notify.NAME.zone", Kind::Line),
+    ("notify.NAME.escalate_after", Kind::Line),
+    ("notify.NAME.escalate_to", Kind::Word),
+    ("notify.NAME.server", Kind::Line),
+    ("notify.NAME.tls", Kind::Word),
+    ("notify.NAME.user", Kind::Line),
+    ("notify.NAME.secret_file", Kind::Line),
+    ("notify.NAME.secret_credential", Kind::Word),
+    ("notify.NAME.ca_file", Kind::Line),
+    ("notify.NAME.from", Kind::Line),
+    ("notify.NAME.recipients", Kind::Line),
+    ("notify.NAME.url", Kind::Line),
+    ("notify.NAME.file", Kind::Line),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +166,8 @@ pub struct Settings {
     pub cmms: Option<Connector>,
     /// Stock, people, and what the plant's own words mean.
     pub work: WorkSettings,
+    /// Who is told of alarms away from the page, by name.
+    pub notify: Vec<Channel>,
 }
 
 /// What the process was started with; handed in, so that tests need not change it.
@@ -313,20 +336,24 @@ impl Reader<'_> {
             return Diagnostic::error(code, &source, span, message).label(label);
         }
         let of_value =
-            [SETTINGS_VALUE.code, INFLUX_SETTING.code, CMMS_SETTING.code, WORK_SETTING.code]
-                .contains(&code.code);
+            [&SETTINGS_VALUE, &INFLUX_SETTING, &CMMS_SETTING, &WORK_SETTING, &NOTIFY_SETTING]
+                .iter()
+                .any(|known| known.code == code.code);
         let span = find_key(&self.source.text, key, of_value);
         Diagnostic::error(code, &self.source, span, message).label(label)
     }
 
     fn check_keys(&mut self) {
         let mut found = Vec::new();
-        for key in self.values.keys() {
+        for (key, value) in &self.values {
             let is_own = |table: &str| key.strip_prefix(table).is_some_and(|name| !name.is_empty());
             let is_free = is_own(cmms::SET) || work::TABLES.into_iter().any(is_own);
-            if !is_free && !KEYS.iter().any(|(known, _)| known == key) {
+            // What it lacks is said where it is read.
+            let is_empty = is_own(notify::TABLE) && matches!(value.kind, ValueKind::Table(_));
+            if !is_free && !is_empty && kind_of(key).is_none() {
                 let message = format!("there is no setting `{key}`");
-                let help = did_you_mean(key, KEYS.iter().map(|(known, _)| *known));
+                let near: Vec<String> = KEYS.iter().map(|(known, _)| like(known, key)).collect();
+                let help = did_you_mean(key, near.iter().map(String::as_str));
                 let diagnostic = self.about(&SETTINGS_KEY, key, message, "unknown");
                 found.push(diagnostic.help(known_keys()).maybe_help(help));
             }
@@ -347,8 +374,7 @@ impl Reader<'_> {
                 return None;
             }
         };
-        let (_, kind) = KEYS.iter().find(|(known, _)| *known == key)?;
-        let wrong = match kind {
+        let wrong = match kind_of(key)? {
             Kind::Name => {
                 let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
                 let bad = text.is_empty() || text.len() > 64 || !text.chars().all(fits);
@@ -405,6 +431,7 @@ impl Reader<'_> {
         let influx = self.influx(&base, &name);
         let cmms = self.cmms(&base);
         let work = self.work(&base);
+        let notify = self.notify(&base);
         Settings {
             file,
             name,
@@ -419,6 +446,7 @@ impl Reader<'_> {
             influx,
             cmms,
             work,
+            notify,
             history: self.history(),
         }
     }
@@ -470,6 +498,21 @@ fn default_socket(environment: &Environment, data: &Path, name: Option<&str>) ->
     match environment.get("XDG_RUNTIME_DIR") {
         Some(dir) => Path::new(dir).join("trimloop").join(format!("{name}.sock")),
         None => data.join("control.sock"),
+    }
+}
+
+/// What a setting takes; `None` for a key that is none.
+fn kind_of(key: &str) -> Option<Kind> {
+    KEYS.iter().find(|(known, _)| like(known, key) == key).map(|(_, kind)| *kind)
+}
+
+/// A known key with the name that another one gives its channel.
+fn like(known: &str, key: &str) -> String {
+    let of_channel = known.strip_prefix(notify::NAME);
+    let name = key.strip_prefix(notify::TABLE).and_then(|rest| rest.split('.').next());
+    match of_channel.zip(name) {
+        Some((own, name)) => format!("{}{name}.{own}", notify::TABLE),
+        None => known.to_owned(),
     }
 }
 

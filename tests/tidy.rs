@@ -273,6 +273,7 @@ fn few_files_spawn() {
         "src/cli/run.rs",                   // waits for signals
         "src/sink/mod.rs",                  // sends history to InfluxDB
         "src/work/mod.rs",                  // keeps alarms, cases and orders
+        "src/work/notices.rs",              // one for each channel of notices
         "src/backtest/mod.rs",              // days side by side
         "crates/cmms/src/wake/listener.rs", // hears webhooks
         "crates/train/src/forest/mod.rs",   // trees side by side

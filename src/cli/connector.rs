@@ -1,10 +1,10 @@
-//! `trimloop connector`: where history and work orders are sent.
+//! `trimloop connector`: where history, work orders and notices of alarms are sent.
 
 use std::path::Path;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use trimloop_cmms::{Connector, Trouble};
+use trimloop_cmms::{Connector, Sender, Trouble, trial};
 use trimloop_core::time::Utc;
 use trimloop_work::outbox::{Operation, RowState};
 
@@ -17,10 +17,11 @@ use crate::error::{
     CONNECTOR_UNREACHABLE, DEAD_LETTERS, NO_SERVICE, chain,
 };
 use crate::output::dto::{SinkLine, Status};
-use crate::output::utc_text;
-use crate::settings::{InfluxSettings, Settings};
+use crate::output::{Zone, utc_text};
+use crate::settings::{Channel, InfluxSettings, Settings};
 use crate::sink::{INFLUX, ProbeError, dead_letters, is_loopback, probe, resend};
 use crate::work::message::WorkAsk;
+use crate::work::notices::courier;
 use crate::work::system;
 
 const SCHEMA: &str = "trimloop.connector/1";
@@ -30,6 +31,7 @@ Examples:
   trimloop connector list
   trimloop connector test influx          Writes one probe line and reads it back
   trimloop connector test cmms            Asks it whether address, secret and rights would do
+  trimloop connector test shift           Sends a test notice over the channel [notify.shift]
   trimloop connector status               Lag, losses and requests of the running service
   trimloop connector resend influx        Sends the dead letters again
   trimloop connector retry 17 --reason \"asset made\"    Sends a refused request of a work order again";
@@ -44,9 +46,11 @@ Examples:
   trimloop connector test influx
   trimloop connector test influx --format json
   trimloop connector test cmms
+  trimloop connector test shift
 
 For influx: writes one line of the measurement trimloop_probe with this moment's time, and asks for
-it again. For cmms: asks for something that changes nothing. Needs no running service.";
+it again. For cmms: asks for something that changes nothing. For a channel of [notify]: sends a notice
+that says that it is a test. Needs no running service.";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
@@ -82,7 +86,7 @@ enum ConnectorVerb {
     /// Connectors of the settings
     #[command(after_long_help = LIST_EXAMPLES)]
     List,
-    /// Ask whether it works: write a probe line and read it back, or ask a CMMS
+    /// Ask whether it works: write a probe line and read it back, ask a CMMS, send a test notice
     #[command(after_long_help = TEST_EXAMPLES)]
     Test(Which),
     /// What the running service sends, and what waits
@@ -118,6 +122,9 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &ConnectorArgs) -> Result<Exit
     match &args.verb {
         ConnectorVerb::List => list(ui, &settings),
         ConnectorVerb::Test(which) if which.name == CMMS => test_cmms(ui, cmms(&settings)?),
+        ConnectorVerb::Test(which) if channel(&settings, &which.name).is_some() => {
+            test_channel(ui, &settings, &which.name)
+        }
         ConnectorVerb::Test(which) => test(ui, influx(&settings, &which.name)?),
         ConnectorVerb::Status => status(ui, &settings),
         ConnectorVerb::Resend(which) => send_again(ui, &settings, influx(&settings, &which.name)?),
@@ -131,13 +138,79 @@ fn influx<'a>(settings: &'a Settings, name: &str) -> Result<&'a InfluxSettings, 
     let found = settings.influx.as_ref().filter(|_| name == INFLUX);
     found.ok_or_else(|| {
         let message = format!("there is no connector \"{name}\"");
-        let help = match &settings.influx {
-            Some(_) => format!("there is: {INFLUX}"),
-            None => "the settings have none; add [influx] with url, dialect and database or bucket"
+        let channels = settings.notify.iter().map(|channel| channel.name.as_str());
+        let known: Vec<&str> = settings.influx.iter().map(|_| INFLUX).chain(channels).collect();
+        let help = match known.as_slice() {
+            [] => "the settings have none; add [influx] with url, dialect and database or bucket"
                 .to_owned(),
+            _ => format!("there is: {}", known.join(", ")),
         };
         Failure::new(&CONNECTOR_UNKNOWN, message, Exit::Usage).help(help)
     })
+}
+
+fn channel<'a>(settings: &'a Settings, name: &str) -> Option<&'a Channel> {
+    settings.notify.iter().find(|channel| channel.name == name)
+}
+
+/// Sends a notice that says that it is a test.
+fn test_channel(ui: &Ui, settings: &Settings, name: &str) -> Result<Exit, Failure> {
+    let Some(channel) = channel(settings, name) else { return Ok(Exit::Usage) };
+    let now = ui.clock().utc();
+    let when = |at: Utc| Zone::Local.text(at.as_nanos(), 0);
+    let sender = Sender { cell: settings.name.clone(), when };
+    let notice = trial(name, now);
+    let came = courier(channel).deliver(&notice, &sender, now);
+    came.map_err(|trouble| match trouble {
+        Trouble::Paused(why) | Trouble::Refused(why) => {
+            Failure::new(&CONNECTOR_REFUSED, why, Exit::Failed)
+                .help(format!("correct address, user or secret in [notify.{name}]"))
+        }
+        Trouble::NotDone { why, .. } | Trouble::Unknown(why) => {
+            Failure::new(&CONNECTOR_UNREACHABLE, why, Exit::Unreachable)
+                .help(format!("see that it runs, and that [notify.{name}] has its address"))
+        }
+    })?;
+    let mut object = ui.head(SCHEMA, true);
+    object["to"] = json!(channel.place());
+    object["id"] = json!(notice.id);
+    ui.result(&format!("{}: took a test notice, {}\n", channel.place(), notice.id), &object);
+    Ok(Exit::Ok)
+}
+
+/// How the channels of notices do, as the desk stored it.
+fn notices(settings: &Settings) -> Result<(String, Value), Failure> {
+    let (_, stored) = work::stored(&settings.data)?;
+    let (mut text, mut lines) = (String::new(), Vec::new());
+    for of in stored.iter().flat_map(|stored| stored.notify.shown()) {
+        let (state, why) = match of.outgoing {
+            None => ("ready", None),
+            Some((_, 0 | 1, None)) => ("sending", None),
+            Some((_, _, why)) => ("failing", why),
+        };
+        let (waiting, counted, delivered) = (of.waiting, of.counted, of.delivered);
+        text.push_str(&format!(
+            "notices {} {state}: {delivered} delivered, {waiting} alarms wait, {counted} counted\n",
+            of.name
+        ));
+        if let Some(why) = why {
+            let tries = of.outgoing.map_or(0, |(_, tries, _)| tries);
+            text.push_str(&format!("  {tries} tries: {why}\n"));
+        }
+        if let Some(at) = of.next_at.filter(|_| why.is_some()) {
+            text.push_str(&format!("  next try {}\n", utc_text(at)));
+        }
+        if of.given_up > 0 {
+            text.push_str(&format!("  {} given up, their alarms counted\n", of.given_up));
+        }
+        lines.push(json!({
+            "name": of.name, "state": state, "why": why, "delivered": delivered,
+            "delivered_at": of.delivered_at.map(utc_text), "waiting": waiting,
+            "counted": counted, "follows": of.follows, "given_up": of.given_up,
+            "tries": of.outgoing.map(|(_, tries, _)| tries),
+        }));
+    }
+    Ok((text, Value::Array(lines)))
 }
 
 /// The connector's name, of whatever product.
@@ -238,8 +311,23 @@ fn list(ui: &Ui, settings: &Settings) -> Result<Exit, Failure> {
             all.push(json!({"name": CMMS, "url": cmms.url, "kind": cmms.kind.word()}));
         }
     }
+    for channel in &settings.notify {
+        let told = match channel.priority {
+            0 => "what others escalate".to_owned(),
+            1 => "priority 1".to_owned(),
+            least => format!("priorities 1 to {least}"),
+        };
+        let (name, kind, place) = (&channel.name, channel.kind(), channel.place());
+        text.push_str(&format!("{name}  {place}  {kind}, {told}\n"));
+        if let Some(all) = object["connectors"].as_array_mut() {
+            all.push(
+                json!({"name": name, "to": place, "kind": kind, "priority": channel.priority}),
+            );
+        }
+    }
     if text.is_empty() {
-        text = "no connectors: the settings have no [influx] and no [cmms] table\n".to_owned();
+        text =
+            "no connectors: the settings have no [influx], no [cmms] and no [notify]\n".to_owned();
     }
     ui.result(&text, &object);
     Ok(Exit::Ok)
@@ -283,6 +371,9 @@ fn status(ui: &Ui, settings: &Settings) -> Result<Exit, Failure> {
     let count = rows.as_array().map_or(0, Vec::len);
     text.push_str(&format!("work orders to {place}: {count} requests wait\n{lines}"));
     object["requests"] = rows;
+    let (lines, channels) = notices(settings)?;
+    text.push_str(&lines);
+    object["notices"] = channels;
     ui.result(&text, &object);
     Ok(Exit::Ok)
 }

@@ -166,6 +166,8 @@ pub(super) fn run(ui: &Ui, global: &Global, args: &RunArgs) -> Result<Exit, Fail
         connector: settings.cmms.clone(),
         notices: cell.notices(),
         plant: settings.work.clone(),
+        channels: settings.notify.clone(),
+        cell: settings.name.clone(),
     };
     let work = Desk::start(options).map_err(|error| internal(&error))?;
     let port = CellPort::new(cell.clone(), store.sender(), &settings.name)

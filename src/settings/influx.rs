@@ -9,8 +9,10 @@ use trimloop_core::time::Span;
 use trimloop_recipe::codes::Code;
 use trimloop_recipe::diagnostic::Diagnostic;
 
-use super::{KEYS, Kind, Reader, kind_word};
-use crate::error::{CMMS_SETTING, INFLUX_SECRET_SHOWN, INFLUX_SETTING, WORK_SETTING};
+use super::{Kind, Reader, kind_of, kind_word};
+use crate::error::{
+    CMMS_SETTING, INFLUX_SECRET_SHOWN, INFLUX_SETTING, NOTIFY_SETTING, WORK_SETTING,
+};
 
 /// Age after which rows are not sent any more, when nothing else is said.
 const MAX_AGE: Span = Span::from_secs(14 * 86_400);
@@ -314,7 +316,7 @@ impl Reader<'_> {
                 return None;
             }
         };
-        let is_word = KEYS.iter().any(|(known, kind)| *known == key && *kind == Kind::Word);
+        let is_word = kind_of(key) == Some(Kind::Word);
         let plain = |c: char| !c.is_control();
         if text.trim().is_empty() || text.len() > 512 || !text.chars().all(plain) {
             return self.wrong(key, "use a text of one line, 1 to 512 bytes");
@@ -342,12 +344,8 @@ impl Reader<'_> {
             return None;
         }
         let message = format!("`{key}` is missing");
-        let diagnostic: Diagnostic = self.about(
-            code_of(key),
-            key.split('.').next().unwrap_or(key),
-            message,
-            "in this table",
-        );
+        let table = key.rsplit_once('.').map_or(key, |(table, _)| table);
+        let diagnostic: Diagnostic = self.about(code_of(key), table, message, "in this table");
         self.found.push(diagnostic.help(help.to_owned()));
         None
     }
@@ -358,6 +356,7 @@ fn code_of(key: &str) -> &'static Code {
     match key.split('.').next() {
         Some("cmms") => &CMMS_SETTING,
         Some("work") => &WORK_SETTING,
+        Some("notify") => &NOTIFY_SETTING,
         _ => &INFLUX_SETTING,
     }
 }

@@ -97,6 +97,7 @@ pub fn setup(bound: &Bound, place: &Place, pace: (Utc, i64)) -> Setup {
         stamp: Stamp::default(),
         meters: MeterPlan::default(),
         plans,
+        channels: Vec::new(),
     }
 }
 
@@ -110,10 +111,7 @@ pub fn names(setup: &Setup) -> Vec<(String, Fingerprint)> {
 /// Asset, fault and component in one word: `press-4.check_ring_worn.check_ring`.
 #[must_use]
 pub fn name(subject: &Subject) -> String {
-    match subject.component.as_str() {
-        "" => format!("{}.{}", subject.asset, subject.mode),
-        component => format!("{}.{}.{component}", subject.asset, subject.mode),
-    }
+    subject.name()
 }
 
 fn of_recipe(fault: &Fault, place: &Place) -> (Watched, Card) {

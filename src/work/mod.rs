@@ -2,6 +2,7 @@
 //!
 //! - [`faults`]: what is watched.
 //! - [`findings`]: what technicians found, as labels.
+//! - [`notices`]: those who bring notices of alarms to people.
 //! - [`plant`]: stock and people, from the plant's own tables.
 //! - [`message`]: what people ask for, over the control socket.
 //! - `wake`: webhooks of the system, which bring the next poll.
@@ -12,6 +13,7 @@
 pub mod faults;
 pub mod findings;
 pub mod message;
+pub mod notices;
 pub mod plant;
 mod wake;
 
@@ -24,7 +26,7 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 use trimloop_cmms::wake::Listener;
-use trimloop_cmms::{Connector, WorkSystem, connect};
+use trimloop_cmms::{Connector, Sender, WorkSystem, connect};
 use trimloop_core::time::Utc;
 use trimloop_orders::book::Book;
 use trimloop_orders::engine::{Ask, Engine, EngineError, Setup};
@@ -32,7 +34,9 @@ use trimloop_orders::engine::{Ask, Engine, EngineError, Setup};
 use crate::clock::Clock;
 use crate::error::chain;
 use crate::notice::Notices;
-use crate::settings::WorkSettings;
+use crate::output::Zone;
+use crate::settings::{Channel, WorkSettings};
+use notices::{Came, Couriers};
 
 /// Pause between two looks at the recorder, which commits once a second.
 pub const LOOK: Duration = Duration::from_secs(1);
@@ -59,6 +63,11 @@ pub struct DeskOptions {
     pub notices: Notices,
     /// What the plant says of its codes, assets, people and stock.
     pub plant: WorkSettings,
+    /// Who is told of alarms away from the page. Those of a simulated cell are files beside its
+    /// data, whatever stands here.
+    pub channels: Vec<Channel>,
+    /// Name of the cell in notices.
+    pub cell: String,
 }
 
 /// Opens the desk with its system.
@@ -70,8 +79,6 @@ pub struct Desk {
     notes: SyncSender<Note>,
     thread: Option<JoinHandle<()>>,
     setup: Setup,
-    /// Hears webhooks as long as the desk is there.
-    _listener: Option<Listener>,
 }
 
 /// For those who ask.
@@ -84,6 +91,7 @@ pub struct DeskHandle {
 #[derive(Debug)]
 enum Note {
     Question(Question),
+    Came(Came),
     Stop,
 }
 
@@ -100,10 +108,14 @@ impl Desk {
     /// # Errors
     /// When the system gives no thread. A file that cannot be used is tried again.
     pub fn start(options: DeskOptions) -> std::io::Result<Self> {
+        let (notes, inbox) = sync_channel(ASKS_MAX);
+        let (channels, clock) = (&options.channels, options.clock);
+        let couriers = Couriers::live(channels, &sender(&options), clock, &tells(&notes))?;
         let woken = Arc::new(AtomicBool::new(false));
         let wake = options.connector.as_ref().and_then(|connector| connector.wake.clone());
         let listener = wake.and_then(|wake| wake::listen(wake, &options, &woken));
-        Self::spawn(options, live, woken, listener)
+        let hears = Hears { couriers, woken, _listener: listener };
+        Self::spawn(options, live, hears, (notes, inbox))
     }
 
     /// The same for a simulated cell: its orders stay on this machine, whatever the settings say.
@@ -111,21 +123,26 @@ impl Desk {
     /// # Errors
     /// As [`Self::start`].
     pub fn simulated(options: DeskOptions) -> std::io::Result<Self> {
-        Self::spawn(options, simulated, Arc::default(), None)
+        let (notes, inbox) = sync_channel(ASKS_MAX);
+        let (data, channels, clock) = (&options.data, &options.channels, options.clock);
+        let tells = tells(&notes);
+        let couriers = Couriers::simulated(data, channels, &sender(&options), clock, &tells)?;
+        let hears = Hears { couriers, woken: Arc::default(), _listener: None };
+        Self::spawn(options, simulated, hears, (notes, inbox))
     }
 
     fn spawn(
-        options: DeskOptions,
+        mut options: DeskOptions,
         opens: Opens,
-        woken: Arc<AtomicBool>,
-        listener: Option<Listener>,
+        hears: Hears,
+        (notes, inbox): (SyncSender<Note>, Receiver<Note>),
     ) -> std::io::Result<Self> {
-        let (notes, inbox) = sync_channel(ASKS_MAX);
+        options.setup.channels = notices::plans(&options.channels);
         let setup = options.setup.clone();
         let thread = std::thread::Builder::new()
             .name("work".to_owned())
-            .spawn(move || run(&options, &inbox, opens, &woken))?;
-        Ok(Self { notes, thread: Some(thread), setup, _listener: listener })
+            .spawn(move || run(&options, &inbox, opens, &hears))?;
+        Ok(Self { notes, thread: Some(thread), setup })
     }
 
     /// For those who ask.
@@ -168,6 +185,17 @@ impl DeskHandle {
     }
 }
 
+fn sender(options: &DeskOptions) -> Sender {
+    // People read it where the machine is.
+    Sender { cell: options.cell.clone(), when: |at| Zone::Local.text(at.as_nanos(), 0) }
+}
+
+/// How a courier tells the desk; false when the desk has ended.
+fn tells(notes: &SyncSender<Note>) -> impl Fn(Came) -> bool + Clone + Send + use<> {
+    let notes = notes.clone();
+    move |came| notes.send(Note::Came(came)).is_ok()
+}
+
 fn live(options: &DeskOptions, now: Utc) -> Result<Engine, EngineError> {
     let setup = options.setup.clone();
     let Some(connector) = &options.connector else {
@@ -192,17 +220,25 @@ fn simulated(options: &DeskOptions, now: Utc) -> Result<Engine, EngineError> {
     Engine::simulated(&options.data, setup, book, now)
 }
 
-fn run(options: &DeskOptions, inbox: &Receiver<Note>, opens: Opens, woken: &AtomicBool) {
+/// Who is told, and who tells, beside the recorder; both end with the desk.
+struct Hears {
+    couriers: Couriers,
+    /// A webhook came since the last round.
+    woken: Arc<AtomicBool>,
+    _listener: Option<Listener>,
+}
+
+fn run(options: &DeskOptions, inbox: &Receiver<Note>, opens: Opens, hears: &Hears) {
     let mut engine: Option<Engine> = None;
     let mut trouble: Option<String> = None;
     let mut labeller = Labeller::default();
     loop {
         if let Some(engine) = &mut engine
-            && woken.swap(false, Ordering::Relaxed)
+            && hears.woken.swap(false, Ordering::Relaxed)
         {
             engine.wake();
         }
-        let done = step(options, &mut engine, opens);
+        let done = step(options, &mut engine, opens, &hears.couriers);
         if let Some(engine) = &engine {
             labeller.look(options, engine);
         }
@@ -229,6 +265,12 @@ fn run(options: &DeskOptions, inbox: &Receiver<Note>, opens: Opens, woken: &Atom
                 };
                 // Who asked may have gone.
                 drop(question.answer.try_send(said));
+            }
+            // Without an engine its files say that it is under way: it is sent again.
+            Ok(Note::Came(Came { channel, id, how })) => {
+                if let Some(engine) = &mut engine {
+                    engine.noticed(&channel, &id, &how);
+                }
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
@@ -274,10 +316,18 @@ fn step(
     options: &DeskOptions,
     engine: &mut Option<Engine>,
     opens: Opens,
+    couriers: &Couriers,
 ) -> Result<bool, EngineError> {
     let now = options.clock.utc();
     if engine.is_none() {
         *engine = Some(opens(options, now)?);
     }
-    engine.as_mut().map_or(Ok(false), |engine| engine.round(now))
+    let Some(engine) = engine else { return Ok(false) };
+    let more = engine.round(now)?;
+    for notice in engine.notices()? {
+        if let Some(Came { channel, id, how }) = couriers.carry(notice) {
+            engine.noticed(&channel, &id, &how);
+        }
+    }
+    Ok(more)
 }

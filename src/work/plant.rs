@@ -221,7 +221,9 @@ fn roster(text: &str) -> Result<Roster, String> {
     Ok(Roster { zone, people: people.collect::<Result<_, String>>()? })
 }
 
-fn zone(text: &str) -> Option<Zone> {
+/// A zone: `local`, `UTC`, or an offset such as `+01:00`.
+#[must_use]
+pub fn zone(text: &str) -> Option<Zone> {
     match text {
         "UTC" => return Some(Zone::Fixed(0)),
         "local" => return Some(Zone::By(|nanos| Clocks::Local.offset_secs(nanos))),
@@ -234,6 +236,16 @@ fn zone(text: &str) -> Option<Zone> {
     };
     let minutes = minutes(rest).filter(|minutes| *minutes <= 14 * 60)?;
     Some(Zone::Fixed(sign * 60 * i32::from(minutes)))
+}
+
+/// Hours that come each week: `22:00-06:00` each day, `sat,sun 00:00-24:00` on some.
+#[must_use]
+pub fn hours(text: &str) -> Option<Shift> {
+    let (on, times) = text.trim().rsplit_once(' ').unwrap_or(("daily", text.trim()));
+    let (from, to) = times.split_once('-')?;
+    // 24:00 is the begin of the next day.
+    let to = if to == "24:00" { 0 } else { minutes(to)? };
+    Some(Shift { days: days(on.trim())?, from: minutes(from)?, to })
 }
 
 /// `06:30` as minutes.
@@ -411,6 +423,19 @@ mod tests {
         ] {
             let why = roster(&text.replace(from, to)).unwrap_err();
             assert!(why.contains(part), "{part:?} is missing in {why}");
+        }
+    }
+
+    #[test]
+    fn hours_are_read() {
+        let all = [true; 7];
+        assert_eq!(hours("22:00-06:00"), Some(Shift { days: all, from: 1320, to: 360 }));
+        let weekend = [false, false, false, false, false, true, true];
+        let whole = Some(Shift { days: weekend, from: 0, to: 0 });
+        assert_eq!(hours("sat,sun 00:00-24:00"), whole);
+        assert_eq!(hours("sat-sun 00:00-00:00"), whole);
+        for wrong in ["22:00", "22-6", "22:00-24:01", "24:00-06:00", "night 22:00-06:00", ""] {
+            assert_eq!(hours(wrong), None, "{wrong}");
         }
     }
 

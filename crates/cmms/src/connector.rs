@@ -202,32 +202,42 @@ fn preset(path: Option<&Path>) -> Result<(String, String), ConfigError> {
     Ok((path.display().to_string(), text))
 }
 
-/// A secret over an open line is read by anybody on it; on one's own machine there is no line.
 fn check_url(url: &str) -> Result<(), ConfigError> {
-    let wrong = |why: &str| Err(ConfigError::setting("url", why));
+    match url_mistake(url) {
+        Some(why) => Err(ConfigError::setting("url", why)),
+        None => Ok(()),
+    }
+}
+
+/// What is wrong with an address, if something is. A secret over an open line is read by anybody on
+/// it; on one's own machine there is no line.
+pub(crate) fn url_mistake(url: &str) -> Option<&'static str> {
     let Some((scheme, rest)) = url.split_once("://") else {
-        return wrong("begin it with https://, then the host");
+        return Some("begin it with https://, then the host");
     };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if host.is_empty() || host.contains('@') || rest.contains(['?', '#', ' ']) {
-        return wrong("host, port and path only; user and secret have keys of their own");
+        return Some("host, port and path only; user and secret have keys of their own");
     }
     let name = if host.starts_with('[') {
         host.split(']').next().unwrap_or_default().trim_start_matches('[')
     } else {
         host.split(':').next().unwrap_or_default()
     };
-    let is_loopback = name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    let is_local = name == "localhost" || is_loopback;
     match scheme {
-        "https" => Ok(()),
-        "http" if is_local => Ok(()),
-        "http" => wrong(
+        "https" => None,
+        "http" if is_this_machine(name) => None,
+        "http" => Some(
             "use https://: over http:// anybody on the line reads the secret (only this machine \
              itself may be asked so)",
         ),
-        _ => wrong("begin it with https://"),
+        _ => Some("begin it with https://"),
     }
+}
+
+/// Whether a host, without a port, is this machine itself.
+pub fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! must last: what was told, and what is known of it, lies in the outbox (`trimloop_work::outbox`),
 //! which asks before it tells anything twice.
 //!
+//! The same client and secrets bring notices of alarms to people: see [`Courier`].
+//!
 //! Adapters block; whoever drives them gives them a thread of their own.
 
 mod atlas;
@@ -12,6 +14,7 @@ mod connector;
 mod http;
 mod maintainx;
 mod maximo;
+mod notice;
 mod rate;
 mod rest;
 mod sap;
@@ -20,8 +23,11 @@ mod text;
 pub mod wake;
 mod when;
 
-pub use connector::{ConfigError, Connector, Kind, connect};
+pub use connector::{ConfigError, Connector, Kind, connect, is_this_machine};
 pub use http::TimeLimits;
+pub use notice::{
+    Courier, CourierStaysHere, Mail, MailSecurity, NoticeFile, Sender, Webhook, delivery, trial,
+};
 pub use rest::SHIPPED;
 pub use secret::SecretPlace;
 pub use wake::Wake;

@@ -1,4 +1,5 @@
-//! `work.db`: the desk's state, what people were told, closed cases, and the orders of the book.
+//! `work.db`: the desk's state, what people were told, what was heard of alarms, closed cases, and the
+//! orders of the book.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use trimloop_core::time::Utc;
 use trimloop_work::desk::{Case, Closing};
 use trimloop_work::key::ExtKey;
-use trimloop_work::works::WorksState;
+use trimloop_work::notify::NotifyState;
+use trimloop_work::rate::Logged;
+use trimloop_work::works::{AlarmNews, Heard, WorksState};
 
 use crate::findings::Outcome;
 use crate::meters::Meters;
@@ -20,6 +23,8 @@ pub const FILE: &str = "work.db";
 const BUSY: Duration = Duration::from_secs(2);
 /// Newest lines of what people were told that are kept.
 const TOLD_MAX: i64 = 10_000;
+/// Newest lines of the alarm log that are kept: at the rate of a flood without end, a week.
+const LOG_MAX: i64 = 20_000;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS desk(one INTEGER PRIMARY KEY CHECK(one = 1), body TEXT NOT NULL)
@@ -33,6 +38,10 @@ CREATE TABLE IF NOT EXISTS closed_case(
 CREATE TABLE IF NOT EXISTS outcome(
   key TEXT NOT NULL, source TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY(key, source))
   WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alarm_log(
+  id INTEGER PRIMARY KEY, utc INTEGER NOT NULL, alarm TEXT NOT NULL, priority INTEGER NOT NULL,
+  what TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS alarm_log_utc ON alarm_log(utc);
 CREATE TABLE IF NOT EXISTS remote(key TEXT PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS work_order(
   id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, title TEXT NOT NULL, body TEXT NOT NULL,
@@ -92,6 +101,9 @@ pub struct Stored {
     /// What counts.
     #[serde(default)]
     pub meters: Meters,
+    /// What people are told away from the page.
+    #[serde(default)]
+    pub notify: NotifyState,
     /// Alarms, cases, requests.
     pub works: WorksState,
 }
@@ -134,6 +146,8 @@ pub struct News {
     pub remote: Vec<(ExtKey, String)>,
     /// What came of orders.
     pub outcomes: Vec<Outcome>,
+    /// What was heard of alarms.
+    pub alarms: Vec<AlarmNews>,
 }
 
 impl News {
@@ -143,6 +157,7 @@ impl News {
             && self.closed.is_empty()
             && self.remote.is_empty()
             && self.outcomes.is_empty()
+            && self.alarms.is_empty()
     }
 }
 
@@ -263,10 +278,7 @@ impl Base {
     /// # Errors
     /// [`BaseError`].
     pub fn outcomes(&self) -> Result<Vec<Outcome>, BaseError> {
-        // A file of before that nobody opened for writing since has no such table.
-        let there = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'outcome')";
-        let there = self.db.query_row(there, [], |row| row.get::<_, bool>(0));
-        if !there.map_err(|source| self.file(source))? {
+        if !self.has("outcome")? {
             return Ok(Vec::new());
         }
         let read = |sql: &str| {
@@ -298,6 +310,49 @@ impl Base {
     fn outcome_of(&self, body: &str) -> Result<Outcome, BaseError> {
         serde_json::from_str(body)
             .map_err(|error| BaseError::Broken { path: self.path.clone(), why: error.to_string() })
+    }
+
+    /// What was heard of alarms in a time, oldest first.
+    ///
+    /// # Errors
+    /// [`BaseError::File`].
+    pub fn alarm_log(&self, from: Utc, to: Utc) -> Result<Vec<Logged>, BaseError> {
+        if !self.has("alarm_log")? {
+            return Ok(Vec::new());
+        }
+        let sql = "SELECT utc, alarm, what FROM alarm_log WHERE utc >= ? AND utc < ? ORDER BY id";
+        let read = || {
+            let mut statement = self.db.prepare(sql)?;
+            let rows = statement.query_map(params![from.as_nanos(), to.as_nanos()], |row| {
+                let what = Heard::parse(&row.get::<_, String>(2)?);
+                let (at, name) = (Utc::from_nanos(row.get(0)?), row.get(1)?);
+                Ok(what.map(|what| Logged { at, name, what }))
+            })?;
+            let rows: Vec<Option<Logged>> = rows.collect::<rusqlite::Result<_>>()?;
+            Ok(rows.into_iter().flatten().collect())
+        };
+        read().map_err(|source| self.file(source))
+    }
+
+    /// First and newest line of the alarm log; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`BaseError::File`].
+    pub fn alarm_log_extent(&self) -> Result<Option<(Utc, Utc)>, BaseError> {
+        if !self.has("alarm_log")? {
+            return Ok(None);
+        }
+        let extent = self.db.query_row("SELECT min(utc), max(utc) FROM alarm_log", [], |row| {
+            Ok(row.get::<_, Option<i64>>(0)?.zip(row.get::<_, Option<i64>>(1)?))
+        });
+        let extent = extent.map_err(|source| self.file(source))?;
+        Ok(extent.map(|(first, last)| (Utc::from_nanos(first), Utc::from_nanos(last))))
+    }
+
+    /// Whether a table is there: a file of before that nobody opened for writing since may lack it.
+    fn has(&self, table: &str) -> Result<bool, BaseError> {
+        let there = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?)";
+        self.db.query_row(there, [table], |row| row.get(0)).map_err(|source| self.file(source))
     }
 
     /// What people were told of a case, or of all, newest first.
@@ -366,6 +421,19 @@ fn put(tx: &Transaction<'_>, body: &str, news: &News) -> rusqlite::Result<()> {
         let body = serde_json::to_string(outcome).unwrap_or_default();
         tx.prepare_cached("INSERT OR REPLACE INTO outcome(key, source, body) VALUES(?, ?, ?)")?
             .execute(params![outcome.key.to_string(), outcome.source, body])?;
+    }
+    for news in &news.alarms {
+        tx.prepare_cached("INSERT INTO alarm_log(utc, alarm, priority, what) VALUES(?, ?, ?, ?)")?
+            .execute(params![
+                news.at.as_nanos(),
+                news.subject.name(),
+                news.priority,
+                news.what.word()
+            ])?;
+    }
+    if !news.alarms.is_empty() {
+        tx.prepare_cached("DELETE FROM alarm_log WHERE id <= (SELECT max(id) FROM alarm_log) - ?")?
+            .execute([LOG_MAX])?;
     }
     for (key, id) in &news.remote {
         tx.prepare_cached("INSERT OR REPLACE INTO remote(key, id) VALUES(?, ?)")?

@@ -1,6 +1,7 @@
 //! One round of the desk: rows in, state on disk, requests out, news in; and what people ask for.
 
 mod counting;
+mod notices;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,6 +10,7 @@ use trimloop_cmms::{Remote, Trouble, WorkSystem};
 use trimloop_core::time::{Span, Utc};
 use trimloop_work::desk::{Case, CaseState, Closing, DeskPlan, OrderState, Told};
 use trimloop_work::key::{ExtKey, Fingerprint};
+use trimloop_work::notify::{ChannelPlan, Notify, NotifyState};
 use trimloop_work::outbox::{Operation, Request, Row as OutboxRow, Sent, Terms};
 use trimloop_work::watch::{Says, Seen, Trigger, Watched};
 use trimloop_work::works::{Relations, Works, WorksState};
@@ -68,6 +70,8 @@ pub struct Setup {
     pub meters: MeterPlan,
     /// Work that is due by a meter.
     pub plans: Vec<PlanRule>,
+    /// Who is told of alarms away from the page.
+    pub channels: Vec<ChannelPlan>,
 }
 
 /// A system whose orders stay on this machine: the only kind that a simulated cell may have.
@@ -130,6 +134,7 @@ pub struct Engine {
     base: Base,
     recorder: Recorder,
     works: Works,
+    notify: Notify,
     cursor: Cursor,
     at: Utc,
     polled: Utc,
@@ -156,7 +161,7 @@ pub struct Engine {
     /// Looks that did not find an order any more.
     missing: BTreeMap<ExtKey, u32>,
     /// What is on disk, and since when.
-    saved: Option<(WorksState, Utc)>,
+    saved: Option<(WorksState, NotifyState, Utc)>,
 }
 
 impl Engine {
@@ -209,10 +214,11 @@ impl Engine {
         let (faults, relations) = (setup.faults.clone(), setup.relations.clone());
         let (plan, terms) = (setup.plan, setup.terms);
         let now = paced(setup.pace, now);
-        let (works, cursor, at, polled, part, meters) = match base.stored()? {
+        let (works, told, cursor, at, polled, part, meters) = match base.stored()? {
             None => {
                 let works = Works::new(faults, relations, plan, terms);
-                (works, recorder.begin()?, now, now, 0, Meters::default())
+                let told = NotifyState::default();
+                (works, told, recorder.begin()?, now, now, 0, Meters::default())
             }
             Some(stored) => {
                 let at = now.max(Utc::from_nanos(stored.at));
@@ -221,14 +227,17 @@ impl Engine {
                 let mut works = works.map_err(broken)?;
                 works.desk.recover(at);
                 let polled = Utc::from_nanos(stored.polled);
-                (works, stored.cursor, at, polled, stored.part, stored.meters)
+                let Stored { notify, cursor, part, meters, .. } = stored;
+                (works, notify, cursor, at, polled, part, meters)
             }
         };
+        let notify = notices::restored(&setup, told, &works, at);
         let mut engine = Self {
             setup,
             base,
             recorder,
             works,
+            notify,
             cursor,
             at,
             polled,
@@ -308,6 +317,7 @@ impl Engine {
         self.tell_meters()?;
         self.works.tick(self.at);
         self.hear();
+        self.write_notices();
         self.save()?;
         Ok(more)
     }
@@ -653,6 +663,7 @@ impl Engine {
 
     /// Takes over what people should hear, and keeps what closed.
     fn hear(&mut self) {
+        self.hear_alarms();
         for told in self.works.desk.told() {
             match told {
                 Told::Opened(key) => self.tell(key, "opened", ""),
@@ -712,10 +723,9 @@ impl Engine {
     fn save(&mut self) -> Result<(), EngineError> {
         let works = self.works.state();
         let is_quiet = self.news.is_empty()
-            && self
-                .saved
-                .as_ref()
-                .is_some_and(|(saved, at)| *saved == works && self.at - *at < QUIET);
+            && self.saved.as_ref().is_some_and(|(saved, told, at)| {
+                *saved == works && told == self.notify.state() && self.at - *at < QUIET
+            });
         if is_quiet { Ok(()) } else { self.store() }
     }
 
@@ -730,10 +740,11 @@ impl Engine {
             polled: self.polled.as_nanos() / COARSE * COARSE,
             part: self.part,
             meters: self.meters.clone(),
+            notify: self.notify.state().clone(),
             works,
         };
         self.base.save(&stored, &self.news)?;
-        self.saved = Some((stored.works, self.at));
+        self.saved = Some((stored.works, stored.notify, self.at));
         self.news = News::default();
         Ok(())
     }

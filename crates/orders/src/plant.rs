@@ -9,8 +9,10 @@ use std::fmt::Debug;
 
 use trimloop_cmms::Part;
 use trimloop_core::time::{Span, Utc};
+use trimloop_work::shift::{DAY_MINUTES, weekday};
 
-const DAY_MINUTES: i64 = 1440;
+pub use trimloop_work::shift::{Shift, Zone};
+
 const WEEK_MINUTES: i64 = 7 * DAY_MINUTES;
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
@@ -109,15 +111,6 @@ pub struct Roster {
     pub people: Vec<Person>,
 }
 
-/// Zone of shifts.
-#[derive(Clone, Copy, Debug)]
-pub enum Zone {
-    /// Always this offset from UTC [s].
-    Fixed(i32),
-    /// Offset [s] at a time [ns UTC].
-    By(fn(i64) -> i32),
-}
-
 /// One who repairs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Person {
@@ -133,17 +126,6 @@ pub struct Person {
     pub shifts: Vec<Shift>,
     /// First and last day of each absence [days since 1970-01-01, in the zone].
     pub absent: Vec<(i64, i64)>,
-}
-
-/// A shift that comes each week.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shift {
-    /// On which days it begins, Monday first.
-    pub days: [bool; 7],
-    /// Begin, minute of the day, 0 to 1439.
-    pub from: u16,
-    /// End, minute of the day; at or before `from` it is on the next day.
-    pub to: u16,
 }
 
 /// Who is proposed, and why.
@@ -221,18 +203,9 @@ impl Roster {
         Proposal { who: Some((person.name.clone(), person.reference.clone())), reason }
     }
 
-    /// Minutes since 1970-01-01 00:00 in the zone.
-    fn minutes(&self, at: Utc) -> i64 {
-        let offset = match self.zone {
-            Zone::Fixed(offset) => offset,
-            Zone::By(of) => of(at.as_nanos()),
-        };
-        (at.as_nanos().div_euclid(1_000_000_000) + i64::from(offset)).div_euclid(60)
-    }
-
     /// `Mon 06:00`, so many minutes from now.
     fn clock(&self, now: Utc, minutes: i64) -> String {
-        let at = self.minutes(now) + minutes;
+        let at = self.zone.minutes(now) + minutes;
         let day = usize::try_from(weekday(at.div_euclid(DAY_MINUTES))).unwrap_or(0);
         let of_day = at.rem_euclid(DAY_MINUTES);
         let day = DAYS.get(day).copied().unwrap_or_default();
@@ -241,7 +214,7 @@ impl Roster {
 
     /// When a person works; `None` for not within a week.
     fn works(&self, person: &Person, now: Utc) -> Option<Works> {
-        let now = self.minutes(now);
+        let now = self.zone.minutes(now);
         let today = now.div_euclid(DAY_MINUTES);
         let is_there =
             |day: i64| !person.absent.iter().any(|(first, last)| (*first..=*last).contains(&day));
@@ -252,13 +225,7 @@ impl Roster {
         // Yesterday's night shift may still be on.
         for day in (today - 1..=today + 7).filter(|day| is_there(*day)) {
             for shift in &person.shifts {
-                let begins = usize::try_from(weekday(day)).ok().and_then(|d| shift.days.get(d));
-                if begins != Some(&true) {
-                    continue;
-                }
-                let (from, to) = (i64::from(shift.from), i64::from(shift.to));
-                let begin = day * DAY_MINUTES + from;
-                let end = begin + if to > from { to - from } else { to - from + DAY_MINUTES };
+                let Some((begin, end)) = shift.on(day) else { continue };
                 let works = if now < begin {
                     Works::In(begin - now)
                 } else if now < end {
@@ -287,11 +254,6 @@ impl Person {
         let shared = own.iter().zip(&other).take_while(|(a, b)| a == b).count();
         Some(own.len() + other.len() - 2 * shared)
     }
-}
-
-/// 0 for Monday, of a day since 1970-01-01, which was a Thursday.
-fn weekday(day: i64) -> i64 {
-    (day + 3).rem_euclid(7)
 }
 
 #[cfg(test)]

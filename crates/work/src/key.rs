@@ -41,6 +41,14 @@ pub struct ExtKey {
 }
 
 impl Subject {
+    /// Asset, fault and component in one word: `press-4.check_ring_worn.check_ring`.
+    pub fn name(&self) -> String {
+        match self.component.as_str() {
+            "" => format!("{}.{}", self.asset, self.mode),
+            component => format!("{}.{}.{component}", self.asset, self.mode),
+        }
+    }
+
     /// Its fingerprint.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut sha = Sha256::new();

@@ -15,6 +15,9 @@
 //!   itself.
 //! - [`outbox`]: what is to be told to the other system, and what is known of whether it was.
 //! - [`works`]: all of it together, stored and restored.
+//! - [`notify`]: who hears of an alarm away from the page, and when.
+//! - [`rate`]: how many alarms an operator gets.
+//! - [`shift`]: hours of a week.
 //!
 //! Pure: no clock, no I/O, no randomness. Whoever drives it stores its state before it acts on what
 //! it says, and tells it the time.
@@ -22,7 +25,10 @@
 pub mod alarm;
 pub mod desk;
 pub mod key;
+pub mod notify;
 pub mod outbox;
+pub mod rate;
+pub mod shift;
 pub mod watch;
 pub mod works;
 

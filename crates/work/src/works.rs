@@ -26,6 +26,50 @@ pub struct Evidence {
     pub lines: Vec<String>,
 }
 
+/// What is new of an alarm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlarmNews {
+    /// Of which.
+    pub subject: Subject,
+    /// 1, the most urgent, to 4.
+    pub priority: u8,
+    /// What.
+    pub what: Heard,
+    /// When.
+    pub at: Utc,
+}
+
+/// What there is to hear of an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It is on.
+    Raised,
+    /// It is off.
+    Cleared,
+    /// It comes and goes, and stays on until a person acknowledges it.
+    Chatters,
+    /// A person acknowledged it, or put it aside.
+    Known,
+}
+
+impl Heard {
+    /// Stable word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Raised => "raised",
+            Self::Cleared => "cleared",
+            Self::Chatters => "chatters",
+            Self::Known => "known",
+        }
+    }
+
+    /// The one of a word; `None` for any other text.
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = [Self::Raised, Self::Cleared, Self::Chatters, Self::Known];
+        all.into_iter().find(|heard| heard.word() == word)
+    }
+}
+
 /// Alarms, cases, and the evidence of those that are on.
 #[derive(Clone, Debug)]
 pub struct Works {
@@ -35,9 +79,10 @@ pub struct Works {
     pub desk: Desk,
     /// What was seen of each fault.
     pub evidence: BTreeMap<Fingerprint, Evidence>,
+    heard: Vec<AlarmNews>,
 }
 
-/// What must be stored of it.
+/// What must be stored of it. News that nobody took yet are not in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorksState {
@@ -79,6 +124,7 @@ impl Works {
             watch: Watch::new(faults),
             desk: Desk::new(plan, terms, explains),
             evidence: BTreeMap::new(),
+            heard: Vec::new(),
         }
     }
 
@@ -100,7 +146,7 @@ impl Works {
         for subject in gone {
             desk.cleared(&subject, at);
         }
-        Ok(Self { watch, desk, evidence: state.evidence })
+        Ok(Self { watch, desk, evidence: state.evidence, heard: Vec::new() })
     }
 
     /// What must be stored.
@@ -110,6 +156,11 @@ impl Works {
             desk: self.desk.state(),
             evidence: self.evidence.clone(),
         }
+    }
+
+    /// What is new of alarms since the last call, oldest first.
+    pub fn heard(&mut self) -> Vec<AlarmNews> {
+        std::mem::take(&mut self.heard)
     }
 
     /// Takes a row in; the faults whose condition began with it. Their alarms may follow later, and
@@ -133,12 +184,12 @@ impl Works {
 
     /// A person knows of an alarm; false where there is no such fault.
     pub fn acknowledge(&mut self, fingerprint: Fingerprint, at: Utc) -> bool {
-        self.by_person(fingerprint, at, Alarm::acknowledge)
+        self.by_person(fingerprint, true, at, Alarm::acknowledge)
     }
 
     /// A person puts an alarm aside until a time.
     pub fn shelve(&mut self, fingerprint: Fingerprint, until: Utc, at: Utc) -> bool {
-        self.by_person(fingerprint, at, |alarm| {
+        self.by_person(fingerprint, true, at, |alarm| {
             alarm.shelve(until);
             None
         })
@@ -146,23 +197,39 @@ impl Works {
 
     /// A person takes it back.
     pub fn unshelve(&mut self, fingerprint: Fingerprint, at: Utc) -> bool {
-        self.by_person(fingerprint, at, Alarm::unshelve)
+        self.by_person(fingerprint, false, at, Alarm::unshelve)
     }
 
     fn by_person(
         &mut self,
         fingerprint: Fingerprint,
+        is_known: bool,
         at: Utc,
         does: impl FnOnce(&mut Alarm) -> Option<Change>,
     ) -> bool {
         let Some(alarm) = self.watch.alarm(fingerprint) else { return false };
         let change = does(alarm);
+        if is_known {
+            self.note(fingerprint, Heard::Known, at);
+        }
         self.tell(change.map(|change| (fingerprint, change)), at);
         true
     }
 
+    fn note(&mut self, fingerprint: Fingerprint, what: Heard, at: Utc) {
+        let Some(fault) = self.watch.fault(fingerprint) else { return };
+        let (subject, priority) = (fault.subject.clone(), fault.priority);
+        self.heard.push(AlarmNews { subject, priority, what, at });
+    }
+
     fn tell(&mut self, changes: impl IntoIterator<Item = (Fingerprint, Change)>, at: Utc) {
         for (fingerprint, change) in changes {
+            let what = match change {
+                Change::Raised => Heard::Raised,
+                Change::Cleared => Heard::Cleared,
+                Change::Chatters => Heard::Chatters,
+            };
+            self.note(fingerprint, what, at);
             let Some(fault) = self.watch.fault(fingerprint) else { continue };
             match change {
                 Change::Raised => {

@@ -75,6 +75,8 @@ pub(crate) struct Token {
 pub(crate) struct Signature {
     /// Header with the signature.
     pub(crate) header: String,
+    /// Before the signature in it; may be empty.
+    pub(crate) prefix: &'static str,
     /// Header with the name of the key, and that name.
     pub(crate) key: Option<(String, String)>,
     /// Header with the time, in seconds since 1970.
@@ -234,9 +236,11 @@ impl Signature {
             }
         }
         text.push_str(rest);
-        let signed = sign(secret.as_bytes(), text.as_bytes());
+        // Standard Webhooks writes keys of any bytes so.
+        let key = secret.strip_prefix("whsec_").and_then(|rest| BASE64.decode(rest).ok());
+        let signed = sign(key.as_deref().unwrap_or(secret.as_bytes()), text.as_bytes());
         let value = if self.is_base64 { BASE64.encode(signed) } else { hex(&signed) };
-        let mut headers = vec![(self.header.clone(), value)];
+        let mut headers = vec![(self.header.clone(), format!("{}{value}", self.prefix))];
         headers.extend(self.key.clone());
         headers.extend(self.time_header.clone().map(|name| (name, time)));
         headers

@@ -332,6 +332,7 @@ fn login(preset: &Preset, config: &Connector) -> Result<Login, ConfigError> {
         },
         "hmac" => Login::Hmac(Signature {
             header: wants(&raw.header, "header")?,
+            prefix: "",
             key: match &raw.key_header {
                 Some(name) => Some((name.clone(), user()?)),
                 None => None,
