@@ -114,8 +114,8 @@ impl Desk {
         let woken = Arc::new(AtomicBool::new(false));
         let wake = options.connector.as_ref().and_then(|connector| connector.wake.clone());
         let listener = wake.and_then(|wake| wake::listen(wake, &options, &woken));
-        let hears = Hears { couriers, woken, _listener: listener };
-        Self::spawn(options, live, hears, (notes, inbox))
+        let beside = Beside { couriers, woken, _listener: listener };
+        Self::spawn(options, live, beside, (notes, inbox))
     }
 
     /// The same for a simulated cell: its orders stay on this machine, whatever the settings say.
@@ -127,21 +127,21 @@ impl Desk {
         let (data, channels, clock) = (&options.data, &options.channels, options.clock);
         let tells = tells(&notes);
         let couriers = Couriers::simulated(data, channels, &sender(&options), clock, &tells)?;
-        let hears = Hears { couriers, woken: Arc::default(), _listener: None };
-        Self::spawn(options, simulated, hears, (notes, inbox))
+        let beside = Beside { couriers, woken: Arc::default(), _listener: None };
+        Self::spawn(options, simulated, beside, (notes, inbox))
     }
 
     fn spawn(
         mut options: DeskOptions,
         opens: Opens,
-        hears: Hears,
+        beside: Beside,
         (notes, inbox): (SyncSender<Note>, Receiver<Note>),
     ) -> std::io::Result<Self> {
         options.setup.channels = notices::plans(&options.channels);
         let setup = options.setup.clone();
         let thread = std::thread::Builder::new()
             .name("work".to_owned())
-            .spawn(move || run(&options, &inbox, opens, &hears))?;
+            .spawn(move || run(&options, &inbox, opens, &beside))?;
         Ok(Self { notes, thread: Some(thread), setup })
     }
 
@@ -220,25 +220,25 @@ fn simulated(options: &DeskOptions, now: Utc) -> Result<Engine, EngineError> {
     Engine::simulated(&options.data, setup, book, now)
 }
 
-/// Who is told, and who tells, beside the recorder; both end with the desk.
-struct Hears {
+/// What works beside the desk, and ends with it.
+struct Beside {
     couriers: Couriers,
     /// A webhook came since the last round.
     woken: Arc<AtomicBool>,
     _listener: Option<Listener>,
 }
 
-fn run(options: &DeskOptions, inbox: &Receiver<Note>, opens: Opens, hears: &Hears) {
+fn run(options: &DeskOptions, inbox: &Receiver<Note>, opens: Opens, beside: &Beside) {
     let mut engine: Option<Engine> = None;
     let mut trouble: Option<String> = None;
     let mut labeller = Labeller::default();
     loop {
         if let Some(engine) = &mut engine
-            && hears.woken.swap(false, Ordering::Relaxed)
+            && beside.woken.swap(false, Ordering::Relaxed)
         {
             engine.wake();
         }
-        let done = step(options, &mut engine, opens, &hears.couriers);
+        let done = step(options, &mut engine, opens, &beside.couriers);
         if let Some(engine) = &engine {
             labeller.look(options, engine);
         }
