@@ -125,8 +125,8 @@ codes! {
     }
     NOTIFY_SETTING = "TL0806" {
         title: "[notify] cannot be used",
-        means: "A setting of a channel that tells people of alarms does not fit, is missing, or names \
-                a channel that is not there.",
+        means: "A setting of a channel that tells people of alarms or work orders does not fit, is \
+                missing, or names a channel that is not there.",
         why: "An alarm that is told to nobody, or at a wrong hour, waits until somebody looks.",
         wrong: "[notify.shift]\n        to = \"mail\"\n        quiet = [\"10 pm\"]",
         right: "[notify.shift]\n        to = \"mail\"\n        server = \"smtp.plant.example\"\n        \

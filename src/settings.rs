@@ -107,6 +107,7 @@ const KEYS: &[(&str, Kind)] = &[
     ("notify.NAME.group_wait", Kind::Line),
     ("notify.NAME.quiet", Kind::Line),
     ("notify.NAME.zone", Kind::Line),
+    ("notify.NAME.orders", Kind::Line),
     ("notify.NAME.escalate_after", Kind::Line),
     ("notify.NAME.escalate_to", Kind::Word),
     ("notify.NAME.server", Kind::Line),

@@ -201,7 +201,7 @@ fn notices(settings: &Settings) -> Result<(String, Value), Failure> {
             text.push_str(&format!("  next try {}\n", utc_text(at)));
         }
         if of.given_up > 0 {
-            text.push_str(&format!("  {} given up, their alarms counted\n", of.given_up));
+            text.push_str(&format!("  {} given up, what they told is in the next\n", of.given_up));
         }
         lines.push(json!({
             "name": of.name, "state": state, "why": why, "delivered": delivered,

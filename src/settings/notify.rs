@@ -10,12 +10,12 @@ use trimloop_cmms::{
     Mail, MailSecurity, NoticeFile, SecretPlace, TimeLimits, Webhook, is_this_machine,
 };
 use trimloop_core::time::Span;
-use trimloop_work::notify::ChannelPlan;
+use trimloop_work::notify::{ChannelPlan, DIGESTS_MAX};
 use trimloop_work::shift::{Shift, Zone};
 
 use super::Reader;
 use crate::error::INFLUX_SECRET_SHOWN;
-use crate::work::plant::{hours, zone};
+use crate::work::plant::{hours, minutes, zone};
 
 /// Before every key of a channel.
 pub(super) const TABLE: &str = "notify.";
@@ -42,10 +42,12 @@ pub struct Channel {
     pub group_wait: Span,
     /// Quiet hours.
     pub quiet: Vec<Shift>,
-    /// Their zone, a word that is one.
+    /// Their zone, and that of `orders`, a word that is one.
     pub zone: String,
     /// What nobody acknowledged so long goes to that channel.
     pub escalate: Option<(Span, String)>,
+    /// Times of the day at which it is told the work orders, minutes, rising; none for never.
+    pub orders: Vec<u16>,
     /// How it is told.
     pub way: Way,
 }
@@ -74,6 +76,7 @@ impl Channel {
             quiet: self.quiet.clone(),
             zone: zone(&self.zone).unwrap_or(Zone::Fixed(0)),
             escalate: self.escalate.clone(),
+            orders: self.orders.clone(),
         }
     }
 
@@ -165,6 +168,7 @@ impl Reader<'_> {
             quiet: self.quiet(&key("quiet")),
             zone: self.zone_word(&key("zone")),
             escalate: self.escalate(name),
+            orders: self.order_times(&key("orders")),
             way: way?,
         };
         (self.found.len() == found).then_some(channel)
@@ -177,6 +181,29 @@ impl Reader<'_> {
             all.extend(hours(&text).or_else(|| self.wrong(key, help)));
         }
         all
+    }
+
+    /// Times of the day, rising.
+    fn order_times(&mut self, key: &str) -> Vec<u16> {
+        if !self.values.contains_key(key) {
+            return Vec::new();
+        }
+        let found = self.found.len();
+        let texts = self.lines(key);
+        let mut times = Vec::new();
+        for text in &texts {
+            let help = "write times of the day: [\"06:30\", \"14:30\"]";
+            times.extend(minutes(text.trim()).or_else(|| self.wrong(key, help)));
+        }
+        times.sort_unstable();
+        let is_twice = times.windows(2).any(|pair| pair.first() == pair.last());
+        if self.found.len() > found {
+            return Vec::new();
+        }
+        if is_twice || times.is_empty() || times.len() > DIGESTS_MAX {
+            self.wrong::<()>(key, "name 1 to 12 times of the day, each once");
+        }
+        times
     }
 
     fn zone_word(&mut self, key: &str) -> String {
@@ -231,10 +258,10 @@ impl Reader<'_> {
         }
         for channel in channels {
             let is_asked = next.values().any(|to| *to == channel.name);
-            if channel.priority == 0 && !is_asked {
+            if channel.priority == 0 && !is_asked && channel.orders.is_empty() {
                 let key = format!("{TABLE}{}.priority", channel.name);
                 let help = "1 to 4: alarms of this priority and the more urgent ones; without it \
-                            another channel must escalate to this one";
+                            another channel must escalate to this one, or it has `orders`";
                 self.lacks::<()>(&key, help);
             }
         }
@@ -460,7 +487,8 @@ mod tests {
                     user = \"me\"\nsecret_file = \"mail-password\"\nescalate_to = \"boss\"\n\
                     escalate_after = \"10 min\"\n[notify.boss]\nto = \"webhook\"\n\
                     url = \"https://alerts.example/x\"\nsecret_credential = \"hook\"\n\
-                    [notify.log]\nto = \"file\"\nfile = \"notices.jsonl\"\npriority = 4\n";
+                    [notify.log]\nto = \"file\"\nfile = \"notices.jsonl\"\n\
+                    orders = [\"14:30\", \"06:30\"]\n";
         let variables = [("TRIMLOOP_NOTIFY__SHIFT__PRIORITY", "3")];
         let all = load(&format!("{MAIL}{more}"), &variables).unwrap();
         let [boss, log, shift] = &all[..] else { panic!("{all:?}") };
@@ -472,6 +500,8 @@ mod tests {
         assert_eq!((mail.port, mail.login.clone()), (465, Some(("me".into(), place))));
         assert_eq!((boss.priority, boss.kind()), (0, "webhook"));
         assert_eq!(log.place(), "/plant/notices.jsonl");
+        // It is told the orders alone.
+        assert_eq!((log.priority, &*log.plan().orders), (0, &[390_u16, 870][..]));
         assert!(matches!(shift.plan().zone, Zone::Fixed(3600)));
     }
 
@@ -513,6 +543,10 @@ mod tests {
                 &["notify.shift.recipients", "list of texts"],
             ),
             (with("quiet = [\"10 pm\"]"), &["TL0806", ":7:9", "22:00-06:00"]),
+            (with("orders = [\"6:30\"]"), &["TL0806", ":7:10", "06:30"]),
+            (with("orders = []"), &["notify.shift.orders", "1 to 12 times"]),
+            (with("orders = [\"06:30\", \"06:30\"]"), &["notify.shift.orders", "each once"]),
+            (with("orders = 7"), &["notify.shift.orders", "list of texts"]),
             (with("zone = \"CET\""), &["notify.shift.zone", "+01:00"]),
             (with("urgent = 5"), &["notify.shift.urgent", "0 to 4"]),
             (with("per_hour = 0"), &["notify.shift.per_hour", "1 to 60"]),

@@ -172,6 +172,7 @@ mod tests {
             quiet: Vec::new(),
             zone: "UTC".into(),
             escalate: None,
+            orders: Vec::new(),
             way,
         }
     }

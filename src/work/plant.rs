@@ -249,7 +249,7 @@ pub fn hours(text: &str) -> Option<Shift> {
 }
 
 /// `06:30` as minutes.
-fn minutes(text: &str) -> Option<u16> {
+pub(crate) fn minutes(text: &str) -> Option<u16> {
     let (hour, minute) = text.split_once(':')?;
     let two = |text: &str, most: u16| {
         let is_plain = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -30,8 +30,8 @@ use trimloop_cmms::{
     Webhook, trial,
 };
 use trimloop_core::time::Utc;
-use trimloop_work::key::Subject;
-use trimloop_work::notify::{Line, Notice};
+use trimloop_work::key::{ExtKey, Subject};
+use trimloop_work::notify::{Digest, Line, Notice, OrderLine, Section};
 
 use foreign::{Skip, new_scratch, or_skip, python_with};
 use server::{Answer, Request, Server};
@@ -75,7 +75,33 @@ fn notice(seen: &str) -> Notice {
         }],
         more: 37,
         more_ended: 0,
+        digest: None,
     }
+}
+
+/// Work orders, in a system of its own.
+fn orders() -> Notice {
+    let of_alarms = notice("");
+    let fingerprint = of_alarms.lines[0].alarm;
+    let line = OrderLine {
+        key: ExtKey { fingerprint, generation: 2 },
+        section: Section::Open,
+        name: of_alarms.lines[0].name.clone(),
+        asset: "press-4".into(),
+        fault: "check_ring_worn".into(),
+        priority: 1,
+        opened: Utc::from_millis(NOW - 3 * 3_600_000),
+        is_new: true,
+        active: true,
+        state: "in_progress".into(),
+        assignee: Some("Jürgen".into()),
+        number: Some("10004711".into()),
+        after: None,
+        refused: None,
+    };
+    let since = Utc::from_millis(NOW - 8 * 3_600_000);
+    let digest = Digest::new(since, Some("SAP".into()), vec![line]);
+    Notice { lines: Vec::new(), more: 0, digest, ..of_alarms }
 }
 
 fn pem(name: &str) -> PathBuf {
@@ -175,6 +201,15 @@ fn mail_arrives_at_a_foreign_server() {
     // Nobody knew whether it arrived: readers know it by its id.
     assert_eq!(send(&mail, &notice(seen)), Ok(()));
     assert_eq!(server.took()["headers"]["message-id"], headers["message-id"]);
+    assert_eq!(send(&mail, &orders()), Ok(()));
+    let took = server.took();
+    assert_eq!(took["headers"]["subject"], "[press-4] work orders: 1 open, 1 new");
+    assert_eq!(took["headers"].get("importance"), None);
+    let text = took["text"].as_str().unwrap();
+    let line = "P1 press-4.check_ring_worn.check_ring: in progress, since 3 h, new, by Jürgen";
+    for part in [line, "-2 is 10004711 in SAP", "Open (1)", "since t+-28800"] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
     let test = trial("shift", now());
     assert_eq!(send(&mail, &test), Ok(()));
     assert_eq!(server.took()["headers"]["subject"], "[press-4] test of notices");
@@ -289,9 +324,18 @@ fn lines_are_added_to_a_file() {
     let file = NoticeFile { path: folder.join("notices.jsonl") };
     assert_eq!(file.deliver(&notice("a\nb"), &sender(), now()), Ok(()));
     assert_eq!(file.deliver(&trial("log", now()), &sender(), now()), Ok(()));
+    assert_eq!(file.deliver(&orders(), &sender(), now()), Ok(()));
     let text = std::fs::read_to_string(&file.path).unwrap();
     let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    assert_eq!(lines.len(), 2);
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[2]["type"], "trimloop.orders");
+    let data = &lines[2]["data"];
+    assert_eq!((&data["system"], &data["counts"]["open"]), (&json!("SAP"), &json!(1)));
+    let order = &data["orders"][0];
+    assert_eq!((&order["state"], &order["assignee"]), (&json!("in_progress"), &json!("Jürgen")));
+    assert_eq!(order["opened"], "2026-11-28T11:41:16.000Z");
+    assert!(order["key"].as_str().unwrap().starts_with("TLW-"), "{order}");
+    assert_eq!((&order["new"], data.get("alarms")), (&json!(true), None));
     assert_eq!(lines[0]["data"]["alarms"][0]["seen"], "a\nb");
     assert_eq!(lines[1]["type"], "trimloop.notice.test");
     std::fs::remove_dir_all(&folder).unwrap();

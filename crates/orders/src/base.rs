@@ -25,6 +25,8 @@ const BUSY: Duration = Duration::from_secs(2);
 const TOLD_MAX: i64 = 10_000;
 /// Newest lines of the alarm log that are kept: at the rate of a flood without end, a week.
 const LOG_MAX: i64 = 20_000;
+/// Most closed cases that are read at once: more than anybody reads in a list.
+const CLOSED_MAX: u32 = 1000;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS desk(one INTEGER PRIMARY KEY CHECK(one = 1), body TEXT NOT NULL)
@@ -253,12 +255,23 @@ impl Base {
     /// # Errors
     /// [`BaseError`].
     pub fn closed(&self, most: u32) -> Result<Vec<ClosedCase>, BaseError> {
-        let mut statement = self
-            .db
-            .prepare("SELECT utc, how, body FROM closed_case ORDER BY utc DESC, key LIMIT ?")
-            .map_err(|source| self.file(source))?;
+        self.closed_within([i64::MIN, i64::MAX], most)
+    }
+
+    /// The newest cases that were closed from one time on and before another, newest first.
+    ///
+    /// # Errors
+    /// [`BaseError`].
+    pub fn closed_from(&self, [from, to]: [Utc; 2]) -> Result<Vec<ClosedCase>, BaseError> {
+        self.closed_within([from.as_nanos(), to.as_nanos()], CLOSED_MAX)
+    }
+
+    fn closed_within(&self, [from, to]: [i64; 2], most: u32) -> Result<Vec<ClosedCase>, BaseError> {
+        let sql = "SELECT utc, how, body FROM closed_case WHERE utc >= ? AND utc < ?
+                   ORDER BY utc DESC, key LIMIT ?";
+        let mut statement = self.db.prepare(sql).map_err(|source| self.file(source))?;
         let rows = statement
-            .query_map([most], |row| {
+            .query_map(params![from, to, most], |row| {
                 Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
             })
             .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)

@@ -160,6 +160,8 @@ pub struct Engine {
     next_count: Utc,
     /// Looks that did not find an order any more.
     missing: BTreeMap<ExtKey, u32>,
+    /// Who works on an open order, as the system said last.
+    assignees: BTreeMap<ExtKey, String>,
     /// What is on disk, and since when.
     saved: Option<(WorksState, NotifyState, Utc)>,
 }
@@ -254,6 +256,7 @@ impl Engine {
             outcomes: BTreeMap::new(),
             outcomes_at: 0,
             missing: BTreeMap::new(),
+            assignees: BTreeMap::new(),
             saved: None,
         };
         engine.know();
@@ -317,7 +320,7 @@ impl Engine {
         self.tell_meters()?;
         self.works.tick(self.at);
         self.hear();
-        self.write_notices();
+        self.write_notices()?;
         self.save()?;
         Ok(more)
     }
@@ -593,6 +596,10 @@ impl Engine {
             self.tell(key, "unknown_word", &detail);
         }
         self.missing.remove(&key);
+        match remote.assignee.clone().filter(|_| self.known.contains_key(&key)) {
+            Some(who) => self.assignees.insert(key, who),
+            None => self.assignees.remove(&key),
+        };
         // The reply that named it may have been lost: comments need its name.
         if self.base.remote(key)?.is_none() {
             self.news.remote.push((key, remote.id.clone()));
@@ -685,6 +692,7 @@ impl Engine {
                 }
                 Told::Closed(key, how) => {
                     self.tell(key, "closed", how.word());
+                    self.assignees.remove(&key);
                     if how == Closing::Accepted {
                         self.plan_done(key);
                     }

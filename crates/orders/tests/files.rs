@@ -19,9 +19,11 @@ use trimloop_orders::meters::{CYCLES, MeterPlan, PlanRule};
 use trimloop_work::alarm::AlarmPlan;
 use trimloop_work::desk::{CaseState, DeskPlan, Mode, OrderState};
 use trimloop_work::key::{ExtKey, Subject};
-use trimloop_work::notify::{ChannelPlan, Delivery};
 use trimloop_work::outbox::{RowState, Terms};
 use trimloop_work::watch::{Trigger, Watched};
+
+#[path = "files/notices.rs"]
+mod notices;
 
 const NAMES: [&str; 3] = ["short", "flash", "burn"];
 
@@ -748,48 +750,4 @@ fn now_of(folder: &Folder) -> Utc {
     let sql = "SELECT max(utc) FROM event";
     let newest: i64 = folder.db.query_row(sql, [], |row| row.get(0)).unwrap();
     Utc::from_nanos(newest) + Span::from_secs(1)
-}
-
-/// A notice is on disk before it leaves: after a kill the same one goes out again, and after its
-/// delivery none does. The log tells what was heard, and an end is told to who heard of the begin.
-#[test]
-fn a_notice_outlives_a_kill() {
-    let mut folder = Folder::new("notices");
-    let start = Utc::from_millis(1_795_876_876_000);
-    let at = |seconds| start + Span::from_secs(seconds);
-    let setup = || Setup { channels: vec![ChannelPlan::new("shift", 2)], ..setup() };
-    let mut engine = Engine::with_book(&folder.path, setup(), at(0)).unwrap();
-    engine.round(at(0)).unwrap();
-    folder.event(at(1), "signature", "short", "on");
-    while engine.round(at(2)).unwrap() {}
-    assert_eq!(engine.notices().unwrap(), [], "it waits for its group");
-    engine.round(at(40)).unwrap();
-    let first = engine.notices().unwrap();
-    assert_eq!((first.len(), first[0].lines.len()), (1, 1));
-    assert_eq!(first[0].lines[0].seen, "signature short on.");
-    assert_eq!(engine.notices().unwrap(), [], "it is under way");
-    // Killed: nobody knows whether it arrived.
-    let mut engine = Engine::with_book(&folder.path, setup(), at(50)).unwrap();
-    engine.round(at(50)).unwrap();
-    assert_eq!(engine.notices().unwrap(), first);
-    engine.noticed("shift", &first[0].id, &Delivery::Delivered);
-    engine.round(at(51)).unwrap();
-    let mut engine = Engine::with_book(&folder.path, setup(), at(60)).unwrap();
-    engine.round(at(3600)).unwrap();
-    assert_eq!(engine.notices().unwrap(), []);
-    folder.event(at(3601), "signature", "short", "off");
-    while engine.round(at(3602)).unwrap() {}
-    engine.round(at(3640)).unwrap();
-    let last = engine.notices().unwrap();
-    assert_eq!((last[0].lines[0].began, last[0].lines[0].ended), (None, Some(at(3601))));
-    drop(engine);
-    let base = trimloop_orders::base::Base::look(&folder.path).unwrap().unwrap();
-    let log = base.alarm_log(at(0), at(7200)).unwrap();
-    let words: Vec<&str> = log.iter().map(|line| line.what.word()).collect();
-    assert_eq!((words, log[0].name.as_str()), (vec!["raised", "cleared"], "press-4.short"));
-    assert_eq!(base.alarm_log_extent().unwrap(), Some((at(1), at(3601))));
-    // A channel that is gone takes what it had to tell with it.
-    let mut engine = Engine::with_book(&folder.path, self::setup(), at(3700)).unwrap();
-    engine.round(at(3700)).unwrap();
-    assert_eq!(engine.notices().unwrap(), []);
 }

@@ -13,7 +13,7 @@ mod webhook;
 
 use serde_json::{Value, json};
 use trimloop_core::time::Utc;
-use trimloop_work::notify::{Delivery, Line, Notice};
+use trimloop_work::notify::{Delivery, Digest, Line, Notice, OrderLine};
 
 pub use file::NoticeFile;
 pub use mail::{Mail, MailSecurity};
@@ -81,11 +81,13 @@ pub fn trial(channel: &str, at: Utc) -> Notice {
         lines: Vec::new(),
         more: 0,
         more_ended: 0,
+        digest: None,
     }
 }
 
 fn is_trial(notice: &Notice) -> bool {
-    notice.lines.is_empty() && notice.more == 0 && notice.more_ended == 0
+    let is_of_alarms = !notice.lines.is_empty() || notice.more > 0 || notice.more_ended > 0;
+    !is_of_alarms && notice.digest.is_none()
 }
 
 /// Title and text for people.
@@ -105,7 +107,21 @@ fn texts(notice: &Notice, sender: &Sender) -> (String, String) {
 /// The notice as an event of `CloudEvents` 1.0, in its JSON format.
 fn event(notice: &Notice, sender: &Sender) -> Value {
     let (title, text) = texts(notice, sender);
-    let kind = if is_trial(notice) { "trimloop.notice.test" } else { "trimloop.notice" };
+    let kind = match notice.digest {
+        Some(_) => "trimloop.orders",
+        None if is_trial(notice) => "trimloop.notice.test",
+        None => "trimloop.notice",
+    };
+    let mut data = json!({
+        "channel": notice.channel,
+        "cell": sender.cell,
+        "title": title,
+        "text": text,
+    });
+    let more = notice.digest.as_ref().map_or_else(|| alarms(notice), orders);
+    if let (Some(data), Value::Object(more)) = (data.as_object_mut(), more) {
+        data.extend(more);
+    }
     // The source is a URI reference, and names of cells hold nothing but letters, digits, - _ .
     json!({
         "specversion": "1.0",
@@ -114,16 +130,48 @@ fn event(notice: &Notice, sender: &Sender) -> Value {
         "type": kind,
         "time": rfc3339(notice.at),
         "datacontenttype": "application/json",
-        "data": {
-            "channel": notice.channel,
-            "cell": sender.cell,
-            "title": title,
-            "text": text,
-            "priority": notice.priority(),
-            "alarms": notice.lines.iter().map(alarm).collect::<Vec<_>>(),
-            "more": notice.more,
-            "more_ended": notice.more_ended,
+        "data": data,
+    })
+}
+
+fn alarms(notice: &Notice) -> Value {
+    json!({
+        "priority": notice.priority(),
+        "alarms": notice.lines.iter().map(alarm).collect::<Vec<_>>(),
+        "more": notice.more,
+        "more_ended": notice.more_ended,
+    })
+}
+
+fn orders(digest: &Digest) -> Value {
+    let [person, open, proof, closed] = digest.counts;
+    json!({
+        "since": rfc3339(digest.since),
+        "system": digest.system.as_deref().unwrap_or("built-in"),
+        "orders": digest.lines.iter().map(order).collect::<Vec<_>>(),
+        "more": digest.more,
+        "counts": {
+            "person": person, "open": open, "proof": proof, "closed": closed, "new": digest.new,
         },
+    })
+}
+
+fn order(line: &OrderLine) -> Value {
+    json!({
+        "key": line.key.to_string(),
+        "section": line.section.word(),
+        "name": line.name,
+        "asset": line.asset,
+        "fault": line.fault,
+        "priority": line.priority,
+        "opened": rfc3339(line.opened),
+        "new": line.is_new,
+        "on": line.active,
+        "state": line.state,
+        "assignee": line.assignee,
+        "number": line.number,
+        "after": line.after.map(|key| key.to_string()),
+        "refused_request": line.refused,
     })
 }
 

@@ -1,10 +1,13 @@
-//! Notices: what is new of alarms goes to the channels, and what they write to whoever carries it.
+//! Notices: what is new of alarms goes to the channels, at times of the day the work orders too, and
+//! what they write to whoever carries it.
 
 use std::collections::BTreeSet;
 
 use trimloop_core::time::Utc;
+use trimloop_work::desk::Case;
 use trimloop_work::key::Fingerprint;
-use trimloop_work::notify::{Delivery, Notice, Notify, NotifyState};
+use trimloop_work::notify::{Delivery, Digest, Notice, Notify, NotifyState, OrderLine};
+use trimloop_work::outbox::{Operation, RowState};
 use trimloop_work::works::Works;
 
 use super::{Engine, EngineError, Setup};
@@ -30,10 +33,46 @@ impl Engine {
         }
     }
 
-    pub(super) fn write_notices(&mut self) {
+    pub(super) fn write_notices(&mut self) -> Result<(), EngineError> {
         let evidence = &self.works.evidence;
         let seen = |alarm| evidence.get(&alarm).and_then(|it| it.lines.first().cloned());
         self.notify.tick(self.at, seen);
+        let due = self.notify.digests_due(self.at);
+        if !due.is_empty() {
+            // What closed is read from the file.
+            self.save()?;
+        }
+        for (channel, since) in due {
+            let digest = self.work_orders(since)?;
+            self.notify.digest(&channel, digest, self.at);
+        }
+        Ok(())
+    }
+
+    /// The work orders of this moment, and those that closed from a time on and before now.
+    fn work_orders(&self, since: Utc) -> Result<Option<Digest>, EngineError> {
+        let refused = |case: &Case| {
+            let rows = self.works.desk.outbox().rows();
+            let of_case = rows.filter(|row| row.key == case.key);
+            let dead = |state, operation: &Operation| {
+                state == RowState::Dead && matches!(operation, Operation::Create)
+            };
+            of_case.filter(|row| dead(row.state, &row.operation)).map(|row| row.id).next()
+        };
+        let cases = self.works.desk.cases();
+        let mut lines: Vec<OrderLine> =
+            cases.filter_map(|case| OrderLine::of(case, since, refused(case))).collect();
+        for closed in self.base.closed_from([since, self.at])? {
+            lines.extend(OrderLine::closed(&closed.case, since, &closed.how));
+        }
+        let system = self.book.is_none().then(|| self.system.name().to_owned());
+        for line in &mut lines {
+            line.assignee = self.assignees.get(&line.key).cloned();
+            if system.is_some() {
+                line.number = self.base.remote(line.key)?;
+            }
+        }
+        Ok(Digest::new(since, system, lines))
     }
 
     /// Notices that are to be sent now, at most one for each channel. They are on disk as being sent

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use trimloop_core::time::Utc;
 
+use super::digest::{Digest, Digests};
 use super::{ChannelPlan, Delivery, HOUR, LINES_MAX, Line, Notice, REFUSALS_MAX, RETRY, Shown};
 use crate::key::Fingerprint;
 use crate::wire;
@@ -70,9 +71,9 @@ struct More {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Outgoing {
+pub(super) struct Outgoing {
     notice: Notice,
-    sending: bool,
+    pub(super) sending: bool,
     tries: u32,
     refusals: u32,
     #[serde(with = "wire::one")]
@@ -94,6 +95,8 @@ pub(super) struct Lane {
     #[serde(with = "wire::list")]
     times: Vec<Utc>,
     outgoing: Option<Outgoing>,
+    #[serde(default)]
+    pub(super) digests: Digests,
     delivered: u64,
     #[serde(with = "wire::maybe")]
     delivered_at: Option<Utc>,
@@ -116,7 +119,7 @@ impl More {
 impl Lane {
     pub(super) fn shown<'a>(&'a self, name: &'a str) -> Shown<'a> {
         let counts = [self.more, self.more_urgent];
-        let out = self.outgoing.as_ref();
+        let out = self.outgoing.as_ref().or(self.digests.outgoing.as_ref());
         Shown {
             name,
             waiting: self.pending.len(),
@@ -131,8 +134,12 @@ impl Lane {
     }
 
     /// After a restart: what was on its way may have arrived.
-    pub(super) fn recover(&mut self, at: Utc) {
-        if let Some(out) = self.outgoing.as_mut().filter(|out| out.sending) {
+    pub(super) fn recover(&mut self, plan: &ChannelPlan, at: Utc) {
+        if plan.orders.is_empty() {
+            self.digests = Digests::default();
+        }
+        let both = [self.outgoing.as_mut(), self.digests.outgoing.as_mut()];
+        for out in both.into_iter().flatten().filter(|out| out.sending) {
             (out.sending, out.next_at) = (false, at);
             out.error = Some("the service stopped while it was sent".to_owned());
         }
@@ -335,51 +342,53 @@ impl Lane {
             lines,
             more: counts.iter().map(|more| more.began).sum(),
             more_ended: counts.iter().map(|more| more.ended).sum(),
+            digest: None,
         })
     }
 
     pub(super) fn queue(&mut self, notice: Notice, at: Utc) {
         self.times.push(at);
-        let (sending, tries, refusals, error) = (false, 0, 0, None);
-        self.outgoing = Some(Outgoing { notice, sending, tries, refusals, next_at: at, error });
+        self.outgoing = Some(Outgoing::new(notice, at));
     }
 
+    /// One at a time: alarms before work orders.
     pub(super) fn send(&mut self, at: Utc) -> Option<Notice> {
-        let out = self.outgoing.as_mut().filter(|out| !out.sending && at >= out.next_at)?;
+        let both = [self.outgoing.as_mut(), self.digests.outgoing.as_mut()];
+        if both.iter().flatten().any(|out| out.sending) {
+            return None;
+        }
+        let out = both.into_iter().flatten().find(|out| at >= out.next_at)?;
         (out.sending, out.tries) = (true, out.tries.saturating_add(1));
         Some(out.notice.clone())
     }
 
     pub(super) fn sent(&mut self, id: &str, how: &Delivery, at: Utc) {
-        let Some(out) = self.outgoing.as_mut().filter(|out| out.notice.id == id && out.sending)
-        else {
-            return;
+        let is_it = |out: &Option<Outgoing>| {
+            out.as_ref().is_some_and(|out| out.notice.id == id && out.sending)
         };
-        out.sending = false;
-        let tries = i64::from(out.tries.clamp(1, 60));
-        let wait = RETRY.0.times(tries * tries).min(RETRY.1);
-        match how {
-            Delivery::Delivered => {
-                self.outgoing = None;
-                self.delivered += 1;
-                self.delivered_at = Some(at);
+        let is_digest = is_it(&self.digests.outgoing);
+        if !is_digest && !is_it(&self.outgoing) {
+            return;
+        }
+        let place = if is_digest { &mut self.digests.outgoing } else { &mut self.outgoing };
+        let Some(out) = place else { return };
+        let is_given_up = out.came(how, at);
+        if *how == Delivery::Delivered {
+            self.delivered += 1;
+            self.delivered_at = Some(at);
+            let taken = place.take();
+            if let Some(out) = taken.filter(|_| is_digest) {
+                self.digests.delivered(&out.notice);
+            } else if let Some(time) = self.times.last_mut() {
                 // It counts from when people got it.
-                if let Some(time) = self.times.last_mut() {
-                    *time = at;
-                }
+                *time = at;
             }
-            Delivery::Failed(not_before, why) => {
-                out.next_at = not_before.unwrap_or(at).max(at + wait);
-                out.error = Some(why.clone());
-            }
-            Delivery::Refused(why) => {
-                out.refusals += 1;
-                out.next_at = at + wait;
-                out.error = Some(why.clone());
-                if out.refusals >= REFUSALS_MAX {
-                    self.give_up(at);
-                }
-            }
+        } else if is_given_up && is_digest {
+            // What it said is in the next one.
+            self.digests.outgoing = None;
+            self.given_up += 1;
+        } else if is_given_up {
+            self.give_up(at);
         }
     }
 
@@ -398,6 +407,45 @@ impl Lane {
             }
             self.more.count(&Pending { line, since: at, was_told: false });
         }
+    }
+}
+
+impl Outgoing {
+    pub(super) fn new(notice: Notice, at: Utc) -> Self {
+        Self { notice, sending: false, tries: 0, refusals: 0, next_at: at, error: None }
+    }
+
+    /// How a try ended; true when it was refused for the last time.
+    fn came(&mut self, how: &Delivery, at: Utc) -> bool {
+        self.sending = false;
+        let tries = i64::from(self.tries.clamp(1, 60));
+        let wait = RETRY.0.times(tries * tries).min(RETRY.1);
+        match how {
+            Delivery::Delivered => {}
+            Delivery::Failed(not_before, why) => {
+                self.next_at = not_before.unwrap_or(at).max(at + wait);
+                self.error = Some(why.clone());
+            }
+            Delivery::Refused(why) => {
+                self.refusals += 1;
+                self.next_at = at + wait;
+                self.error = Some(why.clone());
+            }
+        }
+        self.refusals >= REFUSALS_MAX
+    }
+}
+
+/// A notice of work orders.
+pub(super) fn digest(channel: &str, number: u64, at: Utc, digest: Digest) -> Notice {
+    Notice {
+        id: id(channel, number, at, &[]),
+        channel: channel.to_owned(),
+        at,
+        lines: Vec::new(),
+        more: 0,
+        more_ended: 0,
+        digest: Some(digest),
     }
 }
 

@@ -20,9 +20,13 @@
 //!   told where its begin was told by name.
 //! - **Invariant:** an alarm escalates once from a channel, and once to a channel, while it is on.
 //!
+//! - A *digest* is a notice that lists work orders, at times of the day; see [`Digest`]. It does not
+//!   count for the hour, and a notice of alarms that is due goes before it.
+//!
 //! A notice is stored as being sent before its first byte leaves. After a restart, or when nobody
 //! knows whether it arrived, it is sent again under the same id: at least once.
 
+mod digest;
 mod lane;
 mod text;
 
@@ -37,6 +41,8 @@ use crate::wire;
 use crate::works::{AlarmNews, Heard};
 
 use lane::{Begun, Lane};
+
+pub use digest::{DIGESTS_MAX, Digest, ORDERS_MAX, OrderLine, Section};
 
 /// Most alarms that one notice names, and that wait by name.
 pub const LINES_MAX: usize = 20;
@@ -61,11 +67,14 @@ pub struct ChannelPlan {
     pub group_wait: Span,
     /// Quiet hours.
     pub quiet: Vec<Shift>,
-    /// Zone of the quiet hours.
+    /// Zone of the quiet hours, and of the times of digests.
     pub zone: Zone,
     /// An alarm that is on, and that nobody acknowledged so long after this channel was to be told,
     /// is told to that channel.
     pub escalate: Option<(Span, String)>,
+    /// Times of the day in the zone at which the work orders are told, minutes 0 to 1439; at most
+    /// [`DIGESTS_MAX`], quiet hours or not.
+    pub orders: Vec<u16>,
 }
 
 impl ChannelPlan {
@@ -80,6 +89,7 @@ impl ChannelPlan {
             quiet: Vec::new(),
             zone: Zone::Fixed(0),
             escalate: None,
+            orders: Vec::new(),
         }
     }
 
@@ -137,6 +147,9 @@ pub struct Notice {
     pub more: u32,
     /// Alarms that were named before, and whose end is only counted.
     pub more_ended: u32,
+    /// Work orders, in place of alarms.
+    #[serde(default)]
+    pub digest: Option<Digest>,
 }
 
 impl Notice {
@@ -211,7 +224,7 @@ impl Notify {
     pub fn new(plans: Vec<ChannelPlan>, mut state: NotifyState, at: Utc) -> Self {
         state.lanes.retain(|name, _| plans.iter().any(|plan| plan.name == *name));
         for plan in &plans {
-            state.lanes.entry(plan.name.clone()).or_default().recover(at);
+            state.lanes.entry(plan.name.clone()).or_default().recover(plan, at);
         }
         Self { plans, state }
     }
@@ -260,6 +273,31 @@ impl Notify {
                 lane.queue(notice, at);
             }
         }
+    }
+
+    /// Channels that are to be told the work orders now, each with the time of its last digest: what
+    /// closed from then on, and before `at`, belongs to this one. They stay due until
+    /// [`Self::digest`].
+    pub fn digests_due(&mut self, at: Utc) -> Vec<(String, Utc)> {
+        let mut all = Vec::new();
+        for plan in &self.plans {
+            let Some(lane) = self.state.lanes.get_mut(&plan.name) else { continue };
+            all.extend(lane.digests.due(plan, at).map(|since| (plan.name.clone(), since)));
+        }
+        all
+    }
+
+    /// The work orders for a channel that is to be told them; `None` where there are none: then
+    /// nobody is written to.
+    pub fn digest(&mut self, channel: &str, digest: Option<Digest>, at: Utc) {
+        let Some(plan) = self.plans.iter().find(|plan| plan.name == channel) else { return };
+        let Some(lane) = self.state.lanes.get_mut(channel) else { return };
+        let notice = digest.map(|digest| {
+            let number = self.state.next;
+            self.state.next += 1;
+            lane::digest(&plan.name, number, at, digest)
+        });
+        lane.digests.write(plan, notice, at);
     }
 
     fn escalate(&mut self, place: usize, at: Utc) {

@@ -13,6 +13,9 @@ impl Notice {
     ///
     /// - `cell`: whose alarms they are.
     pub fn title(&self, cell: &str) -> String {
+        if let Some(digest) = &self.digest {
+            return cut(digest.title(cell));
+        }
         let rest = u64::from(self.more) + u64::from(self.more_ended);
         let others = self.lines.len().saturating_sub(1) as u64 + rest;
         let mut title = match self.lines.first() {
@@ -30,18 +33,16 @@ impl Notice {
         if others > 0 && !self.lines.is_empty() {
             title.extend([format!(", and {others} more")]);
         }
-        if title.chars().count() <= TITLE_MAX {
-            return title;
-        }
-        let mut cut: String = title.chars().take(TITLE_MAX - 1).collect();
-        cut.push('…');
-        cut
+        cut(title)
     }
 
     /// All of it, with line ends.
     ///
     /// - `when`: how times are shown.
     pub fn body(&self, cell: &str, when: impl Fn(Utc) -> String) -> String {
+        if let Some(digest) = &self.digest {
+            return digest.body(cell, self.at, when);
+        }
         let mut text = format!("Alarms of {cell}, {}\n\n", when(self.at));
         for line in &self.lines {
             text.push_str(&line.text(&when));
@@ -65,6 +66,15 @@ impl Notice {
         );
         text
     }
+}
+
+fn cut(title: String) -> String {
+    if title.chars().count() <= TITLE_MAX {
+        return title;
+    }
+    let mut cut: String = title.chars().take(TITLE_MAX - 1).collect();
+    cut.push('…');
+    cut
 }
 
 impl Line {
