@@ -16,6 +16,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Wake;
@@ -109,12 +110,15 @@ struct Hearing {
 
 async fn listen(listener: &TcpListener, of: &Arc<Hearing>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut talks = JoinSet::new();
     loop {
+        while talks.try_join_next().is_some() {}
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let of = Arc::clone(of);
-                tokio::spawn(async move {
+                // On the runtime of this thread, which ends with the listener.
+                talks.spawn(async move {
                     converse(stream, peer, of).await;
                     drop(place);
                 });
@@ -172,7 +176,7 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpStream;
     use std::path::PathBuf;
-    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::mpsc::{Receiver, sync_channel};
 
     use trimloop_core::time::Utc;
 
@@ -197,7 +201,7 @@ mod tests {
                 signs: Signs::Body,
                 secret: SecretPlace::File(secret.clone()),
             };
-            let (tell, heard) = channel();
+            let (tell, heard) = sync_channel(8);
             let told = move |heard| tell.send(heard).unwrap();
             let clock = Arc::new(|| Utc::from_millis(0));
             let listener = Listener::start(wake, clock, Arc::new(told)).unwrap();

@@ -117,7 +117,9 @@ impl Wake {
 /// Whether a text in hex or Base64 is the HMAC of the parts; compared in constant time.
 fn is_mac(secret: &str, parts: &[&[u8]], given: &str) -> bool {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return false };
-    parts.iter().for_each(|part| mac.update(part));
+    for part in parts {
+        mac.update(part);
+    }
     let given = hex(given.trim()).or_else(|| BASE64.decode(given.trim()).ok());
     given.is_some_and(|given| mac.verify_slice(&given).is_ok())
 }
@@ -133,6 +135,8 @@ fn hex(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     const NOW: Utc = Utc::from_millis(1_795_876_876_000);
@@ -144,7 +148,11 @@ pub(super) mod tests {
     }
 
     pub(super) fn hex_of(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        let mut text = String::new();
+        for byte in bytes {
+            write!(text, "{byte:02x}").unwrap();
+        }
+        text
     }
 
     fn wake(signs: Signs) -> (Wake, tempfile::Secret) {

@@ -344,10 +344,10 @@ impl Digests {
     /// A digest that was due is written; the one that did not get through is in it.
     pub(super) fn write(&mut self, plan: &ChannelPlan, notice: Option<Notice>, at: Utc) {
         self.slot = newest(&plan.orders, plan.zone.minutes(at)).max(self.slot);
-        match notice {
-            Some(notice) => self.outgoing = Some(Outgoing::new(notice, at)),
-            None => (self.outgoing, self.since) = (None, Some(at)),
+        if notice.is_none() {
+            self.since = Some(at);
         }
+        self.outgoing = notice.map(|notice| Outgoing::new(notice, at));
     }
 
     /// It is there: the next one begins where it ended.
@@ -360,6 +360,9 @@ impl Digests {
 mod tests {
     use super::*;
     use crate::shift::Zone;
+
+    /// Name, zone, times of the day, and whether a digest is due at a minute.
+    type Looks<'a> = (&'a str, Zone, &'a [u16], &'a [(i64, bool)]);
 
     /// Minutes of 1970-01-0N.
     fn on(day: i64, hour: i64, minute: i64) -> i64 {
@@ -399,7 +402,7 @@ mod tests {
         let utc_zone = Zone::Fixed(0);
         let morning = vec![390];
         let night = vec![150];
-        let looks: [(&str, Zone, &[u16], &[(i64, bool)]); 7] = [
+        let looks: [Looks<'_>; 7] = [
             (
                 "in time",
                 utc_zone,
