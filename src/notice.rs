@@ -20,7 +20,7 @@ pub struct Notice {
     /// When.
     pub at: Utc,
     /// Stable word: `register_problem`, `certificate_expiry`, `address_changed`, `other_server`,
-    /// `write_clamped`, `model_state`, `webhook_refused`.
+    /// `write_clamped`, `model_state`, `webhook_refused`, `cmms_failing`, `cmms_recovered`.
     pub code: &'static str,
     /// What it is about: a PLC, a register, a certificate.
     pub subject: String,

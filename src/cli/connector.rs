@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use trimloop_cmms::{Connector, Sender, Trouble, trial};
 use trimloop_core::time::Utc;
+use trimloop_orders::engine::{POLL_FAILED, POLLED};
 use trimloop_work::outbox::{Operation, RowState};
 
 use super::load::{control_failure, settings};
@@ -264,8 +265,16 @@ fn requests(data: &Path) -> Result<(String, Value), Failure> {
         lines.push(json!({"row": row.id, "key": row.key.to_string(), "what": what,
             "state": state, "attempts": row.attempts, "why": row.error}));
     }
-    let told = base.map(|base| base.told(None, 20)).transpose();
+    let told = base.map(|base| base.told(None, 500)).transpose();
     let told = told.map_err(|error| work::unreadable(&error))?.unwrap_or_default();
+    let polls = told.iter().find(|line| [POLL_FAILED, POLLED].contains(&line.what.as_str()));
+    if let Some(failed) = polls.filter(|line| line.what == POLL_FAILED) {
+        let at = utc_text(Utc::from_nanos(failed.utc));
+        text.push_str(&format!(
+            "  not answered since {at}, so that nobody knows what became of the orders: {}\n",
+            failed.detail
+        ));
+    }
     if let Some(paused) = told.iter().find(|line| line.what == "paused")
         && !lines.is_empty()
     {

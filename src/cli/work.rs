@@ -10,6 +10,7 @@ use trimloop_orders::book::{Book, Order};
 use trimloop_orders::findings::{Precision, precision};
 use trimloop_work::desk::{Case, CaseState};
 use trimloop_work::key::ExtKey;
+use trimloop_work::outbox::{Row, refused_create};
 
 use super::audit::DataArg;
 use super::load::{control_failure, settings};
@@ -86,7 +87,7 @@ enum What {
     Show(ShowArgs),
     /// A draft becomes an order; or one that was called off is ordered again
     Approve(ActArgs),
-    /// Things stay as they are: the case ends without an order
+    /// Things stay as they are: the case ends without an order, also one that the CMMS refused
     Accept(ActArgs),
     /// Who shall work on it (--to)
     Assign(ActArgs),
@@ -311,6 +312,19 @@ fn case_line(case: &Case) -> String {
     )
 }
 
+/// What to do about an order that the other system refused; empty where it did not.
+fn refused_line(rows: &[Row], case: &Case) -> String {
+    let refused = refused_create(rows.iter(), case.key);
+    refused.map_or_else(String::new, |row| {
+        let (key, id) = (case.key, row.id);
+        format!(
+            "    nobody has this order, request {id} was refused: {}\n    mend that, then `trimloop \
+             connector retry {id} --reason \"…\"`; or `trimloop work accept {key} --reason \"…\"`\n",
+            row.error.as_deref().unwrap_or("no reason was given"),
+        )
+    })
+}
+
 fn list(ui: &Ui, data: &Path, args: &ListArgs) -> Result<Exit, Failure> {
     let (base, stored) = stored(data)?;
     let mut object = ui.head("trimloop.work/1", true);
@@ -334,8 +348,15 @@ fn list(ui: &Ui, data: &Path, args: &ListArgs) -> Result<Exit, Failure> {
     }
     let mut cases: Vec<&Case> = stored.iter().flat_map(|stored| stored.works.cases()).collect();
     cases.sort_by_key(|case| (case.priority, case.opened));
-    let text: String = cases.iter().map(|case| case_line(case)).collect();
-    object["cases"] = cases.iter().map(|case| case_json(case)).collect();
+    let rows = stored.as_ref().map_or(&[][..], |stored| stored.works.rows());
+    let line = |case: &&Case| case_line(case) + &refused_line(rows, case);
+    let text: String = cases.iter().map(line).collect();
+    let each = cases.iter().map(|case| {
+        let mut value = case_json(case);
+        value["refused"] = json!(refused_create(rows.iter(), case.key).map(|row| row.id));
+        value
+    });
+    object["cases"] = each.collect();
     ui.result(if text.is_empty() { "no case is open\n" } else { &text }, &object);
     Ok(Exit::Ok)
 }
@@ -354,6 +375,8 @@ fn show(ui: &Ui, data: &Path, key: &str) -> Result<Exit, Failure> {
     if let Some(case) = open {
         object["case"] = case_json(case);
         text.push_str(&case_line(case));
+        let rows = stored.as_ref().map_or(&[][..], |stored| stored.works.rows());
+        text.push_str(&refused_line(rows, case));
     }
     let Some(base) = base else { return Err(unknown(format!("there is no case {key}"))) };
     let closed = base.closed(u32::MAX).map_err(|error| unreadable(&error))?;

@@ -232,6 +232,7 @@ fn run(options: &DeskOptions, inbox: &Receiver<Note>, opens: Opens, beside: &Bes
     let mut engine: Option<Engine> = None;
     let mut trouble: Option<String> = None;
     let mut labeller = Labeller::default();
+    let mut silence = Silence::default();
     loop {
         if let Some(engine) = &mut engine
             && beside.woken.swap(false, Ordering::Relaxed)
@@ -241,6 +242,7 @@ fn run(options: &DeskOptions, inbox: &Receiver<Note>, opens: Opens, beside: &Bes
         let done = step(options, &mut engine, opens, &beside.couriers);
         if let Some(engine) = &engine {
             labeller.look(options, engine);
+            silence.look(options, engine);
         }
         match &done {
             Err(error) => {
@@ -274,6 +276,35 @@ fn run(options: &DeskOptions, inbox: &Receiver<Note>, opens: Opens, beside: &Bes
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// Tells people when nobody knows what becomes of the orders, and when that is over.
+#[derive(Debug, Default)]
+struct Silence {
+    is_told: bool,
+}
+
+impl Silence {
+    fn look(&mut self, options: &DeskOptions, engine: &Engine) {
+        let (name, _) = engine.system();
+        match engine.trouble() {
+            Some(why) if !self.is_told => {
+                warn!(system = name, why, "What became of the work orders is not known.");
+                let sentence = format!(
+                    "{name} does not answer what became of the work orders: {why}. None is lost; \
+                     `trimloop connector test cmms` tries it."
+                );
+                options.notices.tell("cmms_failing", "cmms", sentence);
+                self.is_told = true;
+            }
+            None if self.is_told => {
+                let sentence = format!("{name} answers again what became of the work orders.");
+                options.notices.tell("cmms_recovered", "cmms", sentence);
+                self.is_told = false;
+            }
+            _ => {}
         }
     }
 }

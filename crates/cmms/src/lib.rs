@@ -138,6 +138,18 @@ pub enum Trouble {
     Paused(String),
 }
 
+impl Trouble {
+    /// What was said, for people.
+    pub fn why(&self) -> &str {
+        match self {
+            Self::NotDone { why, .. }
+            | Self::Unknown(why)
+            | Self::Refused(why)
+            | Self::Paused(why) => why,
+        }
+    }
+}
+
 /// A system that keeps work orders.
 ///
 /// Every request is made once; trying again is the outbox's business.

@@ -2,13 +2,16 @@
 
 mod counting;
 mod notices;
+mod polls;
+
+pub use polls::{POLL_FAILED, POLLED};
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use trimloop_cmms::{Remote, Trouble, WorkSystem};
 use trimloop_core::time::{Span, Utc};
-use trimloop_work::desk::{Case, CaseState, Closing, DeskPlan, OrderState, Told};
+use trimloop_work::desk::{Case, Closing, DeskPlan, OrderState, Told};
 use trimloop_work::key::{ExtKey, Fingerprint};
 use trimloop_work::notify::{ChannelPlan, Notify, NotifyState};
 use trimloop_work::outbox::{Operation, Request, Row as OutboxRow, Sent, Terms};
@@ -26,8 +29,6 @@ use crate::rows::{Cursor, ReadError, Recorder, Row, What};
 pub const SHELVE_MAX: Span = Span::from_secs(8 * 3600);
 /// A system that a person must set right is asked again after so long.
 const PAUSE: Span = Span::from_secs(60);
-/// A webhook brings a poll no sooner than so long after the last one.
-const WOKEN: Span = Span::from_secs(5);
 /// News that arrive late are asked for again so far back.
 const POLL_BACK: Span = Span::from_secs(600);
 /// A request that surely did not happen is tried again after so long, at first and at most.
@@ -158,6 +159,10 @@ pub struct Engine {
     meters: Meters,
     /// Parts are counted again then.
     next_count: Utc,
+    /// Polls in a row that failed, and why the last one did.
+    failing: Option<(u32, String)>,
+    /// Words of orders that were told not to be known.
+    strange: BTreeMap<ExtKey, String>,
     /// Looks that did not find an order any more.
     missing: BTreeMap<ExtKey, u32>,
     /// Who works on an open order, as the system said last.
@@ -249,12 +254,14 @@ impl Engine {
             news: News::default(),
             paused: None,
             next_poll: at,
-            last_poll: at - WOKEN,
+            last_poll: at - polls::WOKEN,
             part,
             meters,
             next_count: at,
             outcomes: BTreeMap::new(),
             outcomes_at: 0,
+            failing: None,
+            strange: BTreeMap::new(),
             missing: BTreeMap::new(),
             assignees: BTreeMap::new(),
             saved: None,
@@ -265,6 +272,7 @@ impl Engine {
             let found = engine.base.outcome(*key, &source)?;
             engine.outcomes.extend(found.map(|found| (*key, found)));
         }
+        engine.recall_polls()?;
         engine.save()?;
         Ok(engine)
     }
@@ -438,12 +446,6 @@ impl Engine {
         book.act(key, act, actor).map(|state| format!("order {key} is {}", state.word()))
     }
 
-    /// The system says that something changed: the next round asks what, or one some seconds later
-    /// when it has just been asked.
-    pub fn wake(&mut self) {
-        self.next_poll = self.next_poll.min(self.last_poll + WOKEN);
-    }
-
     /// Everything that may go out goes out. Each request is on disk before it leaves.
     fn send(&mut self) -> Result<(), EngineError> {
         if self.paused.as_ref().is_some_and(|(until, _)| self.at < *until) {
@@ -559,55 +561,6 @@ impl Engine {
         Ok(pause.map_or(Ok(()), Err))
     }
 
-    /// What became of the orders.
-    fn poll(&mut self) -> Result<(), EngineError> {
-        let open: Vec<ExtKey> = self
-            .works
-            .desk
-            .cases()
-            .filter(|case| !matches!(case.state, CaseState::Waiting(_) | CaseState::Proposed))
-            .map(|case| case.key)
-            .collect();
-        if open.is_empty() || self.at < self.next_poll {
-            return Ok(());
-        }
-        self.setup.stamp.set(self.at);
-        (self.last_poll, self.next_poll) = (self.at, self.at + self.setup.poll);
-        let begin = self.at;
-        match self.system.changed(self.polled - POLL_BACK) {
-            Ok(all) => {
-                for remote in &all {
-                    self.learn(remote)?;
-                }
-                self.polled = begin;
-                self.look_for_lost(&open, &all)?;
-            }
-            Err(Trouble::Paused(why)) => self.paused = Some((self.at + PAUSE, why)),
-            // The next poll asks for the same again.
-            Err(_) => {}
-        }
-        Ok(())
-    }
-
-    fn learn(&mut self, remote: &Remote) -> Result<(), EngineError> {
-        let Some(key) = remote.key else { return Ok(()) };
-        if remote.is_word_unknown {
-            let detail = format!("\"{}\" is not known, and taken for open", remote.word);
-            self.tell(key, "unknown_word", &detail);
-        }
-        self.missing.remove(&key);
-        match remote.assignee.clone().filter(|_| self.known.contains_key(&key)) {
-            Some(who) => self.assignees.insert(key, who),
-            None => self.assignees.remove(&key),
-        };
-        // The reply that named it may have been lost: comments need its name.
-        if self.base.remote(key)?.is_none() {
-            self.news.remote.push((key, remote.id.clone()));
-        }
-        self.works.desk.order_is(key, remote.state, remote.updated, self.at);
-        self.found(key, remote)
-    }
-
     /// Keeps what an order says of what was found.
     fn found(&mut self, key: ExtKey, remote: &Remote) -> Result<(), EngineError> {
         let known = match self.outcomes.get(&key) {
@@ -637,26 +590,6 @@ impl Engine {
         self.outcomes_at += 1;
         self.outcomes.insert(outcome.key, outcome.clone());
         self.news.outcomes.push(outcome);
-    }
-
-    /// An order that is open and was not among the news is read by itself; not there twice in a row
-    /// is gone.
-    fn look_for_lost(&mut self, open: &[ExtKey], news: &[Remote]) -> Result<(), EngineError> {
-        for key in open.iter().filter(|key| !news.iter().any(|order| order.key == Some(**key))) {
-            let Some(id) = self.base.remote(*key)? else { continue };
-            match self.system.read(&id) {
-                Ok(Some(remote)) => self.learn(&Remote { key: Some(*key), ..remote })?,
-                Ok(None) => {
-                    let looks = self.missing.entry(*key).or_default();
-                    *looks += 1;
-                    if *looks >= 2 {
-                        self.works.desk.order_is(*key, OrderState::Lost, self.at, self.at);
-                    }
-                }
-                Err(_) => {}
-            }
-        }
-        Ok(())
     }
 
     fn tell(&mut self, key: ExtKey, what: &str, detail: &str) {

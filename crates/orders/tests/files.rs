@@ -442,6 +442,45 @@ fn a_webhook_brings_the_poll() {
     assert_eq!(round(&mut engine, 3), 1, "due without any");
 }
 
+/// A system that does not answer polls is told once, also over a restart, and so is its return.
+#[test]
+fn a_silent_system_is_told() {
+    let mut folder = Folder::new("silent");
+    let mut now = begin();
+    let system = shop(1, now);
+    system.shop().calm = true;
+    let mut engine = open(&folder.path, &system, now);
+    let mut rounds = |engine: &mut Engine, count: usize| {
+        for _ in 0..count {
+            now = now + Span::from_secs(61);
+            system.shop().now = now;
+            engine.round(now).unwrap();
+        }
+        now
+    };
+    folder.event(begin(), "signature", NAMES[0], "on");
+    rounds(&mut engine, 5);
+    let told = || {
+        let base = trimloop_orders::base::Base::look(&folder.path).unwrap().unwrap();
+        let told = base.told(None, 1000).unwrap();
+        let polls = told.into_iter().rev().filter(|line| line.what.starts_with("poll"));
+        polls.map(|line| line.what).collect::<Vec<_>>()
+    };
+    assert!(told().is_empty() && engine.trouble().is_none());
+    system.shop().down = true;
+    rounds(&mut engine, 1);
+    assert!(engine.trouble().is_none(), "one is nothing yet");
+    let now = rounds(&mut engine, 9);
+    assert_eq!((told(), engine.trouble()), (vec!["poll_failed".to_owned()], Some("no connection")));
+    drop(engine);
+    let mut engine = open(&folder.path, &system, now);
+    rounds(&mut engine, 3);
+    assert_eq!((told().len(), engine.trouble()), (1, Some("no connection")));
+    system.shop().down = false;
+    rounds(&mut engine, 3);
+    assert_eq!((told(), engine.trouble()), (vec!["poll_failed".into(), "polled".into()], None));
+}
+
 /// The whole chain with the built-in book: raised, ordered, worked on, proven, closed; and killed
 /// after each step.
 #[test]

@@ -168,6 +168,11 @@ impl Alarm {
         self.active || self.latched
     }
 
+    /// What the condition is now while a latch keeps the alarm on; `None` where none does.
+    pub fn latched_condition(&self) -> Option<bool> {
+        (self.latched && self.told).then_some(self.active)
+    }
+
     /// Takes an observation in: abnormal, normal, or unknown.
     ///
     /// - `at`: not before the last call's.
@@ -192,6 +197,10 @@ impl Alarm {
                 if abnormal {
                     self.acked = false;
                     self.latched |= self.plan.latches;
+                } else if self.latched && self.acked && !self.plan.latches {
+                    // It was latched because it chattered, until a person knew; he does.
+                    self.latched = false;
+                    self.returns.clear();
                 } else {
                     self.count_return(at);
                 }

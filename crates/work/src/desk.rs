@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use trimloop_core::time::{Span, Utc};
 
 use crate::key::{ExtKey, Fingerprint, Subject};
-use crate::outbox::{Operation, Outbox, Request, Row, Sent, Terms};
+use crate::outbox::{Operation, Outbox, Request, Row, Sent, Terms, refused_create};
 use crate::wire;
 
 /// Failure mode of the case that stands for a storm of others.
@@ -271,6 +271,13 @@ pub struct Alarm {
     pub proof: Option<Span>,
 }
 
+impl Alarm {
+    /// Work that is due by a meter: with nothing to prove, it is no fault. It is due again and again.
+    fn is_planned(&self) -> bool {
+        self.proof == Some(Span::ZERO)
+    }
+}
+
 /// Whether one fault explains another: asset down and its children, a sensor and its models,
 /// upstream and downstream. Must not be true both ways.
 #[derive(Clone)]
@@ -477,13 +484,21 @@ impl Desk {
         true
     }
 
-    /// A person accepts things as they are: the case ends without more work.
+    /// Number of the request for an order that the other system refused: nobody works on it, until a
+    /// person sends it again.
+    pub fn refused_create(&self, key: ExtKey) -> Option<u64> {
+        refused_create(self.outbox.rows(), key).map(|row| row.id)
+    }
+
+    /// A person accepts things as they are: the case ends without more work. Not while somebody has
+    /// an order for it.
     pub fn accept(&mut self, fingerprint: Fingerprint, at: Utc) -> bool {
-        let open = self.cases.get(&fingerprint).map(|case| case.state);
-        let ends = matches!(
-            open,
-            Some(CaseState::Waiting(_) | CaseState::Proposed | CaseState::Refused(_))
-        );
+        let Some(case) = self.cases.get(&fingerprint) else { return false };
+        let ends = match case.state {
+            CaseState::Waiting(_) | CaseState::Proposed | CaseState::Refused(_) => true,
+            CaseState::Ordered => self.refused_create(case.key).is_some(),
+            CaseState::Verifying { .. } => false,
+        };
         if ends {
             self.close(fingerprint, Closing::Accepted, at);
         }
@@ -649,12 +664,13 @@ impl Desk {
         while opened.front().is_some_and(|first| at - *first >= self.plan.storm_within) {
             opened.pop_front();
         }
-        let is_storm = alarm.subject.mode == STORM;
-        if !is_storm && opened.len() >= self.plan.storm_cases {
+        // Planned work does not come in storms, and must not be lost in one.
+        let counts = alarm.subject.mode != STORM && !alarm.is_planned();
+        if counts && opened.len() >= self.plan.storm_cases {
             self.storm(alarm, at);
             return;
         }
-        if !is_storm {
+        if counts {
             opened.push_back(at);
         }
         let state = CaseState::Waiting(at + self.plan.group_wait);
@@ -686,8 +702,10 @@ impl Desk {
         let last = self.last.get(&fingerprint);
         let first = ExtKey { fingerprint, generation: 1 };
         let key = last.map_or(first, |last| last.key.next());
-        let recurs = last
-            .filter(|last| last.how == Closing::Proven && at - last.at < self.plan.recurs_within);
+        let recurs = last.filter(|last| {
+            let is_soon = at - last.at < self.plan.recurs_within;
+            last.how == Closing::Proven && is_soon && !alarm.is_planned()
+        });
         let case = Case {
             key,
             subject: alarm.subject.clone(),

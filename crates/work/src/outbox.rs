@@ -22,6 +22,15 @@ use trimloop_core::time::{Span, Utc};
 use crate::key::ExtKey;
 use crate::wire;
 
+/// The request for the order of a key, if the other system refused it: nobody works on it, until a
+/// person sends it again.
+pub fn refused_create<'r>(mut rows: impl Iterator<Item = &'r Row>, key: ExtKey) -> Option<&'r Row> {
+    let is_it = |row: &&Row| {
+        row.key == key && row.state == RowState::Dead && row.operation == Operation::Create
+    };
+    rows.find(is_it)
+}
+
 /// What a row tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

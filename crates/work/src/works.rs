@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use trimloop_core::time::Utc;
 
 use crate::alarm::{Alarm, Change};
-use crate::desk::{self, Case, Desk, DeskPlan, DeskState};
+use crate::desk::{self, Case, CaseState, Desk, DeskPlan, DeskState};
 use crate::key::{Fingerprint, Subject};
 use crate::outbox::{Row, Terms};
 use crate::watch::{Seen, Taken, Trigger, Watch, WatchState, Watched};
@@ -179,7 +179,42 @@ impl Works {
     pub fn tick(&mut self, at: Utc) {
         let changes = self.watch.tick(at);
         self.tell(changes, at);
+        self.follow_latched(at);
         self.desk.tick(at);
+    }
+
+    /// An alarm that stays on until a person acknowledges it says no more whether the condition is
+    /// there; whether a repair helped is told by that.
+    fn follow_latched(&mut self, at: Utc) {
+        let mut turned = Vec::new();
+        for (subject, alarm) in self.watch.alarms() {
+            let Some(is_there) = alarm.latched_condition() else { continue };
+            let fingerprint = subject.fingerprint();
+            let case = self.desk.case(fingerprint).filter(|case| case.active != is_there);
+            let has_order =
+                |state| matches!(state, CaseState::Ordered | CaseState::Verifying { .. });
+            if case.is_some_and(|case| has_order(case.state)) {
+                turned.push((fingerprint, is_there));
+            }
+        }
+        for (fingerprint, is_there) in turned {
+            let Some(alarm) = self.desk_alarm(fingerprint) else { continue };
+            if is_there {
+                self.desk.raised(&alarm, at);
+            } else {
+                self.desk.cleared(&alarm.subject, at);
+            }
+        }
+    }
+
+    fn desk_alarm(&self, fingerprint: Fingerprint) -> Option<desk::Alarm> {
+        let fault = self.watch.fault(fingerprint)?;
+        Some(desk::Alarm {
+            subject: fault.subject.clone(),
+            priority: fault.priority,
+            mode: fault.order,
+            proof: fault.proof,
+        })
     }
 
     /// A person knows of an alarm; false where there is no such fault.
@@ -230,18 +265,10 @@ impl Works {
                 Change::Chatters => Heard::Chatters,
             };
             self.note(fingerprint, what, at);
-            let Some(fault) = self.watch.fault(fingerprint) else { continue };
+            let Some(alarm) = self.desk_alarm(fingerprint) else { continue };
             match change {
-                Change::Raised => {
-                    let alarm = desk::Alarm {
-                        subject: fault.subject.clone(),
-                        priority: fault.priority,
-                        mode: fault.order,
-                        proof: fault.proof,
-                    };
-                    self.desk.raised(&alarm, at);
-                }
-                Change::Cleared => self.desk.cleared(&fault.subject.clone(), at),
+                Change::Raised => self.desk.raised(&alarm, at),
+                Change::Cleared => self.desk.cleared(&alarm.subject, at),
                 // It stays on until a person looks: the case stays as it is.
                 Change::Chatters => {}
             }

@@ -236,3 +236,52 @@ fn a_day_without_the_other_system() {
         assert!(*operation == Operation::Create || create.unwrap() < place);
     }
 }
+
+/// Planned work is due again and again: that is no repair that did not help. It does not come in
+/// storms, and is not lost in one.
+#[test]
+fn planned_work_neither_recurs_nor_storms() {
+    let plan = Alarm { proof: Some(Span::ZERO), ..alarm("press", "grease") };
+    let fingerprint = plan.subject.fingerprint();
+    let mut desk = desk();
+    for number in 0..20 {
+        desk.raised(&alarm("press", &format!("fault_{number}")), at(number));
+    }
+    assert!(desk.cases().any(|case| case.subject.mode == STORM));
+    for (generation, begin) in [(1, 100), (2, 200_000)] {
+        let key = ExtKey { fingerprint, generation };
+        desk.raised(&plan, at(begin));
+        desk.tick(at(begin + 30));
+        let case = desk.case(fingerprint).unwrap();
+        assert_eq!((case.key, case.state, case.after), (key, CaseState::Ordered, None));
+        deliver(&mut desk, at(begin + 31));
+        desk.cleared(&plan.subject, at(begin + 60));
+        desk.order_is(key, OrderState::Done, at(begin + 60), at(begin + 61));
+        desk.tick(at(begin + 62));
+        assert!(desk.told().contains(&Told::Closed(key, Closing::Proven)));
+    }
+}
+
+/// An order that the other system refused is nobody's: a person sends it again, or accepts things as
+/// they are.
+#[test]
+fn a_refused_request_is_no_dead_end() {
+    let (mut desk, worn) = (desk(), alarm("press", "check_ring_worn"));
+    let fingerprint = worn.subject.fingerprint();
+    desk.raised(&worn, at(0));
+    desk.tick(at(30));
+    let key = desk.case(fingerprint).unwrap().key;
+    assert!(!desk.accept(fingerprint, at(31)), "somebody may have it");
+    let Some(Request::Send(row)) = desk.take(at(31)) else { panic!("nothing to send") };
+    desk.sent(row.id, Sent::Refused("no such queue".into()), at(32));
+    assert_eq!(desk.refused_create(key), Some(row.id));
+    let mut again = desk.clone();
+    assert!(again.retry(row.id, at(40)) && again.refused_create(key).is_none());
+    assert_eq!(creates(&deliver(&mut again, at(41))), 1);
+    assert!(!again.accept(fingerprint, at(42)), "somebody has it");
+    assert!(desk.accept(fingerprint, at(50)) && desk.case(fingerprint).is_none());
+    // What comes later is the next order, under a key of its own.
+    desk.cleared(&worn.subject, at(60));
+    desk.raised(&worn, at(70));
+    assert_eq!(desk.case(fingerprint).unwrap().key, key.next());
+}

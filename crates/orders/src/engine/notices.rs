@@ -4,10 +4,8 @@
 use std::collections::BTreeSet;
 
 use trimloop_core::time::Utc;
-use trimloop_work::desk::Case;
 use trimloop_work::key::Fingerprint;
 use trimloop_work::notify::{Delivery, Digest, Notice, Notify, NotifyState, OrderLine};
-use trimloop_work::outbox::{Operation, RowState};
 use trimloop_work::works::Works;
 
 use super::{Engine, EngineError, Setup};
@@ -51,17 +49,10 @@ impl Engine {
 
     /// The work orders of this moment, and those that closed from a time on and before now.
     fn work_orders(&self, since: Utc) -> Result<Option<Digest>, EngineError> {
-        let refused = |case: &Case| {
-            let rows = self.works.desk.outbox().rows();
-            let of_case = rows.filter(|row| row.key == case.key);
-            let dead = |state, operation: &Operation| {
-                state == RowState::Dead && matches!(operation, Operation::Create)
-            };
-            of_case.filter(|row| dead(row.state, &row.operation)).map(|row| row.id).next()
-        };
         let cases = self.works.desk.cases();
-        let mut lines: Vec<OrderLine> =
-            cases.filter_map(|case| OrderLine::of(case, since, refused(case))).collect();
+        let mut lines: Vec<OrderLine> = cases
+            .filter_map(|case| OrderLine::of(case, since, self.works.desk.refused_create(case.key)))
+            .collect();
         for closed in self.base.closed_from([since, self.at])? {
             lines.extend(OrderLine::closed(&closed.case, since, &closed.how));
         }
