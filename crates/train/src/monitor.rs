@@ -81,9 +81,11 @@ pub struct MonitorOptions {
     pub far: f64,
     /// What each row is predicted from.
     pub prediction: Prediction,
-    /// Blocks of time that are held out in turn, 2 to 50. `None`: 10 below 20 rows a column, so
-    /// that the models that score them are nearly as good as the final one; 3 from there on,
-    /// long enough to differ from their neighbours as one run differs from another.
+    /// Blocks of time that are held out in turn, 2 to 50. `None`: 3 from 20 rows a column on, long
+    /// enough to differ from their neighbours as one run differs from another. Below that as many as
+    /// there are runs, up to 10, for the same reason: a block of a run whose other rows the model has
+    /// seen scores lower than the next run will. One short run has to do with 10, so that the models
+    /// that score them are nearly as good as the final one; few rows make its limits wide.
     pub blocks: Option<usize>,
     /// Rows left out on both sides of a held-out block, at least 1.
     pub gap: usize,
@@ -337,7 +339,13 @@ impl Rows {
 
     fn folds(&self, options: &MonitorOptions) -> Vec<Fold> {
         let few = self.len() < FEW_ROWS_PER_COLUMN * self.p;
-        let count = options.blocks.unwrap_or(if few { 10 } else { 3 });
+        // The last start is the end.
+        let runs = self.starts.len().saturating_sub(1);
+        let count = options.blocks.unwrap_or(match runs {
+            _ if !few => 3,
+            2.. => runs.min(10),
+            _ => 10,
+        });
         let all: Vec<Range<usize>> = blocks(self.len(), count).collect();
         let sums = in_parallel(&all, |held| self.pairs(held.clone()));
         let mut total = Pairs::new(self.p);

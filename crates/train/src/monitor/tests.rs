@@ -369,3 +369,22 @@ fn members_keep_the_promise_together() {
     assert!(both.limits().next().unwrap().t2 >= one.limits().next().unwrap().t2);
     assert_eq!(both, predicting(Prediction::Both, &rows));
 }
+
+/// What is held out is as long as a run, where there are several or rows enough: the rest of a run
+/// tells what it will do.
+#[test]
+fn whole_runs_are_held_out() {
+    let mut noise = Noise::new(3);
+    let mut run = |rows: usize| -> Table {
+        let rows: Vec<Vec<f64>> =
+            (0..rows).map(|_| (0..5).map(|_| noise.normal()).collect()).collect();
+        table(&rows)
+    };
+    for (lengths, blocks) in [(&[99][..], 10), (&[50, 49], 2), (&[20; 4], 4), (&[60, 60], 3)] {
+        let runs: Vec<Table> = lengths.iter().map(|rows| run(*rows)).collect();
+        let whole = joined(&runs).unwrap();
+        let scaling = Scaling::of(&whole).unwrap();
+        let folds = Rows::new(&runs, &whole, &scaling).folds(&MonitorOptions::default());
+        assert_eq!(folds.len(), blocks, "{lengths:?}");
+    }
+}
