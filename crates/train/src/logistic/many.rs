@@ -213,7 +213,7 @@ impl Sample {
     fn descend(&self, mut weights: Vec<f64>, ridge: f64) -> Vec<f64> {
         let mut bound = Square::zeros(self.w);
         bound.add(0.5, &self.products);
-        // The intercepts are held by the rows alone; a trace keeps a single row from no bound.
+        // The intercepts, last in each line, are held by the rows alone.
         bound.diagonal_mut().take(self.w - 1).for_each(|x| *x += ridge);
         let Some(bound) = Cholesky::new(&bound) else { return weights };
         let mut gradient = vec![0.0; weights.len()];
