@@ -61,7 +61,8 @@ fn of_files(frame: &Frame, pattern: &str) -> Result<Vec<Option<String>>, LearnEr
     let mut texts = vec![None; frame.rows()];
     let mut fits = 0;
     for (path, rows) in frame.files() {
-        let name = path.display().to_string();
+        // Of the name alone: what a folder is called says nothing of the file.
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let found = regex.captures(&name).and_then(|captures| captures.get(1));
         fits += usize::from(found.is_some());
         let label = found.map_or(NO_CAUSE, |found| found.as_str());
